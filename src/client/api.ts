@@ -1,0 +1,190 @@
+// The public contract of the thin client: what an application holds in its hands (architecture, section 6; paper, figure
+// 2). Types only. A session is single-threaded: each Worker opens its own.
+import type { WarningCode } from "../protocol/codes.ts";
+import type { DecisionRecord, SinkPolicyRecord } from "../protocol/control.ts";
+import type { Qos } from "../protocol/qos.ts";
+
+export interface WarningEvent {
+  readonly code: WarningCode;
+  readonly message: string;
+  readonly cure: string;
+}
+
+export interface ConnectOptions {
+  /** Path of the runtime's socket; default `INSANE_SOCKET`, else the user's runtime directory, else /run/insane. */
+  readonly socket?: string;
+  /** Name shown to operators; default the program's name and pid. */
+  readonly name?: string;
+  /** Deadline of control calls in ms (5000). */
+  readonly timeout?: number;
+}
+
+/** `Object.keys` of events and their payloads; `on` returns a function that takes the listener away again. */
+export interface Emitter<Events> {
+  on<K extends keyof Events>(event: K, listener: (payload: Events[K]) => void): () => void;
+}
+
+export interface Session extends AsyncDisposable, Emitter<{ warning: WarningEvent; closed: { reason: string } }> {
+  readonly id: number;
+  readonly name: string;
+  readonly runtime: { readonly id: string; readonly name: string; readonly version: string; readonly pid: number };
+  readonly closed: boolean;
+  createStream(options?: Partial<Qos> & { readonly name?: string }): Promise<Stream>;
+  /**
+   * Looks once for control frames, returned credits and new messages (and, in an embedded runtime with the inline lease,
+   * runs one turn of the engine, which sends first). Callback sinks are called from here. Returns how many messages arrived.
+   * A loop that spins calls this; everybody else is woken by the event loop.
+   */
+  poll(): number;
+  /**
+   * Blocks this thread until there is something for `poll`, at most `timeoutMs`: looks, yields, then sleeps. For Workers
+   * and plain loops without an event loop. Returns whether there is something.
+   */
+  wait(timeoutMs: number): boolean;
+  /** Gives the core to whoever shares it (sched_yield). */
+  yield(): void;
+  close(): Promise<void>;
+}
+
+export interface Stream extends AsyncDisposable, Emitter<{ warning: WarningEvent; binding: DecisionRecord }> {
+  readonly name: string;
+  readonly tag: number;
+  readonly qos: Qos;
+  /** The decision record: what the stream is bound to and why. */
+  readonly binding: DecisionRecord;
+  readonly warnings: ReadonlyArray<WarningEvent>;
+  createSource(channel: number): Promise<Source>;
+  createSink(channel: number, callback?: (message: Message) => void): Promise<Sink>;
+  createSink(channel: number, options: SinkOptions, callback?: (message: Message) => void): Promise<Sink>;
+  close(): Promise<void>;
+}
+
+export interface SinkOptions {
+  /** What happens when this sink is slow; default `{ kind: "block" }`. */
+  readonly policy?: SinkPolicyRecord;
+}
+
+/** Outcome of an emitted message (paper: check_emit_outcome). */
+export type Outcome =
+  | { readonly state: "pending" }
+  | { readonly state: "sent" }
+  | { readonly state: "dropped"; readonly reason: DropReason };
+export type DropReason =
+  | "no-sink"
+  | "overtaken"
+  | "invalid"
+  | "no-peer"
+  | "too-large"
+  | "network"
+  | "closed"
+  | "no-credit"
+  | "abandoned";
+
+/** A slot on loan from the pool, to be emitted or disposed. One reused handle a slot. */
+export interface SlotBuffer extends Disposable {
+  /** The bytes asked for, over shared memory; made on demand. */
+  readonly bytes: Uint8Array;
+  /** As asked for; may be lowered (never raised) before emit. */
+  length: number;
+  /** The whole pool's memory and where this slot's payload begins: for code that wants no allocation per message. */
+  readonly memory: Uint8Array;
+  readonly words: Uint32Array;
+  /** Byte offset of the payload in `memory`, a multiple of 64. */
+  readonly offset: number;
+}
+
+export interface SourceStats {
+  readonly emitted: number;
+  /** (message, consumer) pairs handed to links. */
+  readonly pushed: number;
+  readonly consumed: number;
+  readonly dropped: Readonly<Partial<Record<DropReason, number>>>;
+  readonly abandoned: number;
+  readonly outstanding: number;
+  /** Messages emitted while nobody listened. */
+  readonly unmatched: number;
+}
+
+export interface Source extends AsyncDisposable, Emitter<{ matched: { consumers: number } }> {
+  readonly id: number;
+  readonly channel: number;
+  /** Consumers (sessions, or the engine for other hosts) that now get what is emitted. */
+  readonly consumers: number;
+  /** Resolves when at least `count` consumers are there. */
+  matched(count?: number, options?: { readonly signal?: AbortSignal }): Promise<void>;
+  /** Faults in the slots that messages of `bytes` use, off the hot path. */
+  reserve(bytes: number): Promise<void>;
+  /** Throws InsaneError EAGAIN (no slot), EMSGSIZE, ECLOSED. */
+  getBuffer(bytes: number): SlotBuffer;
+  /** null instead of EAGAIN. */
+  tryGetBuffer(bytes: number): SlotBuffer | null;
+  /**
+   * Hands the slot over: after this it is not yours. Returns a token (> 0). Throws EAGAIN (no credit, naming the sink's
+   * session; the buffer stays yours), ERELEASED. With `more`, publication waits for `flush` or an emit without it.
+   */
+  emit(buffer: SlotBuffer, more?: boolean): number;
+  /** 0 instead of EAGAIN. */
+  tryEmit(buffer: SlotBuffer, more?: boolean): number;
+  flush(): void;
+  /** Why the last try said no. */
+  readonly againReason: string;
+  /** Resolves when there may be a slot and a credit again. */
+  ready(options?: { readonly signal?: AbortSignal }): Promise<void>;
+  checkEmitOutcome(token: number): Outcome;
+  /** Resolves when everything emitted has come home. */
+  settled(options?: { readonly signal?: AbortSignal }): Promise<SourceStats>;
+  readonly stats: SourceStats;
+  close(): Promise<void>;
+}
+
+/** A received message: borrowed until released. The handle is reused after release (its generation changes). */
+export interface Message extends Disposable {
+  readonly generation: number;
+  /** Over shared memory, read-only by contract (and by the mapping); made on demand. */
+  readonly bytes: Uint8Array;
+  readonly length: number;
+  readonly memory: Uint8Array;
+  readonly words: Uint32Array;
+  readonly offset: number;
+  readonly channel: number;
+  readonly source: number;
+  readonly sequence: number;
+  /** Milliseconds since 1970 with fractions (the emitting host's clock, taken once a burst). */
+  readonly emitTime: number;
+  /** When this session took it, the same unit, once a burst. */
+  readonly receiveTime: number;
+  /** Bytes that outlive the slot. */
+  copy(): Uint8Array;
+  /** Throws ERELEASED the second time. */
+  release(): void;
+}
+
+export interface LostEvent {
+  readonly source: number;
+  readonly count: number;
+  readonly reason: "wire" | "no-credit";
+}
+
+export interface SinkStats {
+  readonly received: number;
+  readonly consumed: number;
+  readonly dropped: number;
+  readonly lost: number;
+  readonly held: number;
+}
+
+export interface Sink extends AsyncDisposable, AsyncIterable<Message>, Emitter<{ lost: LostEvent }> {
+  readonly id: number;
+  readonly channel: number;
+  /** Local sources that had not acknowledged when the sink opened. */
+  readonly unconfirmed: ReadonlyArray<{ readonly session: number; readonly name: string }>;
+  /** Messages that can be consumed now (polls once). */
+  dataAvailable(): number;
+  /** The next message or null; polls when there is none. */
+  tryConsume(): Message | null;
+  consume(options?: { readonly signal?: AbortSignal }): Promise<Message>;
+  /** Asynchronous iteration releases each message when the loop asks for the next. */
+  [Symbol.asyncIterator](): AsyncIterator<Message>;
+  readonly stats: SinkStats;
+  close(): Promise<void>;
+}

@@ -1,0 +1,83 @@
+/* An engine: one polling thread (or, by lease, the application's own) that drains links into datapaths and datapaths
+   into links. Control talks to it by commands, each acknowledged; it answers by events and counters; nothing else.
+   All ins_engine_* functions but ins_engine_poll belong to the control thread. */
+#ifndef INSANE_ENGINE_H
+#define INSANE_ENGINE_H
+
+#include <stdint.h>
+
+#include "datapath.h"
+#include "layout.h"
+#include "platform.h"
+
+struct ins_engine;
+
+enum { INS_IDLE_PARK = 0, INS_IDLE_YIELD = 1, INS_IDLE_SPIN = 2 };
+enum { INS_LEASE_NONE = 0, INS_LEASE_INLINE = 1 };
+
+/* All u32 so that a Uint32Array fills it. */
+struct ins_engine_config {
+    uint32_t idle;           /* INS_IDLE_*: what the thread does when there is nothing to do */
+    uint32_t spin_us;        /* INS_IDLE_PARK: how long it looks before it sleeps */
+    uint32_t cpu_plus_one;   /* pin to this cpu - 1; 0: not pinned */
+    uint32_t lease;          /* INS_LEASE_INLINE: ins_engine_poll may take over; the thread stands by */
+    uint32_t takeover_us;    /* how long an inline owner may be away before the thread takes over (1000) */
+    uint32_t heartbeat_ms;   /* first heartbeat after the last message of a flow (10), then doubled, six times */
+    uint32_t receive_slots;  /* slots of the receive pool */
+    uint32_t receive_bytes;  /* payload bytes of a receive slot (65536 when a datapath can coalesce) */
+    uint32_t link_burst;     /* descriptors taken from one link in one turn (64) */
+    uint32_t receive_burst;  /* datagrams received in one turn (32) */
+};
+
+/* Events, control <- engine. */
+enum {
+    INS_EVENT_ACK = 1,       /* a = command sequence, status = 0 or -errno, value = result */
+    INS_EVENT_LINK_FAULT,    /* a = link id; the application broke the contract; the link is closed in the engine */
+    INS_EVENT_DATAPATH_DOWN, /* a = datapath id, status = -errno */
+    INS_EVENT_LOST,          /* a = tag, b = channel, c = source, d = peer, value = messages lost on the wire since */
+    INS_EVENT_DROPPED,       /* a = link id, b = channel, c = INS_STATUS_*, value = messages not delivered since */
+    INS_EVENT_STALLED_OWNER, /* the thread took the lease because the inline owner was away */
+};
+struct ins_event {
+    uint32_t type;
+    int32_t status;
+    uint32_t a, b, c, d;
+    uint64_t value;
+};
+
+/* Creates the engine and its thread. `receive_pool` is a writable mapping of receive_slots * stride bytes (layout
+   slot stride of receive_bytes), `parked_page` a writable mapping of INS_PARKED_PAGE_BYTES, `counters` a mapped counter
+   segment, of which the engine labels and writes what it needs from index `first_counter` on. Mappings outlive it. */
+INS_API int ins_engine_create(const struct ins_engine_config *config, void *receive_pool, uint64_t receive_pool_bytes,
+                              void *parked_page, void *counters, uint32_t first_counter, struct ins_engine **out);
+/* Asks the thread to end, joins it (at most `timeout_ms`, else -ETIMEDOUT and the engine must be quarantined: nothing
+   of it may be unmapped). Live links are reclaimed first; closes no descriptor that it was given. */
+INS_API int ins_engine_stop(struct ins_engine *engine, uint32_t timeout_ms);
+/* Frees a stopped engine. */
+INS_API int ins_engine_destroy(struct ins_engine *engine);
+/* Readable while events wait; level-triggered. */
+INS_API int ins_engine_event_fd(struct ins_engine *engine);
+/* 1 and *out, or 0. */
+INS_API int ins_engine_next_event(struct ins_engine *engine, struct ins_event *out);
+
+/* The inline lease: runs one turn on the calling thread. receive_budget 0: only send. Returns messages moved, or
+   -EBUSY (another thread is inside), -EPERM (no lease configured). Executes waiting commands as well. */
+INS_API int ins_engine_poll(struct ins_engine *engine, uint32_t receive_budget);
+/* The owner goes to sleep: the standby thread serves until the next ins_engine_poll. */
+INS_API int ins_engine_release(struct ins_engine *engine);
+
+/* ---- commands: each returns its sequence (> 0), acknowledged by INS_EVENT_ACK, or -EAGAIN (queue full) ---- */
+INS_API int64_t ins_engine_add_datapath(struct ins_engine *engine, uint32_t id, struct ins_datapath *datapath);
+/* After its acknowledgement the datapath is out of the thread's hands and can be closed. */
+INS_API int64_t ins_engine_remove_datapath(struct ins_engine *engine, uint32_t id);
+/* A peer's endpoint as reached over one datapath. address: IPv4, network order; port: host order. mtu: largest IP
+   datagram. */
+INS_API int64_t ins_engine_set_peer(struct ins_engine *engine, uint32_t peer, uint32_t datapath, uint32_t address,
+                                    uint32_t port, uint32_t mtu);
+INS_API int64_t ins_engine_remove_peer(struct ins_engine *engine, uint32_t peer);
+/* Messages of (tag, channel) go to `peer`; each source gets a flow of its own when it first sends. */
+INS_API int64_t ins_engine_add_route(struct ins_engine *engine, uint32_t tag, uint32_t channel, uint32_t peer);
+INS_API int64_t ins_engine_remove_route(struct ins_engine *engine, uint32_t tag, uint32_t channel, uint32_t peer);
+
+/* An application's link towards the network. `parked` is the application's parked page (read-only), `bell` the
+   end of the doorbell that wakes it (and by which it wakes the engine: it is watched as by ins_engine_add_bell). */

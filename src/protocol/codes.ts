@@ -1,0 +1,105 @@
+// Stable codes of errors and warnings: part of the contract, never renamed. docs/codes.md lists them with causes and cures.
+
+export const ERROR_CODES = {
+  /** No slot or no credit now; try again when the sinks have caught up. */
+  EAGAIN: "EAGAIN",
+  /** Message larger than the stream's maxMessage. */
+  EMSGSIZE: "EMSGSIZE",
+  /** The buffer, message, source, sink, stream or session is closed, emitted or released already. */
+  ECLOSED: "ECLOSED",
+  /** Released, emitted or disposed twice. */
+  ERELEASED: "ERELEASED",
+  /** No runtime listens on the socket. */
+  ENORUNTIME: "ENORUNTIME",
+  /** The runtime refused the hello: protocol version. */
+  EVERSION: "EVERSION",
+  /** The runtime refused the hello: shared-memory layout differs. */
+  ELAYOUT: "ELAYOUT",
+  /** A frame or a field is not what its contract says; the path is in the message. */
+  ESCHEMA: "ESCHEMA",
+  /** Unknown method. */
+  EMETHOD: "EMETHOD",
+  /** Frame too large. */
+  EFRAME: "EFRAME",
+  /** No such stream, source, sink or session. */
+  ENOENT: "ENOENT",
+  /** Name or tag belongs to something else. */
+  ECOLLISION: "ECOLLISION",
+  /** Not permitted for this user by the listener's policy. */
+  EPERM: "EPERM",
+  /** A limit of the runtime is reached. */
+  ELIMIT: "ELIMIT",
+  /** The other side did not answer in time. */
+  ETIMEDOUT: "ETIMEDOUT",
+  /** Another runtime holds the socket. */
+  EADDRINUSE: "EADDRINUSE",
+  /** A configuration field is wrong. */
+  ECONFIG: "ECONFIG",
+  /** Only Linux with glibc. */
+  EPLATFORM: "EPLATFORM",
+  /** libinsane.so is not there or cannot be loaded. */
+  ELIBRARY: "ELIBRARY",
+  /** Node is older than 24. */
+  ENODE: "ENODE",
+  /** The kernel refused something; errno in the message. */
+  ESYSTEM: "ESYSTEM",
+  /** A value does not fit the channel's schema. */
+  EVALUE: "EVALUE",
+  /** The runtime failed inside; the log has the cause. */
+  EINTERNAL: "EINTERNAL",
+} as const;
+export type ErrorCode = (typeof ERROR_CODES)[keyof typeof ERROR_CODES];
+
+export const WARNING_CODES = {
+  /** Acceleration was asked for and none is available: the stream runs on kernel UDP. */
+  FALLBACK_UDP: "W_FALLBACK_UDP",
+  /** No network datapath at all: only co-located endpoints can be reached. */
+  NO_NETWORK: "W_NO_NETWORK",
+  /** Time sensitivity was asked for and is not enforced yet. */
+  NOT_TIME_AWARE: "W_NOT_TIME_AWARE",
+  /** Bound beyond loopback without authentication. */
+  UNAUTHENTICATED: "W_UNAUTHENTICATED",
+  /** A source did not acknowledge a new sink in time. */
+  SINK_UNCONFIRMED: "W_SINK_UNCONFIRMED",
+  /** More spinning threads than cores were asked for. */
+  TOO_MANY_SPINNERS: "W_TOO_MANY_SPINNERS",
+  /** The memory lock limit is too low to keep pools resident. */
+  MEMLOCK: "W_MEMLOCK",
+  /** The kernel gave a smaller receive buffer than asked for. */
+  RECEIVE_BUFFER: "W_RECEIVE_BUFFER",
+  /** A peer has not been heard of. */
+  PEER_SILENT: "W_PEER_SILENT",
+  /** A peer's stream name has the same tag as another name. */
+  TAG_COLLISION: "W_TAG_COLLISION",
+  /** A resource could not be torn down in time and is kept aside. */
+  QUARANTINED: "W_QUARANTINED",
+  /** A child failed and was restarted. */
+  RESTARTED: "W_RESTARTED",
+  /** A datapath went down. */
+  DATAPATH_DOWN: "W_DATAPATH_DOWN",
+  /** An application broke the shared-memory contract and was evicted. */
+  EVICTED: "W_EVICTED",
+} as const;
+export type WarningCode = (typeof WARNING_CODES)[keyof typeof WARNING_CODES];
+
+/** A warning as it travels to the application, the log and `explain`. */
+export interface Warning {
+  readonly code: WarningCode;
+  /** One sentence: what happened. */
+  readonly message: string;
+  /** What an operator or developer can do. */
+  readonly cure: string;
+}
+
+/** The one error class an application sees: a stable code, what was tried, what to do about it. */
+export class InsaneError extends Error {
+  override readonly name = "InsaneError";
+  readonly code: ErrorCode;
+  /** Further facts, for programs: a path in the message, the field, the limit. */
+  readonly details: Readonly<Record<string, unknown>>;
+  constructor(code: ErrorCode, message: string, details: Readonly<Record<string, unknown>> = {}) {
+    super(message);
+    this.code = code;
+    this.details = details;
+  }
+}

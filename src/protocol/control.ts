@@ -1,0 +1,224 @@
+// The control contracts: every method and notification between an application and its runtime, as Effect Schemas.
+// MessagePack-RPC carries them (docs/protocol.md) over one SOCK_SEQPACKET socket a session; file descriptors travel with
+// the frame whose `fds` comment names them, in that order. Clients import types only, never this file's values.
+import { Schema } from "effect";
+import { LINK, POOL } from "./layout.ts";
+
+const u32 = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0xffffffff }));
+const u16 = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0xffff }));
+const count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }));
+/** Names are for people: 1 to 200 bytes, no control characters. */
+export const Name = Schema.String.check(Schema.isPattern(/^[^\p{Cc}]{1,200}$/u));
+export const Channel = u32;
+
+export const Qos = Schema.Struct({
+  acceleration: Schema.Literals(["none", "fast"]),
+  consumption: Schema.Literals(["low", "high"]),
+  timeSensitivity: Schema.Literals(["best-effort", "time-sensitive"]),
+  maxMessage: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: POOL.MAX_MESSAGE })),
+});
+
+export const Technology = Schema.Literals(["shm", "udp", "xdp", "dpdk", "rdma"]);
+export const Warning = Schema.Struct({ code: Schema.String, message: Schema.String, cure: Schema.String });
+
+/** What a probe found, for people and programs. */
+export const Capability = Schema.Struct({
+  technology: Technology,
+  available: Schema.Boolean,
+  /** A software stand-in: never chosen by the default strategy. */
+  emulated: Schema.Boolean,
+  reason: Schema.String,
+  evidence: Schema.Array(Schema.String),
+  cure: Schema.String,
+});
+
+/** One line of a decision: why a candidate was taken or rejected. */
+export const Candidate = Schema.Struct({
+  technology: Technology,
+  verdict: Schema.Literals(["chosen", "rejected", "co-located"]),
+  /** Stable name of the rule, e.g. `acceleration-none`, `not-available`, `resources-concern`. */
+  rule: Schema.String,
+  why: Schema.String,
+  evidence: Schema.Array(Schema.String),
+  cure: Schema.String,
+});
+/** The decision record of a stream (architecture, section 5). */
+export const Decision = Schema.Struct({
+  /** The datapath for other hosts, or null when there is none. */
+  datapath: Schema.NullOr(Technology),
+  /** Always shared memory. */
+  local: Schema.Literal("shm"),
+  strategy: Schema.String,
+  qos: Qos,
+  candidates: Schema.Array(Candidate),
+  warnings: Schema.Array(Warning),
+  /** How the serving thread waits: inline, park, yield or spin; with cpu when pinned. */
+  wait: Schema.String,
+  trustDomain: Schema.String,
+  decidedAt: Schema.String,
+});
+
+export const PoolInfo = Schema.Struct({
+  /** Index in descriptors. */
+  pool: u16,
+  bytes: count,
+  stride: u32,
+  /** Largest payload of a slot. */
+  payload: u32,
+  slots: u32,
+});
+
+export const SinkPolicy = Schema.Union([
+  /** A full link makes the source's emit say EAGAIN. */
+  Schema.Struct({ kind: Schema.Literal("block") }),
+  /** A full link drops the new message for this sink, counted at the source as NO_CREDIT. */
+  Schema.Struct({ kind: Schema.Literal("drop-newest") }),
+  /** The sink keeps the last `depth`, dropping older ones as it drains (OVERTAKEN); a full link drops the newest. */
+  Schema.Struct({ kind: Schema.Literal("keep-last"), depth: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: LINK.MAX_ENTRIES })) }),
+]);
+
+/** A channel as a producer sees it on a link: `index` goes into descriptors, `block` says whether a full link blocks. */
+export const LinkChannel = Schema.Struct({ index: u16, channel: Channel, block: Schema.Boolean });
+/** A source as a consumer sees it on a direct link. */
+export const LinkSource = Schema.Struct({ index: u16, source: u32, channel: Channel });
+
+const empty = Schema.Struct({});
+const method = <P extends Schema.Top, R extends Schema.Top>(params: P, result: R) => ({ params, result });
+
+/** Application (or operator) -> runtime. */
+export const ClientMethods = {
+  /**
+   * First frame. An operator gets no pages and may only ask. fds of the result (application): control page (read-only),
+   * parked page (to be mapped writable at once), statistics page (writable).
+   */
+  hello: method(
+    Schema.Struct({
+      protocol: Schema.Int,
+      layout: u32,
+      role: Schema.Literals(["application", "operator"]),
+      name: Name,
+      version: Schema.String,
+    }),
+    Schema.Struct({
+      session: u32,
+      epoch: u32,
+      runtime: Schema.Struct({ id: Schema.String, name: Schema.String, version: Schema.String, pid: Schema.Int }),
+      maxFrame: u32,
+    }),
+  ),
+  /** The parked and statistics pages are mapped: the runtime may seal and share them. */
+  "session.mapped": method(empty, empty),
+  "stream.open": method(
+    Schema.Struct({ name: Schema.optionalKey(Name), qos: Qos }),
+    Schema.Struct({ stream: u32, name: Schema.String, tag: u32, decision: Decision }),
+  ),
+  "stream.close": method(Schema.Struct({ stream: u32 }), empty),
+  /** The size classes of this session on this stream. fds: one segment a pool, to be mapped writable. Idempotent. */
+  "pool.open": method(Schema.Struct({ stream: u32 }), Schema.Struct({ pools: Schema.Array(PoolInfo) })),
+  /** The pools are mapped: the runtime seals them against any further writer. Must precede source.open. */
+  "pool.mapped": method(Schema.Struct({ stream: u32 }), empty),
+  /** Resolves once every consumer there is now has its link open (link.open to this session comes first). */
+  "source.open": method(
+    Schema.Struct({ stream: u32, channel: Channel }),
+    Schema.Struct({ source: u32, index: u16, stats: u16 }),
+  ),
+  "source.close": method(Schema.Struct({ source: u32 }), empty),
+  /** Resolves when every local source has acknowledged, or after the deadline with those that did not. */
+  "sink.open": method(
+    Schema.Struct({ stream: u32, channel: Channel, policy: SinkPolicy }),
+    Schema.Struct({
+      sink: u32,
+      stats: u16,
+      unconfirmed: Schema.Array(Schema.Struct({ session: u32, name: Schema.String })),
+    }),
+  ),
+  "sink.close": method(Schema.Struct({ sink: u32 }), empty),
+  /** Orderly end; the runtime then closes the socket. */
+  "session.close": method(empty, empty),
+  /** What `insane status`, `doctor` and `explain` show; shapes in src/protocol/report.ts. */
+  status: method(empty, Schema.Unknown),
+  doctor: method(empty, Schema.Array(Capability)),
+  explain: method(Schema.Struct({ stream: Schema.optionalKey(Schema.String) }), Schema.Unknown),
+} as const;
+
+/** Runtime -> application, each to be answered. */
+export const RuntimeMethods = {
+  /**
+   * A link begins. fds: link segment (writable), the session's end of the doorbell shared with the other end, the other
+   * end's parked page (read-only), then, for a consumer, one read-only segment a pool. `link` indexes the control page.
+   */
+  "link.open": method(
+    Schema.Struct({
+      link: u16,
+      role: Schema.Literals(["producer", "consumer"]),
+      kind: Schema.Literals(["direct", "egress", "ingress"]),
+      stream: u32,
+      entries: u32,
+      bytes: count,
+      peer: Schema.Struct({ session: u32, name: Schema.String }),
+      pools: Schema.Array(PoolInfo),
+      channels: Schema.Array(LinkChannel),
+      sources: Schema.Array(LinkSource),
+    }),
+    empty,
+  ),
+  /** Replaces the channel and source tables of a link. */
+  "link.update": method(
+    Schema.Struct({ link: u16, channels: Schema.Array(LinkChannel), sources: Schema.Array(LinkSource) }),
+    empty,
+  ),
+  /**
+   * drain: the producer pushes no more and answers when every entry has come home; the consumer answers when it has
+   * returned everything. abandon: the other end is gone; the producer reclaims at once. Answers count what was abandoned.
+   */
+  "link.close": method(
+    Schema.Struct({ link: u16, mode: Schema.Literals(["drain", "abandon"]), reason: Schema.String }),
+    Schema.Struct({ abandoned: count }),
+  ),
+} as const;
+
+/** Runtime -> application, not answered. */
+export const RuntimeNotifications = {
+  "stream.warning": Schema.Struct({ stream: u32, warning: Warning }),
+  "stream.binding": Schema.Struct({ stream: u32, decision: Decision }),
+  /** Messages that did not reach a sink of this session: on the wire, or for want of credit on an ingress link. */
+  "sink.lost": Schema.Struct({
+    sink: u32,
+    source: u32,
+    count,
+    reason: Schema.Literals(["wire", "no-credit"]),
+  }),
+  "runtime.closing": Schema.Struct({ reason: Schema.String }),
+} as const;
+
+/** Application -> runtime, not answered. */
+export const ClientNotifications = {
+  /** The other end of a link broke the shared-memory contract. */
+  "link.fault": Schema.Struct({ link: u16, what: Schema.String }),
+} as const;
+
+/** Wire form of an error in a response. */
+export const RpcError = Schema.Struct({
+  code: Schema.String,
+  message: Schema.String,
+  details: Schema.optionalKey(Schema.Record(Schema.String, Schema.Unknown)),
+});
+
+export const PROTOCOL_VERSION = 1;
+/** Largest frame in bytes, either way. */
+export const MAX_FRAME = 65536;
+/** How long sink.open waits for the acknowledgements of local sources, in ms. */
+export const SINK_CONFIRM_MS = 100;
+
+type Methods = Record<string, { readonly params: Schema.Top; readonly result: Schema.Top }>;
+export type Params<M extends Methods, K extends keyof M> = M[K]["params"]["Type"];
+export type Result<M extends Methods, K extends keyof M> = M[K]["result"]["Type"];
+export type ClientMethodName = keyof typeof ClientMethods;
+export type RuntimeMethodName = keyof typeof RuntimeMethods;
+export type ClientMethodTable = typeof ClientMethods;
+export type RuntimeMethodTable = typeof RuntimeMethods;
+export type DecisionRecord = typeof Decision.Type;
+export type CapabilityRecord = typeof Capability.Type;
+export type CandidateRecord = typeof Candidate.Type;
+export type PoolRecord = typeof PoolInfo.Type;
+export type SinkPolicyRecord = typeof SinkPolicy.Type;

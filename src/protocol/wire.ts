@@ -1,0 +1,48 @@
+// Wire v1: the datagram header to the byte (docs/wire.md tells it in prose). Network byte order on the wire; the C side
+// gets these constants through scripts/layout.ts. Field offsets are shared with the in-memory metadata (layout META).
+
+/** Header of every datagram; HEADER bytes, then the body. */
+export const WIRE = {
+  MAGIC_VALUE: 0x494e,
+  VERSION_VALUE: 1,
+  /** u16 "IN". */
+  MAGIC: 0,
+  /** u8. */
+  VERSION: 2,
+  /** u8 WIRE_TYPE. */
+  TYPE: 3,
+  /** u16; unknown flags are ignored unless in FLAG_MUST. */
+  FLAGS: 4,
+  /** u16 payload bytes of every fragment but the last; 0 when not fragmented. */
+  FRAGMENT_SIZE: 6,
+  /** u32 hash of the stream's name. */
+  TAG: 8,
+  /** u32 channel id given by the application. */
+  CHANNEL: 12,
+  /** u32 source id, unique in the sending runtime's life. */
+  SOURCE: 16,
+  /** u32 flow: one (source, peer) pair at the sender; a new subscription is a new flow, whose sequence begins at 0. */
+  FLOW: 20,
+  /** u64 sequence within the flow. */
+  SEQUENCE: 24,
+  /** u64 nanoseconds since 1970 (CLOCK_REALTIME of the sender) when the message was emitted. */
+  EMIT_TIME: 32,
+  /** u32 bytes of the whole message. */
+  LENGTH: 40,
+  /** u32 index of this fragment; 0 when not fragmented. */
+  FRAGMENT_INDEX: 44,
+  HEADER: 48,
+  /** A datagram with a flag in this mask that the receiver does not know is dropped. */
+  FLAG_MUST: 0xff00,
+  /** Largest payload of one datagram: 65507 bytes of UDP less the header. */
+  MAX_PAYLOAD: 65459,
+} as const;
+
+/** Types 2, 3 and 6 are specified and reserved. */
+export const WIRE_TYPE = { DATA: 1, COALESCED: 2, FRAGMENT: 3, HELLO: 4, HEARTBEAT: 5, STATUS: 6 } as const;
+
+/** Hello bodies are MessagePack, sent between the control endpoints of runtimes. */
+export const HELLO = { MAX_BYTES: 1400 } as const;
+
+/** A heartbeat's body: records of (flow, tag, channel, source: u32; next sequence: u64). LENGTH counts body bytes. */
+export const HEARTBEAT = { RECORD_BYTES: 24, FLOW: 0, TAG: 4, CHANNEL: 8, SOURCE: 12, NEXT: 16, MAX_RECORDS: 48 } as const;

@@ -1,0 +1,125 @@
+// The public contract of the runtime: what `Runtime.embed` and the daemon are given and give. Types only.
+import type { Session } from "../client/api.ts";
+import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
+import type { NetworkTechnology, Qos, Technology } from "../protocol/qos.ts";
+
+/** How an engine's thread lives (architecture, section 4, Engine). */
+export interface EngineOptions {
+  /** inline: the embedding thread polls while it likes, the engine's thread stands by. thread: it polls by itself. */
+  readonly mode: "inline" | "thread";
+  readonly idle: "park" | "yield" | "spin";
+  /** How long a parking thread looks before it sleeps, in microseconds. */
+  readonly spinMicros: number;
+  /** Pin to this core, or null. */
+  readonly cpu: number | null;
+}
+
+/** Everything a runtime can be configured with; `insane up --print-config` prints it with its defaults. */
+export interface RuntimeConfig {
+  readonly name: string;
+  /** Path of the Unix socket, or null: nobody but the embedding process can attach. */
+  readonly socket: string | null;
+  /** Permission bits of the socket, e.g. 0o600. */
+  readonly socketMode: number;
+  /** Users and groups that may attach; empty: whoever the socket's permissions let in. */
+  readonly allow: { readonly uids: ReadonlyArray<number>; readonly gids: ReadonlyArray<number> };
+  readonly network: {
+    /** False: no engine, shared memory only. */
+    readonly enabled: boolean;
+    /** IPv4 address that others reach this host by. */
+    readonly address: string;
+    /** UDP port of hello frames; 0: any. */
+    readonly port: number;
+    /** UDP port of the data endpoint; 0: any. */
+    readonly dataPort: number;
+    /** Control endpoints of other runtimes, "address:port". */
+    readonly peers: ReadonlyArray<string>;
+    readonly helloIntervalMs: number;
+    /** Without a hello for so long a peer is silent. */
+    readonly silentAfterMs: number;
+  };
+  readonly engine: EngineOptions;
+  readonly limits: {
+    readonly sessions: number;
+    readonly streamsPerSession: number;
+    readonly endpointsPerSession: number;
+    /** Bytes of shared memory a session may make us reserve. */
+    readonly bytesPerSession: number;
+  };
+  readonly link: { readonly entries: number };
+  readonly log: { readonly level: "silent" | "error" | "warn" | "info" | "debug"; readonly pretty: boolean };
+}
+
+/** A strategy of the user's own: pure, from quality and capabilities to a technology and the rule that chose it. */
+export type Strategy = (
+  qos: Qos,
+  capabilities: ReadonlyArray<CapabilityRecord>,
+) => { readonly technology: NetworkTechnology | null; readonly rule: string; readonly why: string };
+
+/** Nested partial: what a user writes. */
+export type Settings<T> = { readonly [K in keyof T]?: T[K] extends ReadonlyArray<unknown> ? T[K] : T[K] extends object ? Settings<T[K]> : T[K] };
+export interface EmbedOptions extends Settings<RuntimeConfig> {
+  readonly strategy?: Strategy;
+}
+
+export interface EmbeddedRuntime extends AsyncDisposable {
+  readonly id: string;
+  /** Where other processes can attach, or null. */
+  readonly socket: string | null;
+  /** UDP port of hello frames (useful when 0 was asked for). */
+  readonly port: number;
+  /** A session in this process; with engine mode inline its `poll` runs the engine. */
+  connect(options?: { readonly name?: string }): Promise<Session>;
+  /** Adds a peer while running. */
+  addPeer(endpoint: string): void;
+  status(): StatusReport;
+  doctor(): ReadonlyArray<CapabilityRecord>;
+  explain(stream?: string): ReadonlyArray<ExplainReport>;
+  close(): Promise<void>;
+}
+
+export interface ExplainReport {
+  readonly stream: string;
+  readonly tag: number;
+  readonly sessions: ReadonlyArray<{ readonly session: number; readonly name: string }>;
+  readonly decision: DecisionRecord;
+  readonly links: ReadonlyArray<{
+    readonly kind: "direct" | "egress" | "ingress";
+    readonly technology: Technology;
+    readonly producer: string;
+    readonly consumer: string;
+    readonly outstanding: number;
+  }>;
+  readonly peers: ReadonlyArray<{ readonly name: string; readonly state: string; readonly technology: Technology; readonly here: string; readonly there: string }>;
+}
+
+export interface EndpointReport {
+  readonly id: number;
+  readonly channel: number;
+  readonly state: string;
+  readonly stats: Readonly<Record<string, number>>;
+}
+export interface StatusReport {
+  readonly runtime: { readonly id: string; readonly name: string; readonly version: string; readonly pid: number; readonly state: string; readonly uptimeMs: number; readonly epoch: number };
+  readonly sessions: ReadonlyArray<{
+    readonly id: number;
+    readonly name: string;
+    readonly pid: number;
+    readonly uid: number;
+    readonly state: string;
+    readonly streams: ReadonlyArray<{
+      readonly id: number;
+      readonly name: string;
+      readonly state: string;
+      readonly datapath: Technology | null;
+      readonly sources: ReadonlyArray<EndpointReport>;
+      readonly sinks: ReadonlyArray<EndpointReport>;
+    }>;
+  }>;
+  readonly links: ReadonlyArray<{ readonly id: number; readonly kind: string; readonly state: string; readonly producer: string; readonly consumer: string; readonly entries: number; readonly outstanding: number }>;
+  readonly engines: ReadonlyArray<{ readonly name: string; readonly state: string; readonly mode: string; readonly counters: Readonly<Record<string, number>> }>;
+  readonly datapaths: ReadonlyArray<{ readonly technology: Technology; readonly state: string; readonly endpoint: string; readonly counters: Readonly<Record<string, number>> }>;
+  readonly peers: ReadonlyArray<{ readonly id: string; readonly name: string; readonly endpoint: string; readonly state: string; readonly subscriptions: number; readonly lastHeardMs: number }>;
+  readonly slots: { readonly total: number; readonly outstanding: number };
+  readonly quarantined: number;
+}
