@@ -1,0 +1,68 @@
+// The port through which a runtime learns of other runtimes: who is there, at which endpoints, wanting what. The default
+// is a static list with hello frames (hello-directory.ts); beyond one rack another engine can stand behind it. Types only.
+import type { Warning } from "../protocol/codes.ts";
+import type { NetworkTechnology } from "../protocol/qos.ts";
+
+/** A sink somewhere: messages of (tag, channel) are wanted. The name travels so that tag collisions are found. */
+export interface Subscription {
+  readonly tag: number;
+  readonly stream: string;
+  readonly channel: number;
+}
+
+export interface DataEndpoint {
+  readonly technology: NetworkTechnology;
+  /** Dotted IPv4. */
+  readonly address: string;
+  readonly port: number;
+  readonly mtu: number;
+}
+
+/** What a runtime tells others about itself. */
+export interface Announcement {
+  readonly endpoints: ReadonlyArray<DataEndpoint>;
+  readonly subscriptions: ReadonlyArray<Subscription>;
+  /** Technologies this host can offer. */
+  readonly technologies: ReadonlyArray<NetworkTechnology>;
+}
+
+/** What is known of another runtime. `peer` is this runtime's small number for it, never reused while it runs. */
+export interface PeerInfo extends Announcement {
+  readonly peer: number;
+  readonly id: string;
+  readonly name: string;
+  /** Control endpoint, "address:port". */
+  readonly endpoint: string;
+}
+
+export interface PeerReport {
+  readonly peer: number;
+  readonly id: string;
+  readonly name: string;
+  readonly endpoint: string;
+  /** State of the peer's machine: greeting, alive, silent … */
+  readonly state: string;
+  readonly subscriptions: number;
+  readonly lastHeardMs: number;
+}
+
+/** Called on the control thread, in order. */
+export interface DirectoryEvents {
+  /** Heard for the first time, heard again after silence, or changed: the whole truth each time. */
+  alive(info: PeerInfo): void;
+  /** Not heard of for too long: messages to it stop. */
+  silent(peer: number): void;
+  /** Gone for good, or replaced by a new incarnation (then `alive` follows with another number). */
+  removed(peer: number): void;
+  warning(warning: Warning): void;
+}
+
+export interface Directory {
+  /** Begins to listen and to greet; resolves with the UDP port taken. */
+  start(events: DirectoryEvents): Promise<{ readonly port: number }>;
+  /** Tells everybody soon (coalesced); the last announcement counts. */
+  announce(announcement: Announcement): void;
+  addPeer(endpoint: string): void;
+  peers(): ReadonlyArray<PeerReport>;
+  stop(): Promise<void>;
+}
