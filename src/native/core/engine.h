@@ -1,6 +1,7 @@
 /* An engine: one polling thread (or, by lease, the application's own) that drains links into datapaths and datapaths
    into links. Control talks to it by commands, each acknowledged; it answers by events and counters; nothing else.
-   All ins_engine_* functions but ins_engine_poll belong to the control thread. */
+   All ins_engine_* functions but ins_engine_poll and ins_engine_release belong to the control thread; those two belong
+   to the one thread that holds the inline lease. Link, datapath and peer ids are chosen by control. */
 #ifndef INSANE_ENGINE_H
 #define INSANE_ENGINE_H
 
@@ -79,5 +80,45 @@ INS_API int64_t ins_engine_remove_peer(struct ins_engine *engine, uint32_t peer)
 INS_API int64_t ins_engine_add_route(struct ins_engine *engine, uint32_t tag, uint32_t channel, uint32_t peer);
 INS_API int64_t ins_engine_remove_route(struct ins_engine *engine, uint32_t tag, uint32_t channel, uint32_t peer);
 
-/* An application's link towards the network. `parked` is the application's parked page (read-only), `bell` the
-   end of the doorbell that wakes it (and by which it wakes the engine: it is watched as by ins_engine_add_bell). */
+/* An application's link towards the network. `parked` is the application's parked page (read-only, or NULL: never
+   rung), `bell` the end of the doorbell that wakes it (and by which it wakes the engine: it is watched as by
+   ins_engine_add_bell), or -1. All its messages belong to the stream `tag` and leave over `datapath`. `segment` is a
+   writable mapping of the link; it and `parked` stay mapped until the link's removal is acknowledged. */
+INS_API int64_t ins_engine_add_egress(struct ins_engine *engine, uint32_t link, uint32_t datapath, uint32_t tag,
+                                      void *segment, uint64_t bytes, uint32_t entries, const void *parked, int bell);
+/* A pool that the link's descriptors may name by `index`: a (read-only) mapping of `bytes`, payloads of at most
+   `payload` bytes. Removal of a pool must wait until the link has no entry outstanding that names it. */
+INS_API int64_t ins_engine_add_pool(struct ins_engine *engine, uint32_t link, uint32_t index, const void *base,
+                                    uint64_t bytes, uint32_t payload);
+INS_API int64_t ins_engine_remove_pool(struct ins_engine *engine, uint32_t link, uint32_t index);
+/* A source of the link: descriptors name it by `index` and must carry `channel_index`; on the wire it is `source` on
+   `channel`. Entries of a removed source come back as INS_STATUS_CLOSED; its index is not to be used again. */
+INS_API int64_t ins_engine_add_source(struct ins_engine *engine, uint32_t link, uint32_t index, uint32_t source,
+                                      uint32_t channel_index, uint32_t channel);
+INS_API int64_t ins_engine_remove_source(struct ins_engine *engine, uint32_t link, uint32_t index);
+
+/* A link on which the engine delivers what arrives: pool 0 is the engine's receive pool, source indices are 0 (the
+   source's id, flow and sequence are in the message's metadata). */
+INS_API int64_t ins_engine_add_ingress(struct ins_engine *engine, uint32_t link, void *segment, uint64_t bytes,
+                                       uint32_t entries, const void *parked, int bell);
+/* Messages of (tag, channel) are pushed on the link with `channel_index`. Subscribe before a peer is told, so that
+   sequences are seen from 0. */
+INS_API int64_t ins_engine_subscribe(struct ins_engine *engine, uint32_t link, uint32_t tag, uint32_t channel,
+                                     uint32_t channel_index);
+INS_API int64_t ins_engine_unsubscribe(struct ins_engine *engine, uint32_t link, uint32_t tag, uint32_t channel);
+
+/* Egress: what was pushed and not sent comes back as INS_STATUS_CLOSED. Ingress: returns are taken, what is still out
+   is abandoned (its slots are free again: the consumer must be gone or have let go). The acknowledgement's value is
+   the number of entries that were still out. After it nothing of the link is touched any more. */
+INS_API int64_t ins_engine_remove_link(struct ins_engine *engine, uint32_t link);
+/* A doorbell end by which others wake the engine when its parked page wishes so. Counted: the same descriptor may be
+   added several times. */
+INS_API int64_t ins_engine_add_bell(struct ins_engine *engine, int bell);
+INS_API int64_t ins_engine_remove_bell(struct ins_engine *engine, int bell);
+/* Does nothing; its acknowledgement says that all commands before it are done and the engine lives. */
+INS_API int64_t ins_engine_ping(struct ins_engine *engine);
+
+/* Label of the counter at first_counter + index (without the prefix "engine."), NULL beyond the last. */
+INS_API const char *ins_engine_counter(uint32_t index);
+
+#endif
