@@ -1,0 +1,73 @@
+// What Node itself offers two processes of one host, as the peers of rtt-local and rate-local: a Unix stream socket
+// with length-prefixed messages, and process.send between a parent and its forked child.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { System } from "../runner/benchmark.ts";
+import { undoAtExit } from "../runner/cleanup.ts";
+import type { Measurement } from "../runner/figures.ts";
+import { measurePair, repositoryFile } from "../runner/hosts.ts";
+import { withPrograms } from "../runner/processes.ts";
+
+export type LocalTask = "rtt" | "rate";
+type Reading = (result: Record<string, number>) => Measurement[];
+
+const THREADS = "none spin: one event loop on core 0, one on core 1";
+
+/** A folder for the sockets of a run, removed at its end. */
+export function socketFolder(): { path: string; remove(): void } {
+  const path = mkdtempSync(join(tmpdir(), "insane-bench-"));
+  return { path, remove: undoAtExit(() => rmSync(path, { recursive: true, force: true })) };
+}
+
+export function nodeUnix(task: LocalTask, folder: string, read: Reading): System {
+  return {
+    system: "node-unix",
+    datapath: "unix",
+    mode: "event-loop",
+    threads: THREADS,
+    async measure(point) {
+      const side = (role: "near" | "far", core: number) => ({
+        name: `node-unix ${role}`,
+        core,
+        program: process.execPath,
+        args: [
+          repositoryFile("bench/peers/node-unix.ts"),
+          role,
+          task,
+          join(folder, "peer.sock"),
+          point.payload,
+          point.warmup,
+          point.seconds,
+        ],
+      });
+      return read(await measurePair(point, side("far", 1), side("near", 0), task === "rtt" ? "near" : "far"));
+    },
+  };
+}
+
+export function nodeProcessSend(task: LocalTask, read: Reading): System {
+  return {
+    system: "node-process-send",
+    datapath: "unix",
+    mode: "event-loop",
+    threads: THREADS,
+    measure: (point) =>
+      withPrograms(async (start) => {
+        const parent = start({
+          name: "node-process-send",
+          core: 0,
+          program: process.execPath,
+          args: [
+            repositoryFile("bench/peers/node-process-send.ts"),
+            "near",
+            task,
+            point.payload,
+            point.warmup,
+            point.seconds,
+          ],
+        });
+        return read(await parent.result(point.warmup + point.seconds));
+      }),
+  };
+}

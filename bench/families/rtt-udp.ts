@@ -1,0 +1,84 @@
+// rtt-udp: one message in flight between two hosts over kernel UDP; insane against what C and Node get from sockets.
+import { insaneUdpRoundTrips } from "../insane/udp.ts";
+import type { Benchmark, System } from "../runner/benchmark.ts";
+import type { Measurement } from "../runner/figures.ts";
+import { measurePair, nativeProgram, nativeUnavailable, onHost, repositoryFile } from "../runner/hosts.ts";
+import { type Host, MTU, openTopology, PORT, type Topology, topologyUnavailable } from "../runner/topology.ts";
+
+export const roundTrip = ({ p50, p99 }: Record<string, number>): Measurement[] => {
+  if (p50 === undefined || p99 === undefined || !(p50 > 0)) throw new Error("no round trip was measured");
+  return [{ metric: "rtt", unit: "us", p50, p99 }];
+};
+
+type Command = (role: "ping" | "echo", self: Host, peer: Host, tail: number[]) => [string, (string | number)[]];
+
+function socketSystem(topology: Topology, name: string, mode: string, threads: string, command: Command): System {
+  return {
+    system: name,
+    datapath: "udp",
+    mode,
+    threads,
+    async measure(point) {
+      const side = (role: "ping" | "echo", self: Host, peer: Host) =>
+        onHost(self, name, ...command(role, self, peer, [PORT, point.payload, point.warmup, point.seconds]));
+      const { a, b } = topology;
+      return roundTrip(await measurePair(point, side("echo", b, a), side("ping", a, b), "near"));
+    },
+  };
+}
+
+export function rawUdpSpin(topology: Topology): System {
+  return {
+    ...socketSystem(
+      topology,
+      "raw-udp-spin",
+      "spin",
+      "2 spin: ping on core 0, echo on core 1",
+      (role, self, peer, tail) => [nativeProgram("raw_udp_rtt"), [role, "spin", self.address, peer.address, ...tail]],
+    ),
+    unavailable: nativeUnavailable("raw_udp_rtt"),
+  };
+}
+
+function rawUdpBlock(topology: Topology): System {
+  return {
+    ...socketSystem(
+      topology,
+      "raw-udp-block",
+      "block",
+      "none spin: ping on core 0, echo on core 1",
+      (role, self, peer, tail) => [nativeProgram("raw_udp_rtt"), [role, "block", self.address, peer.address, ...tail]],
+    ),
+    unavailable: nativeUnavailable("raw_udp_rtt"),
+  };
+}
+
+function nodeDgram(topology: Topology): System {
+  const threads = "none spin: ping on core 0, echo on core 1, one event loop each";
+  return socketSystem(topology, "node-dgram", "event-loop", threads, (role, self, peer, tail) => [
+    process.execPath,
+    [repositoryFile("bench/peers/node-dgram.ts"), role, self.address, peer.address, ...tail],
+  ]);
+}
+
+export const networkConditions = (rps: boolean): string =>
+  `two namespaces joined by veth, MTU ${MTU}, ${
+    rps ? "each side's receive work on its own core (RPS)" : "receive work on the sender's core (no RPS)"
+  }`;
+
+export const rttUdp: Benchmark = {
+  name: "rtt-udp",
+  summary: "round trip over kernel UDP, one message in flight",
+  payloads: [64, 1024, 8192],
+  compared: ["rtt"],
+  async open({ rps }) {
+    const why = topologyUnavailable();
+    if (why !== undefined) throw new Error(why);
+    const topology = openTopology(rps);
+    return {
+      systems: [...insaneUdpRoundTrips(topology), rawUdpSpin(topology), rawUdpBlock(topology), nodeDgram(topology)],
+      conditions: networkConditions(rps),
+      close: topology.close,
+    };
+  },
+};

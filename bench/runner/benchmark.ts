@@ -1,0 +1,48 @@
+// What a benchmark family gives the runner: its systems, their payloads and how to measure one point. One file a
+// family in bench/families/; the order of measuring, medians and comparisons are the business of rounds.ts.
+import type { Measurement } from "./figures.ts";
+
+export interface Options {
+  /** Measured seconds of a point, warm-up not counted. */
+  seconds: number;
+  /** Interleaved rounds. */
+  repeat: number;
+  rps: boolean;
+}
+
+export interface Point {
+  payload: number;
+  seconds: number;
+  /** Seconds before the measured ones, the same for every system. */
+  warmup: number;
+}
+
+export interface System {
+  system: string;
+  datapath: string;
+  mode: string;
+  /** Who spins, and where. */
+  threads: string;
+  /** Why it cannot be measured here, or nothing. */
+  unavailable?: string | undefined;
+  measure(point: Point): Promise<Measurement[]>;
+}
+
+/** A benchmark made ready to run; `close` takes down what was made for it. */
+export interface Stage {
+  /** Insane first: its modes are compared with every other system. */
+  systems: System[];
+  /** The conditions that all systems share, for the table. */
+  conditions: string;
+  close(): void;
+}
+
+export interface Benchmark {
+  name: string;
+  summary: string;
+  /** Bytes; [0] where no message is involved. */
+  payloads: readonly number[];
+  /** The metrics compared; the ratios are insane's value to the peer's. */
+  compared: readonly string[];
+  open(options: Options): Promise<Stage>;
+}
