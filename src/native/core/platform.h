@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "layout.h"
+
 #define INS_API __attribute__((visibility("default")))
 
 /* ---- segment: a memfd, never a name ---- */
@@ -29,9 +31,11 @@ INS_API int ins_fd_dup(int fd);
 /* Listens on `path` (no unlink: the caller decides what is stale). Non-blocking. */
 INS_API int ins_socket_listen(const char *path, uint32_t mode);
 INS_API int ins_socket_accept(int listener);
-/* Connects, blocking at most until the kernel accepts; the result is non-blocking. */
+/* Connects, blocking at most until the kernel accepts (-ETIMEDOUT after 5 s of a full backlog); the result is
+   non-blocking. -ENAMETOOLONG for a path that does not fit sun_path, as with listen. */
 INS_API int ins_socket_connect(const char *path);
-/* Sends one frame with up to 32 descriptors. -EAGAIN when the peer does not read; -EMSGSIZE. */
+/* Sends one frame with up to 32 descriptors. -EAGAIN when the peer does not read; -EMSGSIZE; -EINVAL for an empty
+   frame, which would look like the end, and for more descriptors. */
 INS_API int ins_socket_send(int fd, const void *data, uint32_t length, const int *fds, uint32_t fd_count);
 /* Receives one frame. Returns its length (0: end of file), -EAGAIN, -EMSGSIZE (frame longer than max: dropped whole,
    its descriptors closed). *fd_count: in capacity, out number received; descriptors beyond capacity are closed. */
@@ -45,14 +49,15 @@ INS_API int ins_process_fd(int pid);
 INS_API int ins_bell_pair(int *out);
 /* Never blocks; a full or closed bell is as good as a rung one and returns 0. */
 INS_API int ins_bell_ring(int fd);
-/* Empties it. */
+/* Empties it. Returns how often it was rung, 0 for not at all; at most 1024 at a time. */
 INS_API int ins_bell_drain(int fd);
 
 /* ---- sleep ---- */
 INS_API int ins_epoll_create(void);
 INS_API int ins_epoll_add(int epoll, int fd, uint32_t tag);
 INS_API int ins_epoll_remove(int epoll, int fd);
-/* Waits until something is readable; `tags` gets up to `max` tags. timeout_ms -1: for ever. */
+/* Waits until something is readable; `tags` gets up to `max` tags (64 at a time). timeout_ms -1: for ever. Returns 0
+   also when a signal came, so that its handler gets its turn. */
 INS_API int ins_epoll_wait(int epoll, uint32_t *tags, uint32_t max, int timeout_ms);
 INS_API int ins_eventfd(void);
 INS_API int ins_eventfd_signal(int fd);
@@ -68,6 +73,16 @@ INS_API int ins_pin_thread(int cpu);
 INS_API uint32_t ins_layout_hash(void);
 
 /* ---- labelled counters (layout.h, INS_COUNTERS_*) in a mapped segment; one writer a counter ---- */
+/* Labels are cut to 63 bytes; an index beyond INS_COUNTERS_MAX is ignored. */
 INS_API void ins_counters_label(void *segment, uint32_t index, const char *label);
+
+static inline uint64_t *ins_counter(void *segment, uint32_t index) {
+    return (uint64_t *)(void *)((uint8_t *)segment + INS_COUNTERS_VALUES) + index;
+}
+/* Relaxed and without a lock prefix: the one writer; readers see whole values, some time later. */
+static inline void ins_counter_add(void *segment, uint32_t index, uint64_t more) {
+    uint64_t *counter = ins_counter(segment, index);
+    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + more, __ATOMIC_RELAXED);
+}
 
 #endif
