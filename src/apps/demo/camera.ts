@@ -1,0 +1,75 @@
+// Role: streams a picture as raw RGB frames of several MB, cut into pieces. It never has more than a window of pieces
+// in flight: receivers give credit back on a channel of their own.
+import { connect, type Source } from "../../index.ts";
+import { digest, type Frame, pieceCount, pieceLength, writePiece } from "./frames.ts";
+import { loadPicture, nextFrame } from "./picture.ts";
+import { CHANNELS, runRole, STREAMS, WINDOW } from "./roles.ts";
+
+await runRole(async (say, told) => {
+  const frames = Number(process.argv[2] ?? 10);
+  const receivers = Number(process.argv[3] ?? 1);
+  const consumers = Number(process.argv[4] ?? 1);
+  const picture = await loadPicture(process.argv[5]);
+  const session = await connect({ name: process.env["INSANE_DEMO_NAME"] ?? "camera" });
+  const stream = await session.createStream({ name: STREAMS.camera, acceleration: "fast", consumption: "high" });
+  const source = await stream.createSource(CHANNELS.pieces);
+  const control = await session.createStream({ name: STREAMS.control });
+  /** Pieces each receiver has taken, by its number. */
+  const taken = new Map<number, number>();
+  let wake = (): void => {};
+  await control.createSink(CHANNELS.credit, (message) => {
+    const view = new DataView(message.bytes.buffer, message.bytes.byteOffset, 8);
+    taken.set(view.getUint32(0, true), view.getUint32(4, true));
+    message.release();
+    wake();
+  });
+  const slowest = (): number => (taken.size < receivers ? 0 : Math.min(...taken.values()));
+  say({
+    type: "ready",
+    streams: [{ name: stream.name, requested: "fast, resources no concern", datapath: stream.binding.datapath, warnings: stream.warnings, decision: stream.binding }],
+  });
+  await told("go");
+  await source.matched(consumers, { signal: AbortSignal.timeout(15_000) });
+  const begun = performance.now();
+  const buffers = [new Uint8Array(picture.pixels.length), new Uint8Array(picture.pixels.length)];
+  let sent = 0;
+  for (let number = 0; number < frames; number++) {
+    const frame: Frame = { number, width: picture.width, height: picture.height, pixels: nextFrame(picture, number, buffers[number & 1] as Uint8Array) };
+    const hash = digest(frame.pixels);
+    const pieces = pieceCount(frame);
+    for (let piece = 0; piece < pieces; piece++) {
+      if (sent - slowest() >= WINDOW) {
+        const credited = await new Promise<boolean>((resolve) => {
+          const timer = setTimeout(() => resolve(false), 3000);
+          wake = () => {
+            if (sent - slowest() >= WINDOW) return;
+            clearTimeout(timer);
+            resolve(true);
+          };
+          wake();
+        });
+        if (!credited) throw new Error(`no credit for 3 s after ${sent} pieces; receivers have taken ${[...taken].map(([who, n]) => `#${who}: ${n}`).join(", ")}`);
+      }
+      await sendPiece(source, frame, piece, hash);
+      sent++;
+    }
+    say({ type: "progress", readings: 0, frames: number + 1 });
+  }
+  const seconds = (performance.now() - begun) / 1000;
+  const stats = await source.settled({ signal: AbortSignal.timeout(10_000) });
+  const dropped = Object.values(stats.dropped).reduce((sum, n) => sum + n, 0);
+  say({ type: "sent", messages: sent, frames, bytes: frames * picture.pixels.length, seconds, dropped });
+  await told("end");
+  await session.close();
+});
+
+async function sendPiece(source: Source, frame: Frame, piece: number, hash: Uint8Array): Promise<void> {
+  const length = pieceLength(frame, piece);
+  let buffer = source.tryGetBuffer(length);
+  while (buffer === null) {
+    await source.ready();
+    buffer = source.tryGetBuffer(length);
+  }
+  writePiece(buffer.bytes, frame, piece, hash);
+  while (source.tryEmit(buffer) === 0) await source.ready();
+}

@@ -1,0 +1,35 @@
+// The sensor's data set and its typed channel: daily weather of a city, one row a message.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { Schema } from "effect";
+import { defineChannel } from "../../index.ts";
+import { CHANNELS } from "./roles.ts";
+
+export const Reading = Schema.Struct({
+  date: Schema.String,
+  precipitation: Schema.Number,
+  temperatureMax: Schema.Number,
+  temperatureMin: Schema.Number,
+  wind: Schema.Number,
+  weather: Schema.String,
+});
+export type Reading = typeof Reading.Type;
+
+export const readingsChannel = defineChannel({ channel: CHANNELS.readings, schema: Schema.toStandardSchemaV1(Reading) });
+
+/** Rows of vega-datasets' seattle-weather.csv: date, precipitation, temp_max, temp_min, wind, weather. */
+export function loadReadings(): Reading[] {
+  const file = createRequire(import.meta.url).resolve("vega-datasets/data/seattle-weather.csv");
+  const [, ...lines] = readFileSync(file, "utf8").trim().split("\n");
+  return lines.map((line) => {
+    const [date = "", precipitation, temperatureMax, temperatureMin, wind, weather = ""] = line.trim().split(",");
+    return {
+      date,
+      precipitation: Number(precipitation),
+      temperatureMax: Number(temperatureMax),
+      temperatureMin: Number(temperatureMin),
+      wind: Number(wind),
+      weather,
+    };
+  });
+}

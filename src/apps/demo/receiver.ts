@@ -1,0 +1,81 @@
+// Role: receives readings and frames, checks every frame's hash, gives the camera credit, and at the end saves the last
+// frame as PNG. The same program runs beside the source (shared memory) and on the other host (network).
+import { connect } from "../../index.ts";
+import { FrameAssembler, type ReceivedFrame } from "./frames.ts";
+import { savePicture } from "./picture.ts";
+import { type Reading, readingsChannel } from "./readings.ts";
+import { CHANNELS, latency, runRole, STREAMS } from "./roles.ts";
+
+await runRole(async (say, told) => {
+  const number = Number(process.argv[2] ?? 0);
+  const file = process.argv[3] || null;
+  /** A bystander takes what it gets and gives no credit: it may be killed at any time without holding up anyone. */
+  const bystander = process.argv[4] === "bystander";
+  const session = await connect({ name: process.env["INSANE_DEMO_NAME"] ?? "receiver" });
+
+  const sensors = await session.createStream({ name: STREAMS.sensors });
+  const readingLatency: number[] = [];
+  let readings = 0;
+  let lost = 0;
+  const policy = bystander ? ({ kind: "drop-newest" } as const) : ({ kind: "block" } as const);
+  const readingSink = await readingsChannel.createSink(sensors, { policy }, (_: Reading, message) => {
+    readings++;
+    readingLatency.push(message.receiveTime - message.emitTime);
+  });
+  readingSink.sink.on("lost", (event) => {
+    lost += event.count;
+  });
+
+  const control = await session.createStream({ name: STREAMS.control });
+  const credit = bystander ? null : await control.createSource(CHANNELS.credit);
+  const camera = await session.createStream({ name: STREAMS.camera, acceleration: "fast", consumption: "high" });
+  const frameLatency: number[] = [];
+  let pieces = 0;
+  let frames = 0;
+  let intact = 0;
+  let begun = 0;
+  let last: ReceivedFrame | null = null;
+  const assembler = new FrameAssembler((frame) => {
+    frames++;
+    if (frame.intact) intact++;
+    last = frame;
+    say({ type: "progress", readings, frames });
+  });
+  const giveCredit = (): void => {
+    const buffer = credit?.tryGetBuffer(8);
+    if (credit === null || buffer === null || buffer === undefined) return;
+    const view = new DataView(buffer.bytes.buffer, buffer.bytes.byteOffset, 8);
+    view.setUint32(0, number, true);
+    view.setUint32(4, pieces, true);
+    if (credit.tryEmit(buffer) === 0) buffer[Symbol.dispose]();
+  };
+  const pieceSink = await camera.createSink(CHANNELS.pieces, { policy }, (message) => {
+    if (assembler.starting(message.bytes)) begun = message.emitTime;
+    const before = frames;
+    assembler.add(message.bytes);
+    if (frames > before) frameLatency.push(Date.now() - begun);
+    message.release();
+    if (++pieces % 8 === 0 || frames > before) giveCredit();
+  });
+  pieceSink.on("lost", (event) => {
+    lost += event.count;
+  });
+
+  await credit?.matched(1, { signal: AbortSignal.timeout(15_000) });
+  say({ type: "ready", streams: [] });
+  await told("report");
+  if (file !== null && last !== null) await savePicture(file, last);
+  say({
+    type: "received",
+    readings,
+    pieces,
+    frames,
+    intact,
+    lost,
+    readingLatency: latency(readingLatency),
+    frameLatency: latency(frameLatency),
+    picture: file !== null && last !== null ? file : null,
+  });
+  await told("end");
+  await session.close();
+});
