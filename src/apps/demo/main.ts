@@ -116,7 +116,7 @@ try {
   const sent = { sensor: await sensor.next("sent", 45_000), camera: await camera.next("sent", 45_000) };
   const received: Received[] = [];
   for (const { role, over } of receivers) {
-    role.send({ type: "report" });
+    role.send({ type: "report", readings: sent.sensor.messages, pieces: sent.camera.messages });
     received.push({ ...(await role.next("received")), name: role.name, over: over === "network" ? datapath : over });
   }
   const slots = [hosts.status(hosts.a), hosts.status(hosts.b)].reduce(

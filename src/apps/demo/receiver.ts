@@ -63,7 +63,11 @@ await runRole(async (say, told) => {
 
   await credit?.matched(1, { signal: AbortSignal.timeout(15_000) });
   say({ type: "ready", streams: [] });
-  await told("report");
+  const expected = await told("report");
+  const patience = performance.now() + 3000;
+  while ((readings < expected.readings || pieces < expected.pieces) && performance.now() < patience) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
   if (file !== null && last !== null) await savePicture(file, last);
   say({
     type: "received",

@@ -45,7 +45,12 @@ export type FromRole =
       readonly picture: string | null;
     }
   | { readonly type: "failed"; readonly message: string };
-export type ToRole = { readonly type: "go" } | { readonly type: "report" } | { readonly type: "end" };
+export type ToRole =
+  | { readonly type: "go" }
+  /** Report once so much has arrived, or when it has not after a while. */
+  | { readonly type: "report"; readonly readings: number; readonly pieces: number }
+  | { readonly type: "end" };
+type Told = <T extends ToRole["type"]>(type: T) => Promise<Extract<ToRole, { type: T }>>;
 
 export interface Role {
   readonly name: string;
@@ -116,16 +121,21 @@ export function startRole(
 }
 
 /** Runs a role's body: reports failures to the parent and leaves when it goes away. */
-export async function runRole(body: (say: (message: FromRole) => void, told: (type: ToRole["type"]) => Promise<void>) => Promise<void>): Promise<void> {
+export async function runRole(body: (say: (message: FromRole) => void, told: Told) => Promise<void>): Promise<void> {
   const say = (message: FromRole): void => void process.send?.(message);
-  const seen = new Set<ToRole["type"]>();
-  const waiting = new Map<ToRole["type"], () => void>();
+  const seen = new Map<ToRole["type"], ToRole>();
+  const waiting = new Map<ToRole["type"], (message: ToRole) => void>();
   process.on("message", (message: ToRole) => {
-    seen.add(message.type);
-    waiting.get(message.type)?.();
+    seen.set(message.type, message);
+    waiting.get(message.type)?.(message);
   });
   process.on("disconnect", () => process.exit(0));
-  const told = (type: ToRole["type"]): Promise<void> => (seen.has(type) ? Promise.resolve() : new Promise((resolve) => waiting.set(type, resolve)));
+  const told: Told = (type) =>
+    new Promise((resolve) => {
+      const already = seen.get(type);
+      if (already !== undefined) resolve(already as never);
+      else waiting.set(type, resolve as (message: ToRole) => void);
+    });
   try {
     await body(say, told);
     process.disconnect?.();
