@@ -21,12 +21,14 @@ export function socketFolder(): { path: string; remove(): void } {
 }
 
 export function nodeUnix(task: LocalTask, folder: string, read: Reading): System {
+  let runs = 0;
   return {
     system: "node-unix",
     datapath: "unix",
     mode: "event-loop",
     threads: THREADS,
     async measure(point) {
+      const socket = join(folder, `peer-${++runs}.sock`);
       const side = (role: "near" | "far", core: number) => ({
         name: `node-unix ${role}`,
         core,
@@ -35,7 +37,7 @@ export function nodeUnix(task: LocalTask, folder: string, read: Reading): System
           repositoryFile("bench/peers/node-unix.ts"),
           role,
           task,
-          join(folder, "peer.sock"),
+          socket,
           point.payload,
           point.warmup,
           point.seconds,

@@ -59,6 +59,7 @@ export const rateUdp: Benchmark = {
         rawUdp(topology, "gso"),
       ],
       conditions: networkConditions(rps),
+      rps,
       close: topology.close,
     };
   },

@@ -78,6 +78,7 @@ export const rttUdp: Benchmark = {
     return {
       systems: [...insaneUdpRoundTrips(topology), rawUdpSpin(topology), rawUdpBlock(topology), nodeDgram(topology)],
       conditions: networkConditions(rps),
+      rps,
       close: topology.close,
     };
   },

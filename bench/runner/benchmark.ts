@@ -34,6 +34,8 @@ export interface Stage {
   systems: System[];
   /** The conditions that all systems share, for the table. */
   conditions: string;
+  /** Whether `Options.rps` was applied; nothing where no network is involved. */
+  rps?: boolean;
   close(): void;
 }
 

@@ -63,7 +63,8 @@ export class Program {
       this.#wake?.();
     });
     createInterface({ input: child.stderr }).on("line", (line) => {
-      this.#stderr.push(line);
+      if (/^\s*(at .*|[{}^]*)$/.test(line)) return; // stack frames say little in one line
+      this.#stderr.push(line.trim());
       if (this.#stderr.length > STDERR_LINES) this.#stderr.shift();
     });
   }

@@ -78,7 +78,7 @@ export async function runBenchmark(
           ...measurement,
           threads: system.threads,
           load1: median(loads),
-          ...(options.rps ? { rps: true } : {}),
+          ...(stage.rps ? { rps: true } : {}),
         };
         figures.push(figure);
         report.line(figure);

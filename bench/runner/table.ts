@@ -1,5 +1,5 @@
-// The results of one benchmark as a person reads them: a block a payload, a row a system, what insane is of each peer,
-// and who spins where. Takes finished lines only; says what was skipped and why.
+// The results of one benchmark as a person reads them: a block a payload, a row a system, insane's figure over
+// each peer's, and who spins where. Takes finished lines only; says what was skipped and why.
 import type { Benchmark, Stage } from "./benchmark.ts";
 import type { Figure, Line, Ratio, Skip } from "./figures.ts";
 
@@ -32,7 +32,7 @@ export function table(benchmark: Benchmark, stage: Stage, lines: readonly Line[]
     const head = [
       payload ? payloadName(payload) : "system",
       ...metrics.flatMap((m) => (m.p99 === undefined ? [`${m.metric} ${m.unit}`] : [`p50 ${m.unit}`, `p99 ${m.unit}`])),
-      "insane is",
+      "insane/peer",
       "threads",
     ];
     const rows = [...peers].map((name) => {
