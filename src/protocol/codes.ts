@@ -55,6 +55,8 @@ export const WARNING_CODES = {
   FALLBACK_UDP: "W_FALLBACK_UDP",
   /** No network datapath at all: only co-located endpoints can be reached. */
   NO_NETWORK: "W_NO_NETWORK",
+  /** A strategy of the user's own answered something impossible: the default strategy decided. */
+  STRATEGY: "W_STRATEGY",
   /** Time sensitivity was asked for and is not enforced yet. */
   NOT_TIME_AWARE: "W_NOT_TIME_AWARE",
   /** Bound beyond loopback without authentication. */

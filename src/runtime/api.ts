@@ -2,6 +2,7 @@
 import type { Session } from "../client/api.ts";
 import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
 import type { NetworkTechnology, Qos, Technology } from "../protocol/qos.ts";
+import type { RuleStrategy } from "../qos/strategy.ts";
 
 /** How an engine's thread lives (architecture, section 4, Engine). */
 export interface EngineOptions {
@@ -48,6 +49,8 @@ export interface RuntimeConfig {
   };
   readonly link: { readonly entries: number };
   readonly log: { readonly level: "silent" | "error" | "warn" | "info" | "debug"; readonly pretty: boolean };
+  /** Rules instead of the paper's strategy, or null. */
+  readonly strategy: RuleStrategy | null;
 }
 
 /** A strategy of the user's own: pure, from quality and capabilities to a technology and the rule that chose it. */
@@ -57,9 +60,11 @@ export type Strategy = (
 ) => { readonly technology: NetworkTechnology | null; readonly rule: string; readonly why: string };
 
 /** Nested partial: what a user writes. */
-export type Settings<T> = { readonly [K in keyof T]?: T[K] extends ReadonlyArray<unknown> ? T[K] : T[K] extends object ? Settings<T[K]> : T[K] };
-export interface EmbedOptions extends Settings<RuntimeConfig> {
-  readonly strategy?: Strategy;
+export type Settings<T> = {
+  readonly [K in keyof T]?: T[K] extends ReadonlyArray<unknown> ? T[K] : T[K] extends object ? Settings<T[K]> : T[K];
+};
+export interface EmbedOptions extends Omit<Settings<RuntimeConfig>, "strategy"> {
+  readonly strategy?: Strategy | RuleStrategy | null;
 }
 
 export interface EmbeddedRuntime extends AsyncDisposable {
@@ -90,7 +95,13 @@ export interface ExplainReport {
     readonly consumer: string;
     readonly outstanding: number;
   }>;
-  readonly peers: ReadonlyArray<{ readonly name: string; readonly state: string; readonly technology: Technology; readonly here: string; readonly there: string }>;
+  readonly peers: ReadonlyArray<{
+    readonly name: string;
+    readonly state: string;
+    readonly technology: Technology;
+    readonly here: string;
+    readonly there: string;
+  }>;
 }
 
 export interface EndpointReport {
@@ -100,7 +111,15 @@ export interface EndpointReport {
   readonly stats: Readonly<Record<string, number>>;
 }
 export interface StatusReport {
-  readonly runtime: { readonly id: string; readonly name: string; readonly version: string; readonly pid: number; readonly state: string; readonly uptimeMs: number; readonly epoch: number };
+  readonly runtime: {
+    readonly id: string;
+    readonly name: string;
+    readonly version: string;
+    readonly pid: number;
+    readonly state: string;
+    readonly uptimeMs: number;
+    readonly epoch: number;
+  };
   readonly sessions: ReadonlyArray<{
     readonly id: number;
     readonly name: string;
@@ -116,10 +135,35 @@ export interface StatusReport {
       readonly sinks: ReadonlyArray<EndpointReport>;
     }>;
   }>;
-  readonly links: ReadonlyArray<{ readonly id: number; readonly kind: string; readonly state: string; readonly producer: string; readonly consumer: string; readonly entries: number; readonly outstanding: number }>;
-  readonly engines: ReadonlyArray<{ readonly name: string; readonly state: string; readonly mode: string; readonly counters: Readonly<Record<string, number>> }>;
-  readonly datapaths: ReadonlyArray<{ readonly technology: Technology; readonly state: string; readonly endpoint: string; readonly counters: Readonly<Record<string, number>> }>;
-  readonly peers: ReadonlyArray<{ readonly id: string; readonly name: string; readonly endpoint: string; readonly state: string; readonly subscriptions: number; readonly lastHeardMs: number }>;
+  readonly links: ReadonlyArray<{
+    readonly id: number;
+    readonly kind: string;
+    readonly state: string;
+    readonly producer: string;
+    readonly consumer: string;
+    readonly entries: number;
+    readonly outstanding: number;
+  }>;
+  readonly engines: ReadonlyArray<{
+    readonly name: string;
+    readonly state: string;
+    readonly mode: string;
+    readonly counters: Readonly<Record<string, number>>;
+  }>;
+  readonly datapaths: ReadonlyArray<{
+    readonly technology: Technology;
+    readonly state: string;
+    readonly endpoint: string;
+    readonly counters: Readonly<Record<string, number>>;
+  }>;
+  readonly peers: ReadonlyArray<{
+    readonly id: string;
+    readonly name: string;
+    readonly endpoint: string;
+    readonly state: string;
+    readonly subscriptions: number;
+    readonly lastHeardMs: number;
+  }>;
   readonly slots: { readonly total: number; readonly outstanding: number };
   readonly quarantined: number;
 }

@@ -1,0 +1,266 @@
+// The runtime's configuration: its schema, its defaults, and errors that name the field, the value and what is allowed.
+// Reads one file when asked to; touches nothing else.
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import * as Result from "effect/Result";
+import * as Schema from "effect/Schema";
+import * as SchemaIssue from "effect/SchemaIssue";
+import { InsaneError } from "../protocol/codes.ts";
+import { LINK } from "../protocol/layout.ts";
+import type { RuleStrategy } from "../qos/strategy.ts";
+import { parseEndpoint } from "./endpoint.ts";
+import type { EmbedOptions, RuntimeConfig, Strategy } from "./api.ts";
+
+/** UDP ports of a daemon: hello frames, and the data of kernel UDP. An embedded runtime takes any. */
+export const DAEMON_PORT = 6174;
+export const DAEMON_DATA_PORT = 6175;
+
+/** What a runtime has when nothing is said. A daemon adds a socket and its ports (apps/cli/up.ts). */
+export const DEFAULT_CONFIG: RuntimeConfig = {
+  name: hostname(),
+  socket: null,
+  socketMode: 0o600,
+  allow: { uids: [], gids: [] },
+  network: {
+    enabled: true,
+    address: "127.0.0.1",
+    port: 0,
+    dataPort: 0,
+    peers: [],
+    helloIntervalMs: 1000,
+    silentAfterMs: 3500,
+  },
+  engine: { mode: "thread", idle: "park", spinMicros: 50, cpu: null },
+  limits: { sessions: 256, streamsPerSession: 64, endpointsPerSession: 1024, bytesPerSession: 2 ** 30 },
+  link: { entries: LINK.DEFAULT_ENTRIES },
+  log: { level: "info", pretty: false },
+  strategy: null,
+};
+
+// ---- the schema ---------------------------------------------------------------------------------------------------
+
+/** A whole number between two bounds, said in words where it is not one. */
+const whole = (minimum: number, maximum: number, unit = "") => {
+  const expected = `a whole number from ${minimum} to ${maximum}${unit}`;
+  return Schema.Number.annotate({ expected }).check(
+    Schema.makeFilter((value: number) => Number.isInteger(value) && value >= minimum && value <= maximum, { expected }),
+  );
+};
+const text = (expected: string, test: (value: string) => boolean) =>
+  Schema.String.annotate({ expected }).check(Schema.makeFilter(test, { expected }));
+const flag = Schema.Boolean.annotate({ expected: "true or false" });
+
+const LONGEST_SOCKET = 107;
+const technology = Schema.Literals(["udp", "xdp", "dpdk", "rdma"]);
+const shortText = text("a text of 1 to 200 characters", (value) => /^[^\p{Cc}]{1,200}$/u.test(value));
+
+const StrategyRules = Schema.Struct({
+  name: shortText,
+  rules: Schema.Array(
+    Schema.Struct({
+      name: Schema.optionalKey(shortText),
+      when: Schema.optionalKey(
+        Schema.Struct({
+          acceleration: Schema.optionalKey(Schema.Literals(["none", "fast"])),
+          consumption: Schema.optionalKey(Schema.Literals(["low", "high"])),
+          timeSensitivity: Schema.optionalKey(Schema.Literals(["best-effort", "time-sensitive"])),
+        }),
+      ),
+      use: Schema.Array(technology),
+      emulated: Schema.optionalKey(flag),
+      because: Schema.optionalKey(
+        Schema.Struct({
+          udp: Schema.optionalKey(shortText),
+          xdp: Schema.optionalKey(shortText),
+          dpdk: Schema.optionalKey(shortText),
+          rdma: Schema.optionalKey(shortText),
+        }),
+      ),
+    }),
+  ),
+});
+
+const DAY = 86_400_000;
+const Config = Schema.Struct({
+  name: shortText,
+  socket: Schema.NullOr(
+    text(
+      `an absolute path of at most ${LONGEST_SOCKET} bytes`,
+      (path) => path.startsWith("/") && !path.includes("\0") && Buffer.byteLength(path) <= LONGEST_SOCKET,
+    ),
+  ),
+  socketMode: whole(0, 0o777, ' (permission bits; in a file also octal text such as "0660")'),
+  allow: Schema.Struct({
+    uids: Schema.Array(whole(0, 0xfffffffe)),
+    gids: Schema.Array(whole(0, 0xfffffffe)),
+  }),
+  network: Schema.Struct({
+    enabled: flag,
+    address: text(
+      "an IPv4 address of this host by which others reach it, such as 10.0.0.1 (not 0.0.0.0)",
+      (address) => parseEndpoint(`${address}:1`) !== null && address !== "0.0.0.0" && address !== "255.255.255.255",
+    ),
+    port: whole(0, 65535, " (0: any)"),
+    dataPort: whole(0, 65535, " (0: any)"),
+    peers: Schema.Array(
+      text("ADDRESS:PORT with an IPv4 address and a port from 1 to 65535", (peer) => {
+        const endpoint = parseEndpoint(peer);
+        return endpoint !== null && endpoint.port > 0;
+      }),
+    ),
+    helloIntervalMs: whole(10, DAY, " milliseconds"),
+    silentAfterMs: whole(20, DAY, " milliseconds"),
+  }),
+  engine: Schema.Struct({
+    mode: Schema.Literals(["inline", "thread"]),
+    idle: Schema.Literals(["park", "yield", "spin"]),
+    spinMicros: whole(0, 1_000_000, " microseconds"),
+    cpu: Schema.NullOr(whole(0, 1023, " (number of a core)")),
+  }),
+  limits: Schema.Struct({
+    sessions: whole(1, 65535),
+    streamsPerSession: whole(1, 4096),
+    endpointsPerSession: whole(1, 2048),
+    bytesPerSession: whole(1, Number.MAX_SAFE_INTEGER, " bytes"),
+  }),
+  link: Schema.Struct({
+    entries: Schema.Number.check(
+      Schema.makeFilter(
+        (n: number) => n >= LINK.MIN_ENTRIES && n <= LINK.MAX_ENTRIES && Number.isInteger(Math.log2(n)),
+        { expected: `a power of two from ${LINK.MIN_ENTRIES} to ${LINK.MAX_ENTRIES}` },
+      ),
+    ),
+  }),
+  log: Schema.Struct({
+    level: Schema.Literals(["silent", "error", "warn", "info", "debug"]),
+    pretty: flag,
+  }),
+  strategy: Schema.NullOr(StrategyRules),
+});
+
+const decode = Schema.decodeUnknownResult(Config, { errors: "all", onExcessProperty: "error" });
+const explainIssue = SchemaIssue.makeFormatterStandardSchemaV1();
+
+// ---- completing ---------------------------------------------------------------------------------------------------
+
+/** One thing that is wrong with a configuration. */
+export interface ConfigFault {
+  /** Dotted path of the field, such as `network.peers.0`. */
+  readonly field: string;
+  readonly value: unknown;
+  readonly allowed: string;
+}
+
+/**
+ * What the user wrote over the defaults, checked. A strategy that is code is not part of a configuration: `embed` takes
+ * it from its options. Throws InsaneError ECONFIG, whose `details.faults` lists every wrong field.
+ */
+export function completeConfig(settings: EmbedOptions = {}, where = "configuration"): RuntimeConfig {
+  const given: Record<string, unknown> = { ...settings };
+  if (typeof given["strategy"] === "function") delete given["strategy"];
+  const mode = given["socketMode"];
+  if (typeof mode === "string" && /^0?[0-7]{3}$/.test(mode)) given["socketMode"] = Number.parseInt(mode, 8);
+  const whole = merge(DEFAULT_CONFIG, given);
+  const result = decode(whole);
+  if (Result.isFailure(result)) throw refusal(where, faultsOf(result.failure.issue, whole));
+  const config = result.success as RuntimeConfig;
+  const faults = contradictions(config);
+  if (faults.length > 0) throw refusal(where, faults);
+  return config;
+}
+
+/** The strategy that options name: code, rules, or null for the default one. */
+export const strategyOf = (options: EmbedOptions, config: RuntimeConfig): Strategy | RuleStrategy | null =>
+  typeof options.strategy === "function" ? options.strategy : config.strategy;
+
+/** Settings from a JSON file, not completed yet, so that command-line options can be laid over them. */
+export function readSettings(file: string): EmbedOptions {
+  let json: string;
+  try {
+    json = readFileSync(file, "utf8");
+  } catch (cause) {
+    throw new InsaneError("ECONFIG", `The configuration file ${file} cannot be read: ${(cause as Error).message}`, {
+      file,
+    });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (cause) {
+    throw new InsaneError("ECONFIG", `The configuration file ${file} is not JSON: ${(cause as Error).message}`, {
+      file,
+    });
+  }
+  if (!isRecord(value)) {
+    throw new InsaneError("ECONFIG", `The configuration file ${file} must hold one JSON object, not ${shown(value)}`, {
+      file,
+    });
+  }
+  return value;
+}
+
+/** Reads, completes and checks a file. */
+export const loadConfig = (file: string): RuntimeConfig => completeConfig(readSettings(file), file);
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Settings over settings: objects field by field, everything else as a whole; undefined says nothing. */
+export function merge(base: unknown, over: unknown): unknown {
+  if (!isRecord(base) || !isRecord(over)) return over;
+  const merged: Record<string, unknown> = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    if (value !== undefined) merged[key] = Object.hasOwn(base, key) ? merge(base[key], value) : value;
+  }
+  return merged;
+}
+
+// ---- what is wrong ------------------------------------------------------------------------------------------------
+
+function faultsOf(issue: SchemaIssue.Issue, whole: unknown): ConfigFault[] {
+  const faults = new Map<string, ConfigFault>();
+  for (const { path, message } of explainIssue(issue).issues) {
+    const keys = (path ?? []).map((part) => (typeof part === "object" ? part.key : part));
+    const field = keys.map(String).join(".");
+    const parent = at(DEFAULT_CONFIG, keys.slice(0, -1));
+    const last = String(keys.at(-1));
+    // A field that the defaults do not have either is a name nobody knows.
+    const unknown = isRecord(parent) && !Object.hasOwn(parent, last);
+    const allowed = unknown
+      ? `no field of this name; there are ${Object.keys(parent).join(", ")}`
+      : message.replace(/^Expected /, "");
+    const earlier = faults.get(field);
+    const either = earlier === undefined ? allowed : `${earlier.allowed} or ${allowed}`;
+    faults.set(field, { field, value: at(whole, keys), allowed: either });
+  }
+  return [...faults.values()];
+}
+
+const at = (value: unknown, keys: ReadonlyArray<PropertyKey>): unknown =>
+  keys.reduce<unknown>(
+    (inner, key) =>
+      typeof inner === "object" && inner !== null ? (inner as Record<PropertyKey, unknown>)[key] : undefined,
+    value,
+  );
+
+/** Rules between fields. */
+function contradictions({ network }: RuntimeConfig): ConfigFault[] {
+  if (network.silentAfterMs >= 2 * network.helloIntervalMs) return [];
+  return [
+    {
+      field: "network.silentAfterMs",
+      value: network.silentAfterMs,
+      allowed: `at least twice network.helloIntervalMs (${network.helloIntervalMs}), or one lost hello makes a peer silent`,
+    },
+  ];
+}
+
+function refusal(where: string, faults: ReadonlyArray<ConfigFault>): InsaneError {
+  const lines = faults.map(({ field, value, allowed }) => `${field} is ${shown(value)}; allowed: ${allowed}`);
+  return new InsaneError("ECONFIG", `${where}: ${lines.join("; ")}`, { where, faults });
+}
+
+const shown = (value: unknown): string => {
+  const json = value === undefined ? "missing" : (JSON.stringify(value) ?? String(value));
+  return json.length > 120 ? `${json.slice(0, 117)}...` : json;
+};
