@@ -47,9 +47,9 @@ fi
 command -v cc >/dev/null 2>&1 || { say "no C compiler: install one (Debian: apt-get install build-essential)"; exit 1; }
 
 # --- packages from npm, and Node -------------------------------------------------------------------------------------
-# The stamp is a copy of what was asked for when it was last installed whole.
+# The stamp is a copy of the lock file that was last installed whole.
 stamp=node_modules/.insane-installed
-if ! cat package.json tools/package.json package-lock.json | cmp -s - "$stamp"; then
+if ! cmp -s package-lock.json "$stamp"; then
   say "installing packages from npm"
   mode=ci
   # On top of what is there, so that a program which runs from node_modules meanwhile keeps its files.
@@ -61,7 +61,7 @@ if ! cat package.json tools/package.json package-lock.json | cmp -s - "$stamp"; 
   for biome in node_modules/@biomejs/cli-linux-*/biome; do
     [ -x "$biome" ] && ln -sfn "../../$biome" node_modules/.bin/biome
   done
-  cat package.json tools/package.json package-lock.json >"$stamp"
+  cp package-lock.json "$stamp"
 fi
 case "$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)" in
   2[4-9] | [3-9][0-9]) ;;

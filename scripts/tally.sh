@@ -1,7 +1,8 @@
 # Sourced by test.sh and test-deep.sh after env.sh: runs the C tests and Vitest, goes on after a failure, and collects
-# what each counted in one file, from which closing_line prints the sum and sets the exit code.
+# what each counted in one file, from which closing_line prints the sum and sets the exit code. INSANE_TOTAL names a file
+# that gets the counts as well, for a caller that runs several such scripts.
 counts=$(mktemp)
-trap 'rm -f "$counts"' EXIT
+trap 'if [ -n "${INSANE_TOTAL:-}" ]; then cat "$counts" >>"$INSANE_TOTAL"; fi; rm -f "$counts"' EXIT
 runs=0
 
 # c_tests PRESET [CTEST ARGUMENTS]: builds a preset and runs its tests.
