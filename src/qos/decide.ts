@@ -1,9 +1,8 @@
 // Binds a stream to a datapath: the pure function (quality, capabilities, strategy) -> decision record. Every candidate
 // is listed with the rule that took or rejected it, and nothing falls back without a warning. No I/O, no clock of its own.
-import { type Warning, WARNING_CODES } from "../protocol/codes.ts";
+import { WARNING_CODES, type Warning } from "../protocol/codes.ts";
 import type { CandidateRecord, CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
 import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
-import type { Strategy } from "../runtime/api.ts";
 import {
   applyRules,
   DEFAULT_STRATEGY,
@@ -11,6 +10,7 @@ import {
   NETWORK_TECHNOLOGIES,
   type RuleOutcome,
   type RuleStrategy,
+  type Strategy,
 } from "./strategy.ts";
 
 export interface DecideInput {

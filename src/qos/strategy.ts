@@ -1,5 +1,5 @@
 // Mapping strategies as ordered rules, and the default one: the paper's (section 5.2). Pure data and one pure evaluator;
-// nothing here knows a host. A strategy may also be code (runtime/api.ts, Strategy); decide.ts takes both.
+// nothing here knows a host. A strategy may also be code; decide.ts takes both.
 import type { CapabilityRecord } from "../protocol/control.ts";
 import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
 
@@ -26,6 +26,12 @@ export interface RuleStrategy {
   readonly name: string;
   readonly rules: ReadonlyArray<StrategyRule>;
 }
+
+/** A strategy as code: pure, from quality and capabilities to a technology (null: shared memory only) and its reason. */
+export type Strategy = (
+  qos: Qos,
+  capabilities: ReadonlyArray<CapabilityRecord>,
+) => { readonly technology: NetworkTechnology | null; readonly rule: string; readonly why: string };
 
 const NOT_ASKED = "the stream asks for no acceleration, and then kernel UDP is always used";
 
@@ -79,7 +85,7 @@ export function applyRules(
   const at = strategy.rules.findIndex((rule) => matches(rule.when ?? {}, qos));
   const found = strategy.rules[at];
   if (found === undefined) return null;
-  const rule = { ...found, name: found.name ?? `rule ${at + 1}` };
+  const rule = { ...found, name: found.name || `rule ${at + 1}` };
   const technology = rule.use.find((name) =>
     eligible(
       capabilities.find((capability) => capability.technology === name),

@@ -1,8 +1,10 @@
 // The public contract of the runtime: what `Runtime.embed` and the daemon are given and give. Types only.
 import type { Session } from "../client/api.ts";
 import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
-import type { NetworkTechnology, Qos, Technology } from "../protocol/qos.ts";
-import type { RuleStrategy } from "../qos/strategy.ts";
+import type { Technology } from "../protocol/qos.ts";
+import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
+
+export type { RuleStrategy, Strategy };
 
 /** How an engine's thread lives (architecture, section 4, Engine). */
 export interface EngineOptions {
@@ -52,12 +54,6 @@ export interface RuntimeConfig {
   /** Rules instead of the paper's strategy, or null. */
   readonly strategy: RuleStrategy | null;
 }
-
-/** A strategy of the user's own: pure, from quality and capabilities to a technology and the rule that chose it. */
-export type Strategy = (
-  qos: Qos,
-  capabilities: ReadonlyArray<CapabilityRecord>,
-) => { readonly technology: NetworkTechnology | null; readonly rule: string; readonly why: string };
 
 /** Nested partial: what a user writes. */
 export type Settings<T> = {

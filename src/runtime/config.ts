@@ -7,9 +7,9 @@ import * as Schema from "effect/Schema";
 import * as SchemaIssue from "effect/SchemaIssue";
 import { InsaneError } from "../protocol/codes.ts";
 import { LINK } from "../protocol/layout.ts";
-import type { RuleStrategy } from "../qos/strategy.ts";
+import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
+import type { EmbedOptions, RuntimeConfig } from "./api.ts";
 import { parseEndpoint } from "./endpoint.ts";
-import type { EmbedOptions, RuntimeConfig, Strategy } from "./api.ts";
 
 /** UDP ports of a daemon: hello frames, and the data of kernel UDP. An embedded runtime takes any. */
 export const DAEMON_PORT = 6174;

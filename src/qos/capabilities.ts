@@ -1,0 +1,50 @@
+// What this host can offer: every technology probed, read-only, with evidence and a cure. Never throws: a probe that
+// cannot run is a technology that is not available. Set-up of a technology is none of its business.
+import { InsaneError } from "../protocol/codes.ts";
+import type { CapabilityRecord } from "../protocol/control.ts";
+import { type NetworkTechnology, TECHNOLOGIES } from "../protocol/qos.ts";
+
+/** What a datapath of the native registry says about itself (struct ins_probe). */
+export interface ProbeResult {
+  readonly available: boolean;
+  /** A software stand-in, for tests. */
+  readonly emulated: boolean;
+  readonly reason: string;
+  readonly evidence: ReadonlyArray<string>;
+  readonly cure: string;
+}
+
+/** The probes themselves, so that tests can do without a host. Both may throw. */
+export interface Probes {
+  readonly sharedMemory: () => ReadonlyArray<string>;
+  readonly datapath: (technology: NetworkTechnology, interfaceName: string) => ProbeResult;
+}
+
+/** Probes all technologies in the order in which they are listed everywhere. `interfaceName` "" leaves the choice open. */
+export const probeWith = (probes: Probes, interfaceName = ""): CapabilityRecord[] =>
+  TECHNOLOGIES.map((technology) => {
+    try {
+      return technology === "shm"
+        ? {
+            technology,
+            available: true,
+            emulated: false,
+            reason: "sealed memory can be shared between processes",
+            evidence: [...probes.sharedMemory()],
+            cure: "",
+          }
+        : { technology, ...probes.datapath(technology, interfaceName) };
+    } catch (cause) {
+      return {
+        technology,
+        available: false,
+        emulated: false,
+        reason: cause instanceof Error ? cause.message : String(cause),
+        evidence: cause instanceof InsaneError ? [`error: ${cause.code}`] : [],
+        cure: technology === "shm" ? SHARED_MEMORY_CURE : "",
+      };
+    }
+  });
+
+const SHARED_MEMORY_CURE =
+  "INSANE needs memfd_create with F_SEAL_FUTURE_WRITE (Linux 5.1 or newer) and a seccomp profile that allows both.";
