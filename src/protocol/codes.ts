@@ -63,6 +63,12 @@ export const WARNING_CODES = {
   UNAUTHENTICATED: "W_UNAUTHENTICATED",
   /** A source did not acknowledge a new sink in time. */
   SINK_UNCONFIRMED: "W_SINK_UNCONFIRMED",
+  /** A sink that was there was not told of a new source in time. */
+  SOURCE_UNCONFIRMED: "W_SOURCE_UNCONFIRMED",
+  /** A stream could not move to another datapath and stays where it is. */
+  REBIND_FAILED: "W_REBIND_FAILED",
+  /** An engine missed the deadline of a command. */
+  ENGINE_STALLED: "W_ENGINE_STALLED",
   /** More spinning threads than cores were asked for. */
   TOO_MANY_SPINNERS: "W_TOO_MANY_SPINNERS",
   /** The memory lock limit is too low to keep pools resident. */
