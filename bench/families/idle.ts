@@ -1,7 +1,7 @@
 // idle: what a daemon costs while three sessions are attached and nothing moves.
 import { insaneIdle } from "../insane/idle.ts";
 import type { Benchmark } from "../runner/benchmark.ts";
-import { socketFolder } from "./local-peers.ts";
+import { socketFolder } from "../runner/socket-folder.ts";
 
 export const idle: Benchmark = {
   name: "idle",

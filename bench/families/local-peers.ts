@@ -1,24 +1,13 @@
 // What Node itself offers two processes of one host, as the peers of rtt-local and rate-local: a Unix stream socket
 // with length-prefixed messages, and process.send between a parent and its forked child.
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { LocalTask } from "../insane/local.ts";
 import type { System } from "../runner/benchmark.ts";
-import { undoAtExit } from "../runner/cleanup.ts";
-import type { Measurement } from "../runner/figures.ts";
 import { measurePair, repositoryFile } from "../runner/hosts.ts";
 import { withPrograms } from "../runner/processes.ts";
-
-export type LocalTask = "rtt" | "rate";
-type Reading = (result: Record<string, number>) => Measurement[];
+import type { Reading } from "../runner/readings.ts";
 
 const THREADS = "none spin: one event loop on core 0, one on core 1";
-
-/** A folder for the sockets of a run, removed at its end. */
-export function socketFolder(): { path: string; remove(): void } {
-  const path = mkdtempSync(join(tmpdir(), "insane-bench-"));
-  return { path, remove: undoAtExit(() => rmSync(path, { recursive: true, force: true })) };
-}
 
 export function nodeUnix(task: LocalTask, folder: string, read: Reading): System {
   let runs = 0;

@@ -1,8 +1,9 @@
 // rate-local: one way as fast as it goes between two Node processes of one host, measured by the receiver.
 import { insaneLocal } from "../insane/local.ts";
 import type { Benchmark } from "../runner/benchmark.ts";
-import { nodeProcessSend, nodeUnix, socketFolder } from "./local-peers.ts";
-import { oneWay } from "./rate-udp.ts";
+import { oneWay } from "../runner/readings.ts";
+import { socketFolder } from "../runner/socket-folder.ts";
+import { nodeProcessSend, nodeUnix } from "./local-peers.ts";
 import { LOCAL_CONDITIONS, LOCAL_PAYLOADS } from "./rtt-local.ts";
 
 export const rateLocal: Benchmark = {

@@ -2,19 +2,10 @@
 // UDP in C in its three forms. GSO trains cross veth unsegmented: no wire would carry them at that rate.
 import { insaneUdpRates } from "../insane/udp.ts";
 import type { Benchmark, System } from "../runner/benchmark.ts";
-import type { Measurement } from "../runner/figures.ts";
 import { measurePair, nativeProgram, nativeUnavailable, onHost } from "../runner/hosts.ts";
+import { oneWay } from "../runner/readings.ts";
 import { type Host, openTopology, PORT, type Topology, topologyUnavailable } from "../runner/topology.ts";
 import { networkConditions } from "./rtt-udp.ts";
-
-export const oneWay = ({ rate, goodput, loss }: Record<string, number>): Measurement[] => {
-  if (rate === undefined || goodput === undefined || loss === undefined) throw new Error("no rate was measured");
-  return [
-    { metric: "rate", unit: "kmsg/s", p50: rate },
-    { metric: "goodput", unit: "Gbit/s", p50: goodput },
-    { metric: "loss", unit: "%", p50: loss },
-  ];
-};
 
 function rawUdp(topology: Topology, method: "sendto" | "mmsg" | "gso"): System {
   const name = `raw-udp-${method}`;

@@ -1,8 +1,9 @@
 // rtt-local: one message in flight between two Node processes of one host.
 import { insaneLocal } from "../insane/local.ts";
 import type { Benchmark } from "../runner/benchmark.ts";
-import { nodeProcessSend, nodeUnix, socketFolder } from "./local-peers.ts";
-import { roundTrip } from "./rtt-udp.ts";
+import { roundTrip } from "../runner/readings.ts";
+import { socketFolder } from "../runner/socket-folder.ts";
+import { nodeProcessSend, nodeUnix } from "./local-peers.ts";
 
 export const LOCAL_PAYLOADS = [64, 1024, 65536, 33554432] as const;
 

@@ -1,14 +1,9 @@
 // rtt-udp: one message in flight between two hosts over kernel UDP; insane against what C and Node get from sockets.
 import { insaneUdpRoundTrips } from "../insane/udp.ts";
 import type { Benchmark, System } from "../runner/benchmark.ts";
-import type { Measurement } from "../runner/figures.ts";
 import { measurePair, nativeProgram, nativeUnavailable, onHost, repositoryFile } from "../runner/hosts.ts";
+import { roundTrip } from "../runner/readings.ts";
 import { type Host, MTU, openTopology, PORT, type Topology, topologyUnavailable } from "../runner/topology.ts";
-
-export const roundTrip = ({ p50, p99 }: Record<string, number>): Measurement[] => {
-  if (p50 === undefined || p99 === undefined || !(p50 > 0)) throw new Error("no round trip was measured");
-  return [{ metric: "rtt", unit: "us", p50, p99 }];
-};
 
 type Command = (role: "ping" | "echo", self: Host, peer: Host, tail: number[]) => [string, (string | number)[]];
 

@@ -1,16 +1,124 @@
-// The insane side of rtt-udp and rate-udp, as the runner sees it.
-import type { System } from "../runner/benchmark.ts";
-import type { Topology } from "../runner/topology.ts";
+// The insane side of rtt-udp and rate-udp: the engine inline in each application, or a daemon a side that shares the
+// side's core with its application.
 
-const NOT_YET = "the library is not there yet";
-const missing = (mode: string): System => ({
-  system: "insane",
-  datapath: "udp",
-  mode,
-  threads: "",
-  unavailable: NOT_YET,
-  measure: () => Promise.reject(new Error(NOT_YET)),
-});
+import type { Point, System } from "../runner/benchmark.ts";
+import { measurePair, onHost, repositoryFile } from "../runner/hosts.ts";
+import { withPrograms } from "../runner/processes.ts";
+import { oneWay, roundTrip } from "../runner/readings.ts";
+import { socketFolder } from "../runner/socket-folder.ts";
+import type { Host, Topology } from "../runner/topology.ts";
+import { insaneUnavailable, startDaemon } from "./daemon.ts";
 
-export const insaneUdpRoundTrips = (_: Topology): System[] => ["inline", "daemon", "daemon-parked"].map(missing);
-export const insaneUdpRates = (_: Topology): System[] => ["inline", "native"].map(missing);
+/** UDP port of the daemons' hello frames. */
+const HELLO_PORT = 9711;
+const INLINE_THREADS = "2 spin: application with its engine inline on core 0, the same on core 1";
+
+const program = (file: string): string => repositoryFile(`bench/insane/${file}.ts`);
+const times = (point: Point): number[] => [point.payload, point.warmup, point.seconds];
+
+function inlineSide(self: Host, peer: Host, file: string, rest: (string | number)[]) {
+  const args = [program(file), "embed", self.address, peer.address, ...rest];
+  return onHost(self, `insane ${file} inline`, process.execPath, args);
+}
+
+function roundTripInline({ a, b }: Topology): System {
+  return {
+    system: "insane",
+    datapath: "udp",
+    mode: "inline",
+    threads: INLINE_THREADS,
+    unavailable: insaneUnavailable(),
+    async measure(point) {
+      const side = (role: string, self: Host, peer: Host) =>
+        inlineSide(self, peer, "rtt", [role, "spin", "copy", ...times(point)]);
+      return roundTrip(await measurePair(point, side("far", b, a), side("near", a, b), "near"));
+    },
+  };
+}
+
+function roundTripDaemon({ a, b }: Topology, mode: "daemon" | "daemon-parked"): System {
+  const parked = mode === "daemon-parked";
+  return {
+    system: "insane",
+    datapath: "udp",
+    mode,
+    threads: parked
+      ? "none spin: application and daemon of a side share its core (0, 1)"
+      : "on core 0 application and engine look and yield to each other, the same on core 1",
+    unavailable: insaneUnavailable(),
+    measure: (point) =>
+      withPrograms(async (start) => {
+        const folder = socketFolder();
+        try {
+          const daemon = (self: Host, peer: Host) =>
+            startDaemon(
+              start,
+              folder.path,
+              { core: self.core, namespace: self.namespace },
+              {
+                network: {
+                  address: self.address,
+                  port: HELLO_PORT,
+                  peers: [`${peer.address}:${HELLO_PORT}`],
+                  helloIntervalMs: 100,
+                },
+                engine: { mode: "thread", idle: parked ? "park" : "yield" },
+              },
+            );
+          const near = await daemon(a, b);
+          const far = await daemon(b, a);
+          // The socket is in the file system, which all namespaces share.
+          const side = (self: Host, role: string, socket: string) => ({
+            ...onHost(self, `insane rtt ${mode}`, process.execPath, [
+              program("rtt"),
+              "attach",
+              socket,
+              role,
+              parked ? "park" : "yield",
+              "copy",
+              ...times(point),
+            ]),
+          });
+          const echo = start(side(b, "far", far.socket));
+          await echo.ready();
+          const ping = start(side(a, "near", near.socket));
+          return roundTrip(await ping.result(point.warmup + point.seconds, echo, near.program, far.program));
+        } finally {
+          folder.remove();
+        }
+      }),
+  };
+}
+
+export const insaneUdpRoundTrips = (topology: Topology): System[] => [
+  roundTripInline(topology),
+  roundTripDaemon(topology, "daemon"),
+  roundTripDaemon(topology, "daemon-parked"),
+];
+
+export function insaneUdpRates({ a, b }: Topology): System[] {
+  const inline: System = {
+    system: "insane",
+    datapath: "udp",
+    mode: "inline",
+    threads: INLINE_THREADS,
+    unavailable: insaneUnavailable(),
+    async measure(point) {
+      const side = (role: string, self: Host, peer: Host) =>
+        inlineSide(self, peer, "rate", [role, "spin", ...times(point)]);
+      return oneWay(await measurePair(point, side("far", b, a), side("near", a, b), "far"));
+    },
+  };
+  const why = "there is no C client yet that could generate and consume the traffic (insane.h comes in a later issue)";
+  return [
+    inline,
+    {
+      system: "insane",
+      datapath: "udp",
+      mode: "native",
+      threads: "",
+      unavailable: why,
+      measure: () => Promise.reject(new Error(why)),
+    },
+  ];
+}

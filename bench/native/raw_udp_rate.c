@@ -22,7 +22,7 @@
 /* Largest UDP payload over IPv4; a train may not be longer, its segments together. */
 #define MAX_DATAGRAM 65507
 /* Trains handed to the kernel in one call. */
-#define TRAINS 8
+#define TRAINS 32
 /* A receiver that hears nothing for this long after the first message gives up. */
 #define SILENCE_NS UINT64_C(2000000000)
 

@@ -1,7 +1,7 @@
 // Round trips over node:dgram: node-dgram.ts ping|echo LOCAL PEER PORT PAYLOAD WARMUP SECONDS
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { say, Stopwatch } from "./stopwatch.ts";
+import { Stopwatch, say } from "./stopwatch.ts";
 
 /** As in bench/native/measure.h; the host's limit may make it less. */
 const SOCKET_BUFFER_BYTES = 4 << 20;

@@ -20,6 +20,11 @@ export class Stopwatch {
     this.#until = this.#from + seconds * 1e3;
   }
 
+  /** When the round trip under way began, in the time of `performance.now()`. */
+  get started(): number {
+    return this.#started;
+  }
+
   start(): void {
     this.#started = performance.now();
   }

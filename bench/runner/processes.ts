@@ -93,6 +93,11 @@ export class Program {
     return this.#stderr.length ? `: ${this.#stderr.join(" | ")}` : "";
   }
 
+  /** Throws when the program has ended. */
+  mustRun(): void {
+    if (this.#exit !== undefined) throw new Error(`${this.name} ${this.#exit}${this.#said()}`);
+  }
+
   ready(): Promise<void> {
     return this.#expect("its ready line", startLimit(0), (line) => (line === "ready" ? null : undefined)).then(
       () => {},

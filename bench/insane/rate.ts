@@ -1,0 +1,133 @@
+// One way over INSANE as fast as it goes: rate.ts embed LOCAL PEER|attach SOCKET near|far spin|park PAYLOAD WARMUP
+// SECONDS. `near` sends numbered messages in bursts, `far` counts them. Both time the JavaScript they run a message,
+// waiting not counted.
+import type { Sink, Source } from "../../src/index.ts";
+import { Counter, say } from "../peers/stopwatch.ts";
+import { CHANNELS, reach, streamOptions } from "./session.ts";
+
+/** Messages between two publications, as the engine's own burst. */
+const BURST = 64;
+/** The sender outlasts the receiver's window, which begins later. */
+const TAIL_SECONDS = 0.5;
+/** Bursts between two turns of the event loop (control frames): seldom in a loop that spins. */
+const SPINNING_TURNS = 65536;
+const PARKING_TURNS = 64;
+
+const { session, rest } = await reach("bench-rate", process.argv.slice(2));
+const [role, waiting, payloadText, warmupText, secondsText] = rest;
+const payload = Number(payloadText);
+const warmup = Number(warmupText);
+const seconds = Number(secondsText);
+const turns = waiting === "park" ? PARKING_TURNS : SPINNING_TURNS;
+const stream = await session.createStream(streamOptions(payload));
+
+/** Time in JavaScript, full bursts only: what stops in the middle has waited for something. */
+const cost = { milliseconds: 0, messages: 0 };
+const costNs = (): number => (cost.messages ? (cost.milliseconds * 1e6) / cost.messages : 0);
+
+const eventLoop = () => new Promise((resolve) => setImmediate(resolve));
+
+let sequence = 0;
+/** A burst as far as slots and credits go; true when nothing was in the way. */
+function sendBurst(source: Source): boolean {
+  let sent = 0;
+  for (; sent < BURST; sent++) {
+    const buffer = source.tryGetBuffer(payload);
+    if (buffer === null) break;
+    buffer.words[buffer.offset >>> 2] = sequence;
+    if (source.tryEmit(buffer, true) === 0) {
+      buffer[Symbol.dispose]();
+      break;
+    }
+    sequence = (sequence + 1) >>> 0;
+  }
+  source.flush();
+  return sent === BURST;
+}
+
+async function send(): Promise<void> {
+  const source = await stream.createSource(CHANNELS.there);
+  await source.reserve(payload);
+  await source.matched();
+  const from = performance.now() + warmup * 1e3;
+  const until = from + (seconds + TAIL_SECONDS) * 1e3;
+  for (let turn = 1, before = performance.now(); before < until; turn++) {
+    const full = sendBurst(source);
+    session.poll(); // takes returned credits home, which is part of a message's cost
+    const after = performance.now();
+    if (full && before > from) {
+      cost.milliseconds += after - before;
+      cost.messages += BURST;
+    }
+    before = after;
+    const rest = waiting === "park" && !full ? source.ready() : turn % turns === 0 ? eventLoop() : undefined;
+    if (rest === undefined) continue;
+    await rest;
+    before = performance.now();
+  }
+  say({ cost: costNs() });
+}
+
+const counter = new Counter(payload, warmup, seconds);
+let first = 0;
+let last = 0;
+let taken = 0;
+
+function take(message: { offset: number; words: Uint32Array; memory: Uint8Array; release(): void }): void {
+  const { offset } = message;
+  if ((offset & 3) === 0) last = message.words[offset >>> 2] as number;
+  else {
+    const { memory } = message;
+    const byte = (i: number) => memory[offset + i] as number;
+    last = (byte(0) | (byte(1) << 8) | (byte(2) << 16) | (byte(3) << 24)) >>> 0;
+  }
+  if (taken++ === 0) first = last;
+  message.release();
+}
+
+/** What the messages taken since the last call add up to; ends the program when the measured time is over. */
+function account(): void {
+  const more = counter.arrived(first, last, taken);
+  taken = 0;
+  if (more) return;
+  say({ ...counter.result(), cost: costNs() });
+  process.exit(0);
+}
+
+async function receiveSpinning(sink: Sink): Promise<void> {
+  for (let turn = 1; ; turn++) {
+    const before = performance.now();
+    const ready = session.poll();
+    if (ready > 0) {
+      while (taken < ready) {
+        const message = sink.tryConsume();
+        if (message === null) break;
+        take(message);
+      }
+      cost.milliseconds += performance.now() - before;
+      cost.messages += taken;
+      if (taken) account();
+    }
+    if (turn % (16 * turns) === 0) await eventLoop();
+  }
+}
+
+if (role === "near") await send();
+else if (waiting === "park") {
+  // Callbacks of one wake-up are one burst: its end is the end of this turn of the event loop.
+  let scheduled = false;
+  await stream.createSink(CHANNELS.there, (message) => {
+    take(message);
+    if (scheduled) return;
+    scheduled = true;
+    setImmediate(() => {
+      scheduled = false;
+      account();
+    });
+  });
+  say("ready");
+} else {
+  const sink = await stream.createSink(CHANNELS.there);
+  say("ready");
+  await receiveSpinning(sink);
+}
