@@ -8,7 +8,10 @@ const u32 = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0xffffffff 
 const u16 = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0xffff }));
 const count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }));
 /** Names are for people: 1 to 200 bytes, no control characters. */
-export const Name = Schema.String.check(Schema.isPattern(/^[^\p{Cc}]{1,200}$/u));
+export const Name = Schema.String.check(
+  Schema.isPattern(/^[^\p{Cc}]{1,200}$/u),
+  Schema.makeFilter((name: string) => new TextEncoder().encode(name).length <= 200, { expected: "at most 200 bytes" }),
+);
 export const Channel = u32;
 
 export const Qos = Schema.Struct({
@@ -74,7 +77,10 @@ export const SinkPolicy = Schema.Union([
   /** A full link drops the new message for this sink, counted at the source as NO_CREDIT. */
   Schema.Struct({ kind: Schema.Literal("drop-newest") }),
   /** The sink keeps the last `depth`, dropping older ones as it drains (OVERTAKEN); a full link drops the newest. */
-  Schema.Struct({ kind: Schema.Literal("keep-last"), depth: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: LINK.MAX_ENTRIES })) }),
+  Schema.Struct({
+    kind: Schema.Literal("keep-last"),
+    depth: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: LINK.MAX_ENTRIES })),
+  }),
 ]);
 
 /** A channel as a producer sees it on a link: `index` goes into descriptors, `block` says whether a full link blocks. */
@@ -204,9 +210,8 @@ export const RpcError = Schema.Struct({
   details: Schema.optionalKey(Schema.Record(Schema.String, Schema.Unknown)),
 });
 
-export const PROTOCOL_VERSION = 1;
-/** Largest frame in bytes, either way. */
-export const MAX_FRAME = 65536;
+/** Values that clients need as well live where no Effect is imported. */
+export { MAX_FRAME, PROTOCOL_VERSION } from "./rpc.ts";
 /** How long sink.open waits for the acknowledgements of local sources, in ms. */
 export const SINK_CONFIRM_MS = 100;
 
