@@ -54,9 +54,9 @@ export const DEFAULT_POLICY: RestartPolicy = {
   intensity: { max: 5, withinMs: 30_000 },
 };
 
-/** The wait before restart number `attempt` (from 0) of a row, ms: never falls, never exceeds `maxMs`. */
+/** The wait before restart number `attempt` (from 0) of a row, whole ms: never falls, never exceeds `maxMs`. */
 export const backoffMs = (backoff: Backoff, attempt: number): number =>
-  Math.min(backoff.maxMs, backoff.initialMs * backoff.factor ** Math.max(0, attempt));
+  Math.floor(Math.min(backoff.maxMs, backoff.initialMs * backoff.factor ** Math.max(0, attempt)));
 
 /** Restarts of `history` in the window of `withinMs` that ends at `atMs` (its beginning excluded). */
 export const countWithin = (history: RestartHistory, withinMs: number, atMs: number): number =>

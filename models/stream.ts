@@ -74,8 +74,8 @@ const stranded = (context: StreamContext): Notice => ({
   message: `${context.name} has lost its datapath and no other can carry it: only co-located endpoints are reached`,
 });
 
-/** The context after a move that was called off. */
-const calledOff = { next: null, nextWarnings: [] };
+/** Nothing is being prepared. */
+const settled = { next: null, nextWarnings: [] };
 
 export const streamMachine = setup({
   types: {
@@ -154,6 +154,7 @@ export const streamMachine = setup({
     },
     bound: {
       description: "Messages flow.",
+      entry: assign(settled),
       always: { guard: "decideAgain", target: "rebinding" },
       on: {
         datapathLost: {
@@ -174,7 +175,6 @@ export const streamMachine = setup({
     rebinding: {
       description: "Moves to another datapath while it is open.",
       initial: "preparing",
-      exit: assign(calledOff),
       states: {
         preparing: {
           description: "Decides again and opens the new path beside the old one, which still carries everything.",
@@ -283,7 +283,7 @@ export const streamMachine = setup({
         },
         replacing: {
           description: "The old path is gone: decides again and switches at once. Receivers count the gap.",
-          entry: [assign({ ...calledOff, datapath: null, again: null }), "prepare", armOpen],
+          entry: [assign({ ...settled, datapath: null, again: null }), "prepare", armOpen],
           exit: "disarmDeadline",
           on: {
             prepared: {
