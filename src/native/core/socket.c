@@ -119,13 +119,17 @@ int ins_socket_receive(int fd, void *data, uint32_t max, int *fds, uint32_t *fd_
     uint32_t capacity = *fd_count, found = 0;
     union control control;
     struct iovec iov = {.iov_base = data, .iov_len = max};
-    struct msghdr message = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct msghdr message = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
     *fd_count = 0;
     ssize_t length;
+    /* ECONNRESET comes once, when the peer died with frames of ours unread; what it had sent can still be read,
+       and then the end. */
     do
         length = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    while (length < 0 && errno == EINTR);
+    while (length < 0 && (errno == EINTR || errno == ECONNRESET));
     if (length < 0)
         return -errno;
     int keep = length > 0 && !(message.msg_flags & MSG_TRUNC);
