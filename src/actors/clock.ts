@@ -1,0 +1,50 @@
+// Time as actors and supervisors see it: a monotonic clock and one-shot timers, injected so that tests can turn the
+// hands. Nothing else in src/actors asks for the time or sets a timer.
+
+export interface Clock {
+  /** Milliseconds of a monotonic clock. */
+  now(): number;
+  /** Calls `f` once after `ms`; the returned function takes that back. */
+  after(ms: number, f: () => void): () => void;
+}
+
+/** The machine's own clock. Its timers do not keep a process alive. */
+export const SYSTEM_CLOCK: Clock = {
+  now: () => performance.now(),
+  after: (ms, f) => {
+    const timer = setTimeout(f, ms);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+};
+
+/** A clock that moves only when told to, for tests. */
+export class ManualClock implements Clock {
+  #now = 0;
+  #timers: Array<{ readonly at: number; readonly f: () => void }> = [];
+
+  now(): number {
+    return this.#now;
+  }
+
+  after(ms: number, f: () => void): () => void {
+    const timer = { at: this.#now + ms, f };
+    this.#timers.push(timer);
+    return () => {
+      this.#timers = this.#timers.filter((other) => other !== timer);
+    };
+  }
+
+  /** Fires what falls due, in order of time, then in order of setting. */
+  advance(ms: number): void {
+    const until = this.#now + ms;
+    for (;;) {
+      const due = this.#timers.filter((timer) => timer.at <= until).sort((a, b) => a.at - b.at)[0];
+      if (!due) break;
+      this.#timers = this.#timers.filter((timer) => timer !== due);
+      this.#now = Math.max(this.#now, due.at);
+      due.f();
+    }
+    this.#now = until;
+  }
+}

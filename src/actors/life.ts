@@ -1,0 +1,140 @@
+// One machine made live: an XState actor, the Effect scope that holds all its resources, its one deadline, and its end.
+// It obeys the rule of models/lifecycle.ts: on `releaseScope` the scope closes, and its exit is what the machine is told.
+import { Cause, Effect, Exit, Scope } from "effect";
+import { type Actor, type AnyStateMachine, createActor, type EventFromLogic, type InputFrom } from "xstate";
+import type { Notice, Outcome } from "../../models/lifecycle.ts";
+import { Quarantine } from "../effects/quarantine.ts";
+import { InsaneError } from "../protocol/codes.ts";
+import type { Clock } from "./clock.ts";
+import type { Inspection } from "./inspection.ts";
+
+/** What every life needs of the runtime that it is part of. */
+export interface World {
+  readonly clock: Clock;
+  readonly inspection: Inspection;
+  /** A machine's warning: to the log, and on to whoever should know. */
+  warn(about: string, notice: Notice): void;
+  /** Something failed that no machine expects to fail (a defect): to the log. */
+  defect(about: string, cause: unknown): void;
+}
+
+export class Life<M extends AnyStateMachine> {
+  readonly name: string;
+  /** What the machine ended as; resolves when it is final. */
+  readonly ended: Promise<Outcome>;
+  readonly #world: World;
+  readonly #scope = Scope.makeUnsafe();
+  readonly #kept: string[] = [];
+  readonly #onEnd: Array<(outcome: Outcome) => void> = [];
+  #outcome: Outcome | null = null;
+  #cancelDeadline: (() => void) | null = null;
+  #actor: Actor<M> | null = null;
+  #released = false;
+
+  constructor(world: World, name: string) {
+    this.#world = world;
+    this.name = name;
+    this.ended = new Promise((resolve) => this.onEnd(resolve));
+  }
+
+  /** The actions that all machines share, made real; to be merged into `machine.provide({ actions })`. */
+  readonly actions = {
+    releaseScope: (): void => this.#release(),
+    armDeadline: (_: unknown, { ms }: { ms: number }): void => {
+      this.#cancelDeadline?.();
+      this.#cancelDeadline = this.#world.clock.after(ms, () => this.#tell({ type: "deadline" }));
+    },
+    disarmDeadline: (): void => {
+      this.#cancelDeadline?.();
+      this.#cancelDeadline = null;
+    },
+    warn: (_: unknown, notice: Notice): void => this.#world.warn(this.name, notice),
+  };
+
+  /** Starts the machine, once. `sessions`: who may watch it. */
+  start(machine: M, kind: string, input: InputFrom<M>, sessions: ReadonlyArray<number> = []): Actor<M> {
+    // The options are generic in whether an input is required, which no generic caller can satisfy.
+    const options = { id: this.name, input, inspect: this.#world.inspection.observer(this.name, kind, sessions) };
+    const actor = createActor(machine, options as never) as Actor<M>;
+    this.#actor = actor;
+    actor.subscribe({
+      complete: () => this.#finish((actor.getSnapshot() as { readonly output: Outcome }).output),
+      error: (cause) => {
+        this.#world.defect(this.name, cause);
+        // A machine that throws cannot say how it ends: release all the same.
+        this.#release();
+      },
+    });
+    actor.start();
+    return actor;
+  }
+
+  send(event: EventFromLogic<M>): void {
+    this.#actor?.send(event);
+  }
+
+  get actor(): Actor<M> {
+    if (!this.#actor) throw new Error(`${this.name} has not been started`);
+    return this.#actor;
+  }
+
+  get outcome(): Outcome | null {
+    return this.#outcome;
+  }
+
+  /** Acquires into this life's scope. Throws InsaneError. The effect must be synchronous. */
+  acquire<A>(effect: Effect.Effect<A, InsaneError, Scope.Scope | Quarantine>): A {
+    return unwrap(Effect.runSyncExit(this.#provide(effect)));
+  }
+
+  /** As `acquire`, for effects that wait. What arrives after the scope has closed is released at once. */
+  async acquireAsync<A>(effect: Effect.Effect<A, InsaneError, Scope.Scope | Quarantine>): Promise<A> {
+    return unwrap(await Effect.runPromiseExit(this.#provide(effect)));
+  }
+
+  /** Called when the machine is final, at once if it is. */
+  onEnd(f: (outcome: Outcome) => void): void {
+    if (this.#outcome) f(this.#outcome);
+    else this.#onEnd.push(f);
+  }
+
+  #provide<A>(effect: Effect.Effect<A, InsaneError, Scope.Scope | Quarantine>): Effect.Effect<A, InsaneError> {
+    return effect.pipe(
+      Effect.provideService(Quarantine, { keep: (what) => void this.#kept.push(what) }),
+      Scope.provide(this.#scope),
+    );
+  }
+
+  #release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    Effect.runCallback(Scope.close(this.#scope, Exit.void), {
+      onExit: (exit) => {
+        if (Exit.isFailure(exit)) {
+          this.#world.defect(this.name, Cause.squash(exit.cause));
+          this.#kept.push(this.name);
+        }
+        if (this.#kept.length > 0) this.#tell({ type: "quarantine", what: this.#kept.join(", ") });
+        else this.#tell({ type: "released" });
+      },
+    });
+  }
+
+  #tell(event: { readonly type: string; readonly what?: string }): void {
+    const snapshot = this.#actor?.getSnapshot() as { readonly status: string } | undefined;
+    if (snapshot?.status === "active") this.#actor?.send(event as EventFromLogic<M>);
+  }
+
+  #finish(outcome: Outcome): void {
+    this.#cancelDeadline?.();
+    this.#outcome = outcome;
+    for (const f of this.#onEnd.splice(0)) f(outcome);
+  }
+}
+
+function unwrap<A>(exit: Exit.Exit<A, InsaneError>): A {
+  if (Exit.isSuccess(exit)) return exit.value;
+  const cause = Cause.squash(exit.cause);
+  if (cause instanceof InsaneError) throw cause;
+  throw new InsaneError("EINTERNAL", `The runtime failed inside: ${cause instanceof Error ? cause.message : cause}`);
+}

@@ -1,0 +1,42 @@
+// What a link's actor asks of its two ends, whoever they are: an application's session (by control messages) or an
+// engine (by commands). An end answers when it has done what was asked; it rejects with an InsaneError.
+import type { LinkMemory } from "../effects/link-memory.ts";
+import type { LinkTables } from "../runtime/plan.ts";
+
+export type EndRole = "producer" | "consumer";
+
+/** What an end is given when a link begins. The link keeps ownership of everything in it. */
+export interface LinkOffer {
+  /** Runtime-wide number of the link. */
+  readonly link: number;
+  readonly role: EndRole;
+  readonly kind: "direct" | "egress" | "ingress";
+  readonly stream: string;
+  readonly memory: LinkMemory;
+  /** Descriptor of this end's half of the doorbell. */
+  readonly bell: number;
+  readonly peer: LinkEnd;
+  readonly tables: LinkTables;
+}
+
+export interface LinkEnd {
+  /** Session id, or 0 for an engine. */
+  readonly session: number;
+  /** As messages call it: "session 3 (camera)". */
+  readonly label: string;
+  /** Descriptor of its parked page, sealed, to be given to the other end. */
+  readonly parkedPage: number;
+  /** Begins; resolves when mapped and understood. */
+  open(offer: LinkOffer): Promise<void>;
+  /** Replaces the tables; resolves when they are in force. */
+  update(offer: LinkOffer, before: LinkTables, tables: LinkTables): Promise<void>;
+  /**
+   * drain: the producer pushes no more, and everything under way comes home. abandon: at once, whatever is under way.
+   * Resolves with the number of entries that were abandoned.
+   */
+  close(offer: LinkOffer, mode: "drain" | "abandon", reason: string): Promise<number>;
+  /** The link is over for this end, whether it answered or not: marks, indices and the like are freed. */
+  forget(offer: LinkOffer): void;
+  /** Calls back once when this end is gone for good; the result takes that back. */
+  onGone(f: () => void): () => void;
+}

@@ -1,0 +1,99 @@
+// The runtime's listening socket as a scoped effect: its directory, a stale socket taken over, a live one refused by
+// the name of its holder, removal at the end. Who may attach is decided elsewhere.
+import { mkdirSync, statSync, unlinkSync } from "node:fs";
+import { dirname } from "node:path";
+import { Effect, type Scope } from "effect";
+import { InsaneError } from "../protocol/codes.ts";
+import { attempt } from "./attempt.ts";
+import * as native from "./native.ts";
+
+export interface Listener {
+  readonly path: string;
+}
+
+/** Listens on `path`; `accepted` gets each connection's descriptor and owns it. */
+export const listener = (
+  path: string,
+  mode: number,
+  accepted: (fd: number) => void,
+): Effect.Effect<Listener, InsaneError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const bound = yield* Effect.acquireRelease(
+      Effect.try({ try: () => bind(path, mode), catch: (cause) => explain(path, cause) }),
+      ({ fd, inode }) =>
+        Effect.sync(() => {
+          native.close(fd);
+          // Somebody may have taken the path over meanwhile: theirs stays.
+          if (inodeOf(path) === inode) unlinkSync(path);
+        }),
+    );
+    yield* Effect.acquireRelease(
+      attempt(`watch ${path}`, () =>
+        native.wakeOnReadable(bound.fd, () => {
+          for (;;) {
+            const fd = native.accept(bound.fd);
+            if (fd === null) return;
+            accepted(fd);
+          }
+        }),
+      ),
+      (stop) => Effect.sync(stop),
+    );
+    return { path };
+  });
+
+function bind(path: string, mode: number): { fd: number; inode: number | null } {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  let fd = native.listen(path, mode);
+  if (fd === "in-use") {
+    const holder = holderOf(path);
+    if (holder !== null) {
+      throw new InsaneError(
+        "EADDRINUSE",
+        `Another runtime holds ${path}: process ${holder}. Stop it (kill ${holder}), attach to it, or give this one another socket.`,
+        { path, pid: holder },
+      );
+    }
+    unlinkSync(path);
+    fd = native.listen(path, mode);
+    if (fd === "in-use") throw new InsaneError("EADDRINUSE", `Another runtime has just taken ${path}.`, { path });
+  }
+  return { fd, inode: inodeOf(path) };
+}
+
+/** The process that listens on `path`, or null when the socket is stale. */
+function holderOf(path: string): number | null {
+  const fd = native.connect(path);
+  if (fd === null) return null;
+  try {
+    return native.credentials(fd).pid;
+  } finally {
+    native.close(fd);
+  }
+}
+
+function inodeOf(path: string): number | null {
+  try {
+    return statSync(path).ino;
+  } catch {
+    return null;
+  }
+}
+
+/** The cause and the cure of what the file system refuses. */
+function explain(path: string, cause: unknown): InsaneError {
+  if (cause instanceof InsaneError && cause.code === "EADDRINUSE") return cause;
+  const code = (cause as { code?: string }).code ?? "";
+  const folder = dirname(path);
+  const message = cause instanceof Error ? cause.message : String(cause);
+  const cure =
+    process.getuid?.() === 0
+      ? `Make ${folder} writable, or name another socket (--socket, INSANE_SOCKET).`
+      : `Without root, use a directory of your own: set XDG_RUNTIME_DIR (for instance /run/user/${process.getuid?.()}), or name another socket (--socket, INSANE_SOCKET).`;
+  const denied = ["EACCES", "EPERM", "EROFS"].some((name) => code === name || message.includes(name));
+  return new InsaneError(
+    denied ? "EPERM" : "ESYSTEM",
+    `Cannot listen on ${path}: ${denied ? `${folder} is not writable for user ${process.getuid?.()}` : message}. ${cure}`,
+    { path, cause: message },
+  );
+}
