@@ -11,6 +11,7 @@ import {
   type Lifecycle,
   type LifecycleInput,
   lifecycleActions,
+  type Mood,
   type Notice,
   nothingKept,
   outcome,
@@ -89,6 +90,7 @@ export const datapathMachine = setup({
   types: {
     context: {} as DatapathContext,
     events: {} as DatapathEvent,
+    tags: {} as Mood,
     input: {} as DatapathInput,
   },
   actions: {
@@ -137,6 +139,7 @@ export const datapathMachine = setup({
   states: {
     probing: {
       description: "Looks at the host, without changing anything.",
+      tags: "opening",
       entry: ["probe", armOpen],
       exit: "disarmDeadline",
       on: {
@@ -168,6 +171,7 @@ export const datapathMachine = setup({
     },
     unavailable: {
       description: "Not on this host, and why is known.",
+      tags: "trouble",
       on: { probe: "probing" },
     },
     available: {
@@ -177,6 +181,7 @@ export const datapathMachine = setup({
     },
     opening: {
       description: "An instance is made and bound to its engine.",
+      tags: "opening",
       entry: ["open", armOpen],
       exit: "disarmDeadline",
       on: {
@@ -191,6 +196,7 @@ export const datapathMachine = setup({
     },
     up: {
       description: "Carries traffic.",
+      tags: "serving",
       entry: { type: "publishUp", params: ({ context }) => ({ endpoint: context.endpoint as Endpoint }) },
       on: {
         ...stopsTo("closing"),
@@ -199,6 +205,7 @@ export const datapathMachine = setup({
     },
     failed: {
       description: "The broken instance is taken down; streams move elsewhere.",
+      tags: "trouble",
       entry: [
         assign({ endpoint: null }),
         { type: "warn", params: ({ context }) => down(context, context.failure as Notice) },
@@ -228,12 +235,14 @@ export const datapathMachine = setup({
     },
     backoff: {
       description: "Waits before the next attempt, longer each time.",
+      tags: "trouble",
       entry: { type: "armDeadline", params: ({ context }) => ({ ms: context.delayMs }) },
       exit: "disarmDeadline",
       on: { deadline: "opening", retry: { target: "opening", actions: assign({ history: [] }) } },
     },
     gaveUp: {
       description: "Failed too often in too short a time; waits to be asked.",
+      tags: "trouble",
       entry: {
         type: "escalate",
         params: ({ context }) => down(context, context.failure as Notice),

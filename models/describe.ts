@@ -1,6 +1,7 @@
 // A machine as plain data: its states, its transitions, its events and actions. For diagrams, tables and the CLI.
 // Pure; it knows nothing of any particular machine. Ids are those of XState (`session.closing.releasing`).
 import type { AnyStateMachine, AnyStateNode } from "xstate";
+import type { Mood } from "./lifecycle.ts";
 
 export interface StateDescription {
   /** Without the machine's id: `closing.releasing`. */
@@ -14,6 +15,8 @@ export interface StateDescription {
   readonly kind: "atomic" | "compound" | "parallel" | "final";
   readonly description: string;
   readonly final: boolean;
+  /** How it goes, from the tags of the state or of one around it; `idle` if nothing is said. */
+  readonly mood: Mood | "idle" | "closing" | "closed" | "quarantined";
   /** Entered when the state around it is entered without saying which. */
   readonly initial: boolean;
   /** Names of actions on entry and exit, without assignments. */
@@ -78,6 +81,16 @@ const nodesOf = (node: AnyStateNode): readonly AnyStateNode[] => [
     .flatMap(nodesOf),
 ];
 
+const moodOf = (node: AnyStateNode): StateDescription["mood"] => {
+  const [first] = node.path;
+  if (first === "closing" || first === "closed" || first === "quarantined") return first;
+  for (let at: AnyStateNode | undefined = node; at !== undefined; at = at.parent) {
+    const [tag] = at.tags;
+    if (tag !== undefined) return tag as Mood;
+  }
+  return "idle";
+};
+
 const describeState = (node: AnyStateNode): StateDescription => ({
   path: pathOf(node),
   id: node.id,
@@ -86,6 +99,7 @@ const describeState = (node: AnyStateNode): StateDescription => ({
   kind: node.type as StateDescription["kind"],
   description: node.description ?? "",
   final: node.type === "final",
+  mood: moodOf(node),
   initial: node.parent?.type === "compound" && node.parent.initial.target?.includes(node) === true,
   entry: actionNames(node.entry),
   exit: actionNames(node.exit),

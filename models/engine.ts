@@ -12,6 +12,7 @@ import {
   type LifecycleInput,
   late,
   lifecycleActions,
+  type Mood,
   type Notice,
   nothingKept,
   outcome,
@@ -83,6 +84,7 @@ export const engineMachine = setup({
   types: {
     context: {} as EngineContext,
     events: {} as EngineEvent,
+    tags: {} as Mood,
     input: {} as EngineInput,
   },
   actions: {
@@ -131,6 +133,7 @@ export const engineMachine = setup({
   states: {
     starting: {
       description: "Its thread or process comes up.",
+      tags: "opening",
       entry: ["start", armOpen],
       exit: "disarmDeadline",
       on: {
@@ -144,6 +147,7 @@ export const engineMachine = setup({
     },
     running: {
       description: "Drains its commands between bursts and acknowledges each.",
+      tags: "serving",
       type: "parallel",
       on: {
         overdue: {
@@ -179,6 +183,7 @@ export const engineMachine = setup({
     },
     stalled: {
       description: "Missed a command's deadline. What hangs on it waits; nothing is unmapped.",
+      tags: "trouble",
       entry: ["nudge", armOpen],
       exit: "disarmDeadline",
       on: {
@@ -194,6 +199,7 @@ export const engineMachine = setup({
     },
     recovering: {
       description: "It moves again: what was missed is sent anew.",
+      tags: "trouble",
       entry: ["resynchronise", armOpen],
       exit: "disarmDeadline",
       on: {

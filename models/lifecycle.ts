@@ -42,6 +42,9 @@ export interface LifecycleInput {
   readonly patience?: Partial<Patience> | undefined;
 }
 
+/** Tags of living states, for those who only want to know how it goes. Teardown needs none: its states say it. */
+export type Mood = "opening" | "serving" | "trouble";
+
 /** Events that every machine understands. */
 export type StopEvent =
   /** Somebody wants it to stop. Has an effect in every state that is not already stopping. */

@@ -11,6 +11,7 @@ import {
   type Lifecycle,
   type LifecycleInput,
   lifecycleActions,
+  type Mood,
   type Notice,
   nothingKept,
   outcome,
@@ -78,6 +79,7 @@ export const linkMachine = setup({
   types: {
     context: {} as LinkContext,
     events: {} as LinkEvent,
+    tags: {} as Mood,
     input: {} as LinkInput,
   },
   actions: {
@@ -141,6 +143,7 @@ export const linkMachine = setup({
   states: {
     proposed: {
       description: "Wanted: its rings are being made, neither end knows of it.",
+      tags: "opening",
       entry: ["allocate", armOpen],
       exit: "disarmDeadline",
       on: {
@@ -155,6 +158,7 @@ export const linkMachine = setup({
     },
     offered: {
       description: "Both ends are being told.",
+      tags: "opening",
       entry: ["offer", armOpen],
       exit: "disarmDeadline",
       type: "parallel",
@@ -203,6 +207,7 @@ export const linkMachine = setup({
     },
     open: {
       description: "Descriptors flow; none of our threads is on the path between co-located ends.",
+      tags: "serving",
       entry: "publishOpen",
     },
     closing: {

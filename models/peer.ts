@@ -8,6 +8,7 @@ import {
   type Lifecycle,
   type LifecycleInput,
   lifecycleActions,
+  type Mood,
   type Notice,
   nothingKept,
   outcome,
@@ -61,6 +62,7 @@ const setUp = setup({
   types: {
     context: {} as PeerContext,
     events: {} as PeerEvent,
+    tags: {} as Mood,
     input: {} as PeerInput,
   },
   actions: {
@@ -117,6 +119,7 @@ export const peerMachine = setUp.createMachine({
   states: {
     greeting: {
       description: "Known by address only: it is greeted until it answers.",
+      tags: "opening",
       entry: ["sendHello", armHello],
       exit: "disarmDeadline",
       on: {
@@ -127,6 +130,7 @@ export const peerMachine = setUp.createMachine({
     },
     alive: {
       description: "Its hellos come: messages for its sinks go to it.",
+      tags: "serving",
       entry: [assign({ missed: 0 }), "resumeSending", armHello],
       exit: ["stopSending", "disarmDeadline"],
       on: {
@@ -148,6 +152,7 @@ export const peerMachine = setUp.createMachine({
     },
     silent: {
       description: "Not heard of: no message goes to it, hellos still do.",
+      tags: "trouble",
       entry: ["sendHello", armHello],
       exit: "disarmDeadline",
       on: {
@@ -160,6 +165,7 @@ export const peerMachine = setUp.createMachine({
     },
     refused: {
       description: "There, but not to be talked to, and why is known. It is believed again when its hello changes.",
+      tags: "trouble",
       on: { hello: welcome, farewell: "greeting" },
     },
     closing: {

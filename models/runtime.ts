@@ -10,6 +10,7 @@ import {
   type LifecycleInput,
   late,
   lifecycleActions,
+  type Mood,
   type Notice,
   nothingKept,
   outcome,
@@ -44,6 +45,7 @@ export const runtimeMachine = setup({
   types: {
     context: {} as RuntimeContext,
     events: {} as RuntimeEvent,
+    tags: {} as Mood,
     input: {} as LifecycleInput,
   },
   actions: {
@@ -86,6 +88,7 @@ export const runtimeMachine = setup({
   states: {
     starting: {
       description: "Binds its listener and starts its standing engines.",
+      tags: "opening",
       entry: ["start", armOpen],
       exit: "disarmDeadline",
       on: {
@@ -99,10 +102,12 @@ export const runtimeMachine = setup({
       states: {
         healthy: {
           description: "All that should be there is there.",
+          tags: "serving",
           always: { guard: not("noProblems"), target: "degraded" },
         },
         degraded: {
           description: "A permanent child escalated or a datapath is down; all else is served.",
+          tags: "trouble",
           always: { guard: "noProblems", target: "healthy" },
         },
       },

@@ -11,6 +11,7 @@ import {
   type LifecycleInput,
   late,
   lifecycleActions,
+  type Mood,
   type Notice,
   nothingKept,
   outcome,
@@ -70,6 +71,7 @@ export const sessionMachine = setup({
   types: {
     context: {} as SessionContext,
     events: {} as SessionEvent,
+    tags: {} as Mood,
     input: {} as SessionInput,
   },
   actions: {
@@ -121,6 +123,7 @@ export const sessionMachine = setup({
   states: {
     handshaking: {
       description: "Connected; nothing is granted yet.",
+      tags: "opening",
       initial: "greeting",
       states: {
         greeting: {
@@ -161,6 +164,7 @@ export const sessionMachine = setup({
     },
     attached: {
       description: "Served. Its streams are its children.",
+      tags: "serving",
       on: {
         violation: {
           target: "evicting",
@@ -174,6 +178,7 @@ export const sessionMachine = setup({
     },
     evicting: {
       description: "Broke the contract: it is told why, and nothing more is taken from it.",
+      tags: "trouble",
       entry: armOpen,
       exit: "disarmDeadline",
       on: { told: "closing", deadline: "closing" },

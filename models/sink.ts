@@ -11,6 +11,7 @@ import {
   type Lifecycle,
   type LifecycleInput,
   lifecycleActions,
+  type Mood,
   type Notice,
   nothingKept,
   outcome,
@@ -59,6 +60,7 @@ export const sinkMachine = setup({
   types: {
     context: {} as SinkContext,
     events: {} as SinkEvent,
+    tags: {} as Mood,
     input: {} as SinkInput,
   },
   actions: {
@@ -114,6 +116,7 @@ export const sinkMachine = setup({
   states: {
     opening: {
       description: "Every local source of its channel is told, and acknowledges.",
+      tags: "opening",
       entry: ["announce", armOpen],
       exit: "disarmDeadline",
       always: {
@@ -135,9 +138,10 @@ export const sinkMachine = setup({
       description: "The application consumes.",
       initial: "confirmed",
       states: {
-        confirmed: { description: "Every source that was there when it opened emits to it." },
+        confirmed: { description: "Every source that was there when it opened emits to it.", tags: "serving" },
         unconfirmed: {
           description: "Some sources have not acknowledged; the application was told which.",
+          tags: "trouble",
           always: { guard: "acknowledged", target: "confirmed" },
         },
       },

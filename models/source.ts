@@ -11,6 +11,7 @@ import {
   type Lifecycle,
   type LifecycleInput,
   lifecycleActions,
+  type Mood,
   type Notice,
   nothingKept,
   outcome,
@@ -61,6 +62,7 @@ export const sourceMachine = setup({
   types: {
     context: {} as SourceContext,
     events: {} as SourceEvent,
+    tags: {} as Mood,
     input: {} as SourceInput,
   },
   actions: {
@@ -118,6 +120,7 @@ export const sourceMachine = setup({
   states: {
     opening: {
       description: "The sinks that are there are told of it, and acknowledge.",
+      tags: "opening",
       entry: ["announce", armOpen],
       exit: "disarmDeadline",
       always: { guard: "acknowledged", target: "open" },
@@ -133,6 +136,7 @@ export const sourceMachine = setup({
     },
     open: {
       description: "The application emits.",
+      tags: "serving",
       initial: "unmatched",
       states: {
         unmatched: {

@@ -11,6 +11,7 @@ import {
   type LifecycleInput,
   late,
   lifecycleActions,
+  type Mood,
   type Notice,
   nothingKept,
   outcome,
@@ -81,6 +82,7 @@ export const streamMachine = setup({
   types: {
     context: {} as StreamContext,
     events: {} as StreamEvent,
+    tags: {} as Mood,
     input: {} as LifecycleInput,
   },
   actions: {
@@ -132,6 +134,7 @@ export const streamMachine = setup({
   states: {
     binding: {
       description: "The QoS is matched with what this host can offer.",
+      tags: "opening",
       entry: ["bind", armOpen],
       exit: "disarmDeadline",
       on: {
@@ -167,9 +170,10 @@ export const streamMachine = setup({
       states: {
         asRequested: {
           description: "On the datapath that its QoS asks for.",
+          tags: "serving",
           always: { guard: not("asRequested"), target: "fallback" },
         },
-        fallback: { description: "On less than was asked for; the application was warned." },
+        fallback: { description: "On less than was asked for; the application was warned.", tags: "trouble" },
       },
     },
     rebinding: {
@@ -178,6 +182,7 @@ export const streamMachine = setup({
       states: {
         preparing: {
           description: "Decides again and opens the new path beside the old one, which still carries everything.",
+          tags: "opening",
           entry: [assign({ again: null }), "prepare", armOpen],
           exit: "disarmDeadline",
           on: {
@@ -206,6 +211,7 @@ export const streamMachine = setup({
         },
         draining: {
           description: "The old links stop at a burst boundary; sources feel back-pressure.",
+          tags: "opening",
           entry: ["drain", armOpen],
           exit: "disarmDeadline",
           on: {
@@ -233,6 +239,7 @@ export const streamMachine = setup({
         },
         marking: {
           description: "A marker follows the last message on the old path.",
+          tags: "opening",
           entry: ["mark", armOpen],
           exit: "disarmDeadline",
           on: {
@@ -254,6 +261,7 @@ export const streamMachine = setup({
         },
         switching: {
           description: "The new links take over.",
+          tags: "opening",
           entry: ["switch", armOpen],
           exit: "disarmDeadline",
           on: {
@@ -283,6 +291,7 @@ export const streamMachine = setup({
         },
         replacing: {
           description: "The old path is gone: decides again and switches at once. Receivers count the gap.",
+          tags: "trouble",
           entry: [assign({ ...settled, datapath: null, again: null }), "prepare", armOpen],
           exit: "disarmDeadline",
           on: {
