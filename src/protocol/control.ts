@@ -88,6 +88,15 @@ export const LinkChannel = Schema.Struct({ index: u16, channel: Channel, block: 
 /** A source as a consumer sees it on a direct link. */
 export const LinkSource = Schema.Struct({ index: u16, source: u32, channel: Channel });
 
+/** An actor, the machine it runs, and the state that is in, as a dotted path. */
+export const MachineState = Schema.Struct({
+  actor: Schema.String,
+  machine: Schema.String,
+  state: Schema.String,
+  /** Sessions it belongs to; empty: none, it belongs to the runtime. */
+  sessions: Schema.Array(u32),
+});
+
 const empty = Schema.Struct({});
 const method = <P extends Schema.Top, R extends Schema.Top>(params: P, result: R) => ({ params, result });
 
@@ -145,6 +154,8 @@ export const ClientMethods = {
   status: method(empty, Schema.Unknown),
   doctor: method(empty, Schema.Array(Capability)),
   explain: method(Schema.Struct({ stream: Schema.optionalKey(Schema.String) }), Schema.Unknown),
+  /** Operators: the machines of one session (0: all) and their states now; `machine.state` tells of each change. */
+  watch: method(Schema.Struct({ session: u32 }), Schema.Struct({ machines: Schema.Array(MachineState) })),
 } as const;
 
 /** Runtime -> application, each to be answered. */
@@ -195,6 +206,14 @@ export const RuntimeNotifications = {
     reason: Schema.Literals(["wire", "no-credit"]),
   }),
   "runtime.closing": Schema.Struct({ reason: Schema.String }),
+  /** A frame of this session was bad and had no answer of its own; who keeps on is evicted. An RpcError. */
+  "protocol.error": Schema.Struct({
+    code: Schema.String,
+    message: Schema.String,
+    details: Schema.optionalKey(Schema.Record(Schema.String, Schema.Unknown)),
+  }),
+  /** To an operator that asked by `watch`: this machine is in this state now. */
+  "machine.state": MachineState,
 } as const;
 
 /** Application -> runtime, not answered. */
@@ -222,6 +241,8 @@ export type ClientMethodName = keyof typeof ClientMethods;
 export type RuntimeMethodName = keyof typeof RuntimeMethods;
 export type ClientMethodTable = typeof ClientMethods;
 export type RuntimeMethodTable = typeof RuntimeMethods;
+export type RuntimeNotificationName = keyof typeof RuntimeNotifications;
+export type RuntimeNotificationTable = typeof RuntimeNotifications;
 export type DecisionRecord = typeof Decision.Type;
 export type CapabilityRecord = typeof Capability.Type;
 export type CandidateRecord = typeof Candidate.Type;
