@@ -83,18 +83,29 @@ export interface Waker extends Disposable {
   close(): void;
 }
 
-const watched = new Set<number>();
+const watched = new Map<number, Waker>();
+let closesAtExit = false;
 
 /**
  * Calls `callback` from the event loop whenever `fd` is readable, at its end or in error, again and again until it has been
  * read empty. One waker per descriptor (libuv aborts the process on two). What the callback throws becomes an uncaught
- * exception, as from any other callback of Node.
+ * exception, as from any other callback of Node. `Worker.terminate()` runs no JavaScript and so closes no waker: end a Worker
+ * that has one by a message to it, else a wake-up at that moment aborts the process.
  * Errors: `EINTERNAL` when the descriptor is watched already; `ESYSTEM` when it cannot be watched.
  */
 export function wakeOnReadable(fd: number, callback: () => void): Waker {
   if (watched.has(fd))
     throw new InsaneError("EINTERNAL", `Descriptor ${fd} is watched already; close its waker first.`);
   return new PollWaker(fd, callback);
+}
+
+// koffi aborts the process when libuv refuses a descriptor (closed, or a plain file), so the kernel is asked first.
+let trial: number | undefined;
+function assertPollable(fd: number): void {
+  const p = platform();
+  trial ??= p.epollCreate();
+  p.epollAdd(trial, fd, 0);
+  p.epollRemove(trial, fd);
 }
 
 class PollWaker implements Waker {
@@ -106,13 +117,16 @@ class PollWaker implements Waker {
   constructor(fd: number, callback: () => void) {
     this.#fd = fd;
     this.#callback = callback;
-    try {
-      this.#handle = native().node.poll(fd, { readable: true }, this.#ready);
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new InsaneError("ESYSTEM", `Descriptor ${fd} cannot be watched: ${why}.`, { call: "poll", fd });
+    assertPollable(fd);
+    this.#handle = native().node.poll(fd, { readable: true }, this.#ready);
+    watched.set(fd, this);
+    if (!closesAtExit) {
+      closesAtExit = true;
+      // koffi aborts when a handle left open becomes readable while Node takes its environment down.
+      process.once("exit", () => {
+        for (const waker of [...watched.values()]) waker.close();
+      });
     }
-    watched.add(fd);
   }
 
   // koffi passes the status of libuv first, which its types leave out.
