@@ -63,7 +63,8 @@ struct ins_datapath_ops {
     /* Sends from the front; returns how many were taken (also those refused by tx->error). 0: try again later. */
     int (*tx_burst)(struct ins_datapath *dp, struct ins_tx *tx, uint32_t count);
     int (*tx_done)(struct ins_datapath *dp, uint64_t *cookies, uint32_t max); /* NULL without ASYNC_TX */
-    /* Up to `max` buffers; -errno when the datapath is broken (not for EAGAIN). */
+    /* Up to `max` buffers (1: the cheapest way to look for one); -ENOBUFS when the pool has no slot to receive into,
+       another -errno when the datapath is broken (not for EAGAIN). */
     int (*rx_burst)(struct ins_datapath *dp, struct ins_rx *rx, uint32_t max);
     /* Descriptors that become readable when rx_burst has something. */
     int (*fds)(struct ins_datapath *dp, int *out, uint32_t max);
@@ -86,5 +87,10 @@ INS_API int ins_datapath_probe(const char *name, const char *interface_or_empty,
 INS_API int ins_datapath_open(const char *name, const char *options, struct ins_endpoint *at,
                               struct ins_datapath **out);
 INS_API int ins_datapath_close(struct ins_datapath *dp);
+/* INS_DATAPATH_*, -ENOENT, or -ENOSYS for a technology that is not built. */
+INS_API int ins_datapath_flags(const char *name);
+/* The index-th named counter of an open datapath (any thread); -ENOENT beyond the last. */
+INS_API int ins_datapath_stat(struct ins_datapath *dp, uint32_t index, char *name, uint32_t name_bytes,
+                              uint64_t *value);
 
 #endif

@@ -37,7 +37,7 @@ enum {
     INS_EVENT_DATAPATH_DOWN, /* a = datapath id, status = -errno */
     INS_EVENT_LOST,          /* a = tag, b = channel, c = source, d = peer, value = messages lost on the wire since */
     INS_EVENT_DROPPED,       /* a = link id, b = channel, c = INS_STATUS_*, value = messages not delivered since */
-    INS_EVENT_STALLED_OWNER, /* the thread took the lease because the inline owner was away */
+    INS_EVENT_STALLED_OWNER, /* the thread took the lease because the inline owner was away; value = times since */
 };
 struct ins_event {
     uint32_t type;
@@ -46,7 +46,7 @@ struct ins_event {
     uint64_t value;
 };
 
-/* Creates the engine and its thread. `receive_pool` is a writable mapping of receive_slots * stride bytes (layout
+/* Creates the engine and its thread. -EINVAL: a size is out of bounds. `receive_pool` is a writable mapping of receive_slots * stride bytes (layout
    slot stride of receive_bytes), `parked_page` a writable mapping of INS_PARKED_PAGE_BYTES, `counters` a mapped counter
    segment, of which the engine labels and writes what it needs from index `first_counter` on. Mappings outlive it. */
 INS_API int ins_engine_create(const struct ins_engine_config *config, void *receive_pool, uint64_t receive_pool_bytes,
@@ -61,8 +61,9 @@ INS_API int ins_engine_event_fd(struct ins_engine *engine);
 /* 1 and *out, or 0. */
 INS_API int ins_engine_next_event(struct ins_engine *engine, struct ins_event *out);
 
-/* The inline lease: runs one turn on the calling thread. receive_budget 0: only send. Returns messages moved, or
-   -EBUSY (another thread is inside), -EPERM (no lease configured). Executes waiting commands as well. */
+/* The inline lease: runs one turn on the calling thread. receive_budget 0: only send. Returns how much was moved
+   (descriptors sent or given back, buffers received, commands done), or -EBUSY (the engine's thread is inside: try
+   again), -EPERM (no lease configured), -ESHUTDOWN (stopped). Executes waiting commands as well. */
 INS_API int ins_engine_poll(struct ins_engine *engine, uint32_t receive_budget);
 /* The owner goes to sleep: the standby thread serves until the next ins_engine_poll. */
 INS_API int ins_engine_release(struct ins_engine *engine);
@@ -92,7 +93,7 @@ INS_API int64_t ins_engine_add_pool(struct ins_engine *engine, uint32_t link, ui
                                     uint64_t bytes, uint32_t payload);
 INS_API int64_t ins_engine_remove_pool(struct ins_engine *engine, uint32_t link, uint32_t index);
 /* A source of the link: descriptors name it by `index` and must carry `channel_index`; on the wire it is `source` on
-   `channel`. Entries of a removed source come back as INS_STATUS_CLOSED; its index is not to be used again. */
+   `channel`. Entries of a removed source come back as INS_STATUS_CLOSED; its index may be used again when none is out. */
 INS_API int64_t ins_engine_add_source(struct ins_engine *engine, uint32_t link, uint32_t index, uint32_t source,
                                       uint32_t channel_index, uint32_t channel);
 INS_API int64_t ins_engine_remove_source(struct ins_engine *engine, uint32_t link, uint32_t index);

@@ -1,0 +1,266 @@
+/* From applications' links to the network, see egress.h. A payload is never copied here: it is the second half of a
+   gather list, straight from the application's slot. The header is built in our own memory, from what was registered,
+   not from what the application wrote. */
+#include "egress.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "engine_links.h"
+#include "flow.h"
+#include "wire.h"
+
+static void give_back(struct ins_engine *e, struct ins_link *link, uint32_t entry, uint32_t status) {
+    ins_consumer_return(&link->out.consumer, entry, status);
+    ins_link_touch(e, link);
+}
+
+void ins_port_down(struct ins_engine *e, struct ins_port *port, int error) {
+    if (port->down)
+        return;
+    port->down = 1;
+    port->untold = 1;
+    port->error = error;
+    e->untold = 1;
+    ins_due(e, e->now_ms);
+    ins_egress_purge(e, port, NULL, INS_STATUS_NETWORK);
+}
+
+int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
+    struct ins_stage *stage = port->stage;
+    if (stage->head == stage->tail)
+        return 1;
+    int taken = port->datapath->ops->tx_burst(port->datapath, &stage->tx[stage->head], stage->tail - stage->head);
+    if (taken < 0) {
+        ins_port_down(e, port, taken);
+        return 1;
+    }
+    uint32_t end = stage->head + (uint32_t)taken, refused = 0;
+    uint64_t bytes = 0, messages = 0;
+    for (uint32_t i = stage->head; i < end; i++) {
+        if (stage->tx[i].error)
+            refused++;
+        else {
+            stage->sent++;
+            bytes += stage->tx[i].payload_length;
+        }
+        if (!stage->of[i].last)
+            continue;
+        messages += stage->sent != 0;
+        give_back(e, stage->of[i].link, stage->of[i].entry, stage->sent ? INS_STATUS_DONE : INS_STATUS_NETWORK);
+        stage->sent = 0;
+    }
+    ins_count(e, INS_COUNT_tx_datagrams, (uint32_t)taken - refused);
+    ins_count(e, INS_COUNT_tx_messages, messages);
+    ins_count(e, INS_COUNT_tx_bytes, bytes);
+    if (refused)
+        ins_count(e, INS_COUNT_tx_refused, refused);
+    stage->head = end;
+    if (stage->head == stage->tail) {
+        stage->head = stage->tail = 0;
+        return 1;
+    }
+    ins_count(e, INS_COUNT_tx_again, 1);
+    return 0;
+}
+
+void ins_egress_purge(struct ins_engine *e, struct ins_port *port, struct ins_link *link, uint32_t status) {
+    struct ins_stage *stage = port->stage;
+    uint32_t kept = 0, sent = stage->sent; /* which belongs to the first message alone */
+    for (uint32_t i = stage->head; i < stage->tail; i++) {
+        struct ins_staged of = stage->of[i];
+        if (!link || of.link == link) {
+            if (of.last)
+                give_back(e, of.link, of.entry, sent ? INS_STATUS_DONE : status);
+            if (of.last && sent)
+                stage->sent = 0;
+            sent = of.last ? 0 : sent;
+            continue;
+        }
+        sent = of.last ? 0 : sent;
+        struct ins_tx tx = stage->tx[i];
+        memmove(stage->header[kept], tx.header, tx.header_length);
+        tx.header = stage->header[kept];
+        stage->tx[kept] = tx;
+        stage->of[kept] = of;
+        kept++;
+    }
+    stage->head = 0;
+    stage->tail = kept;
+}
+
+int ins_egress_waits(const struct ins_engine *e) {
+    for (uint32_t i = 0; i < e->port_count; i++)
+        if (e->ports[i].datapath && e->ports[i].stage->tail)
+            return 1;
+    return 0;
+}
+
+static struct ins_port *port_of(struct ins_engine *e, uint32_t id) {
+    for (uint32_t i = 0; i < e->port_count; i++)
+        if (e->ports[i].datapath && e->ports[i].id == id)
+            return e->ports[i].down ? NULL : &e->ports[i];
+    return NULL;
+}
+
+/* 1 when everything in the descriptor is what was agreed. */
+static int sound(const struct ins_egress *out, const struct ins_descriptor *d) {
+    if (d->flags != 0 || d->pool >= INS_POOL_MAX_POOLS || d->source >= out->source_capacity)
+        return 0;
+    const struct ins_egress_pool *pool = &out->pools[d->pool];
+    const struct ins_egress_source *source = &out->sources[d->source];
+    return pool->base && d->offset >= INS_POOL_HEADER_ROOM && d->length <= pool->payload &&
+           (uint64_t)d->offset + d->length <= pool->bytes && source->state != INS_SOURCE_NEVER &&
+           source->channel_index == d->channel;
+}
+
+static void stage_one(struct ins_engine *e, struct ins_port *port, struct ins_link *link,
+                      const struct ins_descriptor *d, struct ins_flow *flow, const struct ins_endpoint *to) {
+    struct ins_stage *stage = port->stage;
+    uint32_t at = stage->tail++;
+    const uint8_t *payload = link->out.pools[d->pool].base + d->offset;
+    struct ins_wire wire = {
+        .type = INS_WIRE_TYPE_DATA,
+        .tag = flow->tag,
+        .channel = flow->channel,
+        .source = flow->source,
+        .flow = flow->id,
+        .sequence = ins_flow_next(e, flow),
+        .length = d->length,
+    };
+    memcpy(&wire.emit_time, payload - INS_META_BYTES + INS_META_EMIT_TIME, sizeof wire.emit_time);
+    ins_wire_write(stage->header[at], &wire);
+    stage->tx[at] = (struct ins_tx){
+        .header = stage->header[at],
+        .payload = payload,
+        .header_length = INS_WIRE_HEADER,
+        .payload_length = d->length,
+        .to = *to,
+    };
+    stage->of[at] = (struct ins_staged){.link = link, .entry = d->entry, .last = 0};
+}
+
+/* 0: staged, or given back with a reason. -EAGAIN: no room, nothing done. -EPROTO: not what was agreed. */
+static int stage_message(struct ins_engine *e, struct ins_link *link, const struct ins_descriptor *d) {
+    if (!sound(&link->out, d))
+        return -EPROTO;
+    const struct ins_egress_source *source = &link->out.sources[d->source];
+    enum ins_engine_counter reason = INS_COUNT_tx_no_peer;
+    uint32_t status = INS_STATUS_NO_PEER;
+    struct ins_port *port;
+    if (source->state == INS_SOURCE_REMOVED) {
+        reason = INS_COUNT_tx_closed;
+        status = INS_STATUS_CLOSED;
+    } else if (d->length > INS_WIRE_MAX_PAYLOAD) {
+        reason = INS_COUNT_tx_too_large;
+        status = INS_STATUS_TOO_LARGE;
+    } else if (source->topic->route_count == 0) {
+        /* nobody there has a sink for it */
+    } else if (!(port = port_of(e, link->out.datapath))) {
+        reason = INS_COUNT_tx_no_datapath;
+        status = INS_STATUS_NETWORK;
+    } else {
+        const struct ins_topic *topic = source->topic;
+        struct ins_stage *stage = port->stage;
+        if (stage->tail + topic->route_count > INS_STAGE && !ins_egress_flush(e, port))
+            return -EAGAIN;
+        if (port->down)
+            return stage_message(e, link, d);
+        uint32_t index = (uint32_t)(port - e->ports), before = stage->tail;
+        for (uint32_t i = 0; i < topic->route_count; i++) {
+            const struct ins_route *route = &topic->routes[i];
+            const struct ins_peer *peer = &e->peers[route->peer];
+            if (!peer->endpoints[index].used)
+                continue;
+            struct ins_flow *flow = ins_flow_need(e, source, route, index);
+            if (flow)
+                stage_one(e, port, link, d, flow, &peer->endpoints[index].at);
+            else {
+                reason = INS_COUNT_tx_no_flow;
+                status = INS_STATUS_NETWORK;
+            }
+        }
+        if (stage->tail != before) {
+            stage->of[stage->tail - 1].last = 1;
+            return 0;
+        }
+    }
+    ins_count(e, reason, 1);
+    give_back(e, link, d->entry, status);
+    return 0;
+}
+
+/* Takes and stages a burst. Returns how many were moved. */
+static uint32_t drain(struct ins_engine *e, struct ins_link *link) {
+    struct ins_egress *out = &link->out;
+    if (out->taken_at == out->taken_count) {
+        int taken = ins_consumer_take(&out->consumer, out->taken, e->config.link_burst);
+        if (taken <= 0) {
+            if (taken < 0)
+                ins_link_fault(e, link);
+            return 0;
+        }
+        out->taken_at = 0;
+        out->taken_count = (uint32_t)taken;
+    }
+    uint32_t before = out->taken_at;
+    while (out->taken_at < out->taken_count) {
+        int result = stage_message(e, link, &out->taken[out->taken_at]);
+        if (result == -EAGAIN)
+            break;
+        if (result) {
+            ins_count(e, INS_COUNT_bad_descriptor, 1);
+            ins_link_fault(e, link);
+            break;
+        }
+        out->taken_at++;
+    }
+    return out->taken_at - before;
+}
+
+static uint32_t look(struct ins_engine *e, struct ins_link *link) {
+    uint32_t moved = link->faulted ? 0 : drain(e, link);
+    if (moved)
+        ins_links_heat(&e->egress, link);
+    else
+        ins_links_cool(&e->egress, link);
+    return moved;
+}
+
+uint32_t ins_egress_turn(struct ins_engine *e) {
+    struct ins_link_set *set = &e->egress;
+    uint32_t moved = 0;
+    /* From the end, because a link that cools changes places with the last hot one. */
+    for (uint32_t i = set->hot; i-- > 0;)
+        moved += look(e, set->links[i]);
+    for (uint32_t i = 0; i < INS_LINKS_SLICE && set->hot < set->count; i++) {
+        if (set->cursor < set->hot || set->cursor >= set->count)
+            set->cursor = set->hot;
+        moved += look(e, set->links[set->cursor++]);
+    }
+    for (uint32_t i = 0; i < e->port_count; i++)
+        if (e->ports[i].datapath && e->ports[i].stage->tail)
+            ins_egress_flush(e, &e->ports[i]);
+    return moved;
+}
+
+uint32_t ins_egress_close(struct ins_engine *e, struct ins_link *link) {
+    uint32_t closed = 0;
+    for (uint32_t i = 0; i < e->port_count; i++)
+        if (e->ports[i].datapath) {
+            ins_egress_flush(e, &e->ports[i]);
+            ins_egress_purge(e, &e->ports[i], link, INS_STATUS_CLOSED);
+        }
+    struct ins_egress *out = &link->out;
+    while (!link->faulted) {
+        for (; out->taken_at < out->taken_count; out->taken_at++, closed++)
+            give_back(e, link, out->taken[out->taken_at].entry, INS_STATUS_CLOSED);
+        int taken = ins_consumer_take(&out->consumer, out->taken, INS_BURST);
+        if (taken <= 0)
+            break;
+        out->taken_at = 0;
+        out->taken_count = (uint32_t)taken;
+    }
+    ins_count(e, INS_COUNT_tx_closed, closed);
+    return closed;
+}

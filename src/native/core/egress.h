@@ -1,0 +1,21 @@
+/* From applications' links to the network: takes descriptors, checks every field, builds headers, stages datagrams for
+   the link's datapath, gives entries back when their datagrams were taken. */
+#ifndef INSANE_EGRESS_H
+#define INSANE_EGRESS_H
+
+#include "engine_state.h"
+
+/* Drains hot links and a slice of the cold ones, then sends. Returns messages moved. */
+uint32_t ins_egress_turn(struct ins_engine *e);
+/* Sends what is staged. 1 when nothing remains staged. */
+int ins_egress_flush(struct ins_engine *e, struct ins_port *port);
+/* Forgets what is staged for `link` (NULL: everything of the port); entries come back with `status`. */
+void ins_egress_purge(struct ins_engine *e, struct ins_port *port, struct ins_link *link, uint32_t status);
+/* Everything published and not sent comes back as closed. Returns how many. */
+uint32_t ins_egress_close(struct ins_engine *e, struct ins_link *link);
+/* 1 when some datapath has datagrams staged that it did not take. */
+int ins_egress_waits(const struct ins_engine *e);
+/* The datapath broke: it is used no more, what was staged comes back, control is told. */
+void ins_port_down(struct ins_engine *e, struct ins_port *port, int error);
+
+#endif

@@ -1,0 +1,181 @@
+/* The control side of the command queue: one thin function a command. What a command needs is made here, so that its
+   execution between two bursts is short and can hardly fail. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine_idle.h"
+#include "engine_links.h"
+
+static int64_t push(struct ins_engine *e, const struct ins_command *command) {
+    if (__atomic_load_n(&e->stop, __ATOMIC_RELAXED))
+        return -ESHUTDOWN;
+    int64_t sequence = ins_command_push(&e->commands, command);
+    if (sequence > 0)
+        ins_idle_kick_if_asleep(e);
+    return sequence;
+}
+
+int64_t ins_engine_ping(struct ins_engine *e) {
+    struct ins_command command = {.kind = INS_COMMAND_PING};
+    return push(e, &command);
+}
+
+int64_t ins_engine_add_datapath(struct ins_engine *e, uint32_t id, struct ins_datapath *datapath) {
+    if (!datapath)
+        return -EINVAL;
+    struct ins_stage *stage = calloc(1, sizeof *stage);
+    if (!stage)
+        return -ENOMEM;
+    struct ins_command command = {.kind = INS_COMMAND_ADD_DATAPATH, .id = id, .datapath = datapath, .stage = stage};
+    int64_t result = push(e, &command);
+    if (result < 0)
+        free(stage);
+    return result;
+}
+
+int64_t ins_engine_remove_datapath(struct ins_engine *e, uint32_t id) {
+    struct ins_command command = {.kind = INS_COMMAND_REMOVE_DATAPATH, .id = id};
+    return push(e, &command);
+}
+
+int64_t ins_engine_set_peer(struct ins_engine *e, uint32_t peer, uint32_t datapath, uint32_t address, uint32_t port,
+                            uint32_t mtu) {
+    if (address == 0 || port == 0 || port > 65535 || mtu > 65535)
+        return -EINVAL;
+    struct ins_command command = {
+        .kind = INS_COMMAND_SET_PEER,
+        .id = datapath,
+        .peer = peer,
+        .endpoint = {.address = address, .port = (uint16_t)port, .mtu = (uint16_t)mtu},
+    };
+    return push(e, &command);
+}
+
+int64_t ins_engine_remove_peer(struct ins_engine *e, uint32_t peer) {
+    struct ins_command command = {.kind = INS_COMMAND_REMOVE_PEER, .peer = peer};
+    return push(e, &command);
+}
+
+int64_t ins_engine_add_route(struct ins_engine *e, uint32_t tag, uint32_t channel, uint32_t peer) {
+    struct ins_command command = {.kind = INS_COMMAND_ADD_ROUTE, .tag = tag, .channel = channel, .peer = peer};
+    return push(e, &command);
+}
+
+int64_t ins_engine_remove_route(struct ins_engine *e, uint32_t tag, uint32_t channel, uint32_t peer) {
+    struct ins_command command = {.kind = INS_COMMAND_REMOVE_ROUTE, .tag = tag, .channel = channel, .peer = peer};
+    return push(e, &command);
+}
+
+static int64_t push_link(struct ins_engine *e, struct ins_link *link) {
+    struct ins_command command = {.kind = INS_COMMAND_ADD_LINK, .id = link->id, .link = link};
+    int64_t result = push(e, &command);
+    if (result < 0)
+        ins_link_free(link);
+    return result;
+}
+
+static struct ins_link *link_new(uint32_t id, uint32_t egress, const void *parked, int bell) {
+    struct ins_link *link = calloc(1, sizeof *link);
+    if (link) {
+        link->id = id;
+        link->egress = egress;
+        link->parked = parked;
+        link->bell = bell;
+    }
+    return link;
+}
+
+int64_t ins_engine_add_egress(struct ins_engine *e, uint32_t id, uint32_t datapath, uint32_t tag, void *segment,
+                              uint64_t bytes, uint32_t entries, const void *parked, int bell) {
+    struct ins_link *link = link_new(id, 1, parked, bell);
+    if (!link)
+        return -ENOMEM;
+    link->out.tag = tag;
+    link->out.datapath = datapath;
+    int error = ins_consumer_init(&link->out.consumer, segment, bytes, entries);
+    if (error) {
+        ins_link_free(link);
+        return error;
+    }
+    return push_link(e, link);
+}
+
+int64_t ins_engine_add_ingress(struct ins_engine *e, uint32_t id, void *segment, uint64_t bytes, uint32_t entries,
+                               const void *parked, int bell) {
+    struct ins_link *link = link_new(id, 0, parked, bell);
+    if (!link)
+        return -ENOMEM;
+    int error = ins_producer_init(&link->in, segment, bytes, entries);
+    if (error) {
+        ins_link_free(link);
+        return error;
+    }
+    return push_link(e, link);
+}
+
+int64_t ins_engine_remove_link(struct ins_engine *e, uint32_t link) {
+    struct ins_command command = {.kind = INS_COMMAND_REMOVE_LINK, .id = link};
+    return push(e, &command);
+}
+
+int64_t ins_engine_add_pool(struct ins_engine *e, uint32_t link, uint32_t index, const void *base, uint64_t bytes,
+                            uint32_t payload) {
+    if (!base || index >= INS_POOL_MAX_POOLS)
+        return -EINVAL;
+    struct ins_command command = {
+        .kind = INS_COMMAND_ADD_POOL, .id = link, .index = index, .base = base, .bytes = bytes, .payload = payload};
+    return push(e, &command);
+}
+
+int64_t ins_engine_remove_pool(struct ins_engine *e, uint32_t link, uint32_t index) {
+    if (index >= INS_POOL_MAX_POOLS)
+        return -EINVAL;
+    struct ins_command command = {.kind = INS_COMMAND_REMOVE_POOL, .id = link, .index = index};
+    return push(e, &command);
+}
+
+int64_t ins_engine_add_source(struct ins_engine *e, uint32_t link, uint32_t index, uint32_t source,
+                              uint32_t channel_index, uint32_t channel) {
+    if (index >= INS_LINK_SOURCES || channel_index > INS_DESCRIPTOR_CHANNEL_MASK)
+        return -EINVAL;
+    struct ins_command command = {
+        .kind = INS_COMMAND_ADD_SOURCE,
+        .id = link,
+        .index = index,
+        .source = source,
+        .channel_index = channel_index,
+        .channel = channel,
+    };
+    return push(e, &command);
+}
+
+int64_t ins_engine_remove_source(struct ins_engine *e, uint32_t link, uint32_t index) {
+    struct ins_command command = {.kind = INS_COMMAND_REMOVE_SOURCE, .id = link, .index = index};
+    return push(e, &command);
+}
+
+int64_t ins_engine_subscribe(struct ins_engine *e, uint32_t link, uint32_t tag, uint32_t channel,
+                             uint32_t channel_index) {
+    if (channel_index > INS_DESCRIPTOR_CHANNEL_MASK)
+        return -EINVAL;
+    struct ins_command command = {
+        .kind = INS_COMMAND_SUBSCRIBE, .id = link, .tag = tag, .channel = channel, .channel_index = channel_index};
+    return push(e, &command);
+}
+
+int64_t ins_engine_unsubscribe(struct ins_engine *e, uint32_t link, uint32_t tag, uint32_t channel) {
+    struct ins_command command = {.kind = INS_COMMAND_UNSUBSCRIBE, .id = link, .tag = tag, .channel = channel};
+    return push(e, &command);
+}
+
+int64_t ins_engine_add_bell(struct ins_engine *e, int bell) {
+    if (bell < 0)
+        return -EBADF;
+    struct ins_command command = {.kind = INS_COMMAND_ADD_BELL, .bell = bell};
+    return push(e, &command);
+}
+
+int64_t ins_engine_remove_bell(struct ins_engine *e, int bell) {
+    struct ins_command command = {.kind = INS_COMMAND_REMOVE_BELL, .bell = bell};
+    return push(e, &command);
+}

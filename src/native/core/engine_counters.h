@@ -1,0 +1,58 @@
+/* What an engine counts: everything that can be lost or refused has a name here. Names are part of the contract. One
+   writer at a time (whoever is inside the engine), any reader. */
+#ifndef INSANE_ENGINE_COUNTERS_H
+#define INSANE_ENGINE_COUNTERS_H
+
+#include <stdint.h>
+
+/* Order is that of the counter segment: append only. */
+#define INS_ENGINE_COUNTERS(X)                                                                                         \
+    X(rx_datagrams)      /* messages parsed from the network, good or bad (a train counts each) */                     \
+    X(rx_messages)       /* (message, link) pairs delivered */                                                         \
+    X(rx_bytes)          /* payload bytes of data messages accepted */                                                 \
+    X(rx_bad_short)      /* refused by the parser, by kind (wire.h) */                                                 \
+    X(rx_bad_magic)                                                                                                    \
+    X(rx_bad_version)                                                                                                  \
+    X(rx_bad_type)                                                                                                     \
+    X(rx_bad_flags)                                                                                                    \
+    X(rx_bad_length)                                                                                                   \
+    X(rx_bad_flow)       /* a flow that changed its tag, channel or source, or leapt absurdly far */                   \
+    X(rx_unknown_peer)   /* from an endpoint that is no peer's */                                                      \
+    X(rx_no_subscriber)  /* nobody here has a sink for it */                                                           \
+    X(rx_no_slot)        /* turns in which the receive pool was empty: datagrams wait in the kernel */                 \
+    X(rx_no_credit)      /* (message, link) pairs dropped because the link had no credit */                            \
+    X(rx_late)           /* behind their flow's sequence: late or duplicate, dropped */                                \
+    X(rx_lost)           /* missing in a flow's sequence */                                                            \
+    X(rx_undelivered)    /* (message, link) pairs that came back with another status than done */                      \
+    X(rx_abandoned)      /* (message, link) pairs still out when their link was removed */                             \
+    X(tx_datagrams)                                                                                                    \
+    X(tx_messages)       /* messages handed to the network, to one peer at least */                                    \
+    X(tx_bytes)                                                                                                        \
+    X(tx_no_peer)                                                                                                      \
+    X(tx_too_large)                                                                                                    \
+    X(tx_refused)        /* datagrams the datapath refused for good */                                                 \
+    X(tx_no_datapath)    /* messages of links whose datapath is gone or down */                                        \
+    X(tx_no_flow)        /* no room for another flow */                                                                \
+    X(tx_closed)         /* messages of removed sources and links */                                                   \
+    X(tx_again)          /* bursts that the datapath did not take whole: back-pressure */                              \
+    X(bad_descriptor)                                                                                                  \
+    X(link_faults)       /* links closed because their application broke the contract */                               \
+    X(heartbeats)        /* heartbeat datagrams sent */                                                                \
+    X(heartbeats_in)                                                                                                   \
+    X(trackers_evicted)  /* flows of a peer forgotten because it had too many */                                       \
+    X(bells_rung)                                                                                                      \
+    X(turns)             /* turns in which something moved */                                                          \
+    X(sleeps)                                                                                                          \
+    X(takeovers)         /* the standby thread stepped in for an absent inline owner */                                \
+    X(slots_total)       /* gauge: slots of the receive pool */                                                        \
+    X(slots_out)         /* gauge: of which hold messages not given back */                                            \
+    X(links)             /* gauge */                                                                                   \
+    X(peers)             /* gauge */                                                                                   \
+    X(flows)             /* gauge */                                                                                   \
+    X(trackers)          /* gauge */
+
+#define INS_ENGINE_COUNTER_ENUM(name) INS_COUNT_##name,
+enum ins_engine_counter { INS_ENGINE_COUNTERS(INS_ENGINE_COUNTER_ENUM) INS_ENGINE_COUNTER_COUNT };
+#undef INS_ENGINE_COUNTER_ENUM
+
+#endif

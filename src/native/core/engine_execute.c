@@ -1,0 +1,379 @@
+/* The engine's side of the command queue. Runs between two bursts: nothing else of the engine is under way. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "egress.h"
+#include "engine_idle.h"
+#include "engine_links.h"
+#include "engine_turn.h"
+#include "flow.h"
+#include "ingress.h"
+#include "tracker.h"
+
+static struct ins_port *port_find(struct ins_engine *e, uint32_t id) {
+    for (uint32_t i = 0; i < e->port_count; i++)
+        if (e->ports[i].datapath && e->ports[i].id == id)
+            return &e->ports[i];
+    return NULL;
+}
+
+static int add_datapath(struct ins_engine *e, const struct ins_command *c) {
+    if (port_find(e, c->id))
+        return -EEXIST;
+    uint32_t index = 0;
+    while (index < INS_ENGINE_DATAPATHS && e->ports[index].datapath)
+        index++;
+    if (index == INS_ENGINE_DATAPATHS)
+        return -ENOSPC;
+    struct ins_port *port = &e->ports[index];
+    int error = c->datapath->ops->bind(c->datapath, &e->pool);
+    if (error)
+        return error;
+    *port = (struct ins_port){.datapath = c->datapath, .stage = c->stage, .id = c->id};
+    int count = c->datapath->ops->fds(c->datapath, port->fds, sizeof port->fds / sizeof *port->fds);
+    port->fd_count = count > 0 ? (uint32_t)count : 0;
+    e->watching = 0; /* so that the thread watches this one as well before it sleeps */
+    if (index >= e->port_count)
+        e->port_count = index + 1;
+    return 0;
+}
+
+static uint64_t endpoint_key(uint32_t port, const struct ins_endpoint *at) {
+    return ins_map_key(at->address, port << 16 | at->port);
+}
+
+static void forget_endpoint(struct ins_engine *e, struct ins_peer *peer, uint32_t port) {
+    if (!peer->endpoints[port].used)
+        return;
+    ins_map_remove(&e->endpoints, endpoint_key(port, &peer->endpoints[port].at));
+    peer->endpoints[port].used = 0;
+    e->cached_endpoint = UINT64_MAX;
+}
+
+static void detach(struct ins_engine *e, struct ins_port *port) {
+    uint32_t index = (uint32_t)(port - e->ports);
+    ins_egress_flush(e, port);
+    ins_egress_purge(e, port, NULL, INS_STATUS_CLOSED);
+    e->watching = 1;
+    ins_ports_unwatch(e);
+    port->datapath->ops->unbind(port->datapath);
+    for (uint32_t i = 0; i < INS_ENGINE_PEERS; i++)
+        forget_endpoint(e, &e->peers[i], index);
+    free(port->stage);
+    *port = (struct ins_port){0};
+    while (e->port_count && !e->ports[e->port_count - 1].datapath)
+        e->port_count--;
+}
+
+static int remove_datapath(struct ins_engine *e, uint32_t id) {
+    struct ins_port *port = port_find(e, id);
+    if (!port)
+        return -ENOENT;
+    detach(e, port);
+    return 0;
+}
+
+static int set_peer(struct ins_engine *e, const struct ins_command *c) {
+    struct ins_port *port = port_find(e, c->id);
+    if (!port)
+        return -ENODEV;
+    uint32_t number = (uint32_t)(port - e->ports), index, holder;
+    uint64_t key = endpoint_key(number, &c->endpoint);
+    int known = ins_map_get(&e->peer_ids, c->peer, &index);
+    if (ins_map_get(&e->endpoints, key, &holder) && (!known || holder != index))
+        return -EADDRINUSE;
+    if (!known) {
+        for (index = 0; index < INS_ENGINE_PEERS && e->peers[index].used;)
+            index++;
+        if (index == INS_ENGINE_PEERS)
+            return -ENOSPC;
+        int error = ins_map_put(&e->peer_ids, c->peer, index);
+        if (error)
+            return error;
+        e->peers[index] = (struct ins_peer){.used = 1, .id = c->peer, .uid = ++e->peer_uid};
+        ins_gauge(e, INS_COUNT_peers, e->peer_ids.count);
+    }
+    struct ins_peer *peer = &e->peers[index];
+    forget_endpoint(e, peer, number);
+    int error = ins_map_put(&e->endpoints, key, index);
+    if (error)
+        return error;
+    peer->endpoints[number].at = c->endpoint;
+    peer->endpoints[number].used = 1;
+    return 0;
+}
+
+static int remove_peer(struct ins_engine *e, uint32_t id) {
+    uint32_t index, uid;
+    if (!ins_map_get(&e->peer_ids, id, &index))
+        return -ENOENT;
+    struct ins_peer *peer = &e->peers[index];
+    for (uint32_t i = e->topics.count; i-- > 0;) {
+        struct ins_topic *topic = e->topics.table[i];
+        if (ins_topic_remove_route(topic, index, &uid) == 0)
+            ins_topic_drop(&e->topics, topic);
+    }
+    ins_flows_drop_peer(e, index);
+    ins_trackers_drop_peer(e, index);
+    for (uint32_t i = 0; i < INS_ENGINE_DATAPATHS; i++)
+        forget_endpoint(e, peer, i);
+    ins_map_remove(&e->peer_ids, id);
+    peer->used = 0;
+    ins_gauge(e, INS_COUNT_peers, e->peer_ids.count);
+    return 0;
+}
+
+static int add_route(struct ins_engine *e, const struct ins_command *c) {
+    uint32_t peer;
+    if (!ins_map_get(&e->peer_ids, c->peer, &peer))
+        return -ENOENT;
+    struct ins_topic *topic = ins_topic_need(&e->topics, c->tag, c->channel);
+    if (!topic)
+        return -ENOSPC;
+    int error = ins_topic_add_route(topic, peer, ++e->route_uid);
+    ins_topic_drop(&e->topics, topic);
+    return error;
+}
+
+static int remove_route(struct ins_engine *e, const struct ins_command *c) {
+    uint32_t peer, uid;
+    struct ins_topic *topic = ins_topic_find(&e->topics, c->tag, c->channel);
+    if (!topic || !ins_map_get(&e->peer_ids, c->peer, &peer))
+        return -ENOENT;
+    int error = ins_topic_remove_route(topic, peer, &uid);
+    if (error)
+        return error;
+    ins_flows_drop_route(e, uid);
+    ins_topic_drop(&e->topics, topic);
+    return 0;
+}
+
+static int add_link(struct ins_engine *e, struct ins_link *link) {
+    if (link->bell >= 0) {
+        int error = ins_bell_watch(e, link->bell);
+        if (error)
+            return error;
+    }
+    int error = ins_links_add(e, link);
+    if (error && link->bell >= 0)
+        ins_bell_unwatch(e, link->bell);
+    if (!error)
+        link->sleeper = ins_sleeper_need(e, link->parked, link->bell);
+    return error;
+}
+
+/* Everything comes back, and is told, before the acknowledgement is. */
+static uint64_t detach_link(struct ins_engine *e, struct ins_link *link) {
+    uint64_t out = 0;
+    if (link->egress) {
+        out = ins_egress_close(e, link);
+        for (uint32_t i = 0; i < link->out.source_capacity; i++) {
+            struct ins_topic *topic = link->out.sources[i].topic;
+            if (!topic)
+                continue;
+            topic->holders--;
+            ins_topic_drop(&e->topics, topic);
+        }
+    } else {
+        uint32_t dropped;
+        out = link->faulted ? 0 : ins_ingress_abandon(e, link);
+        for (uint32_t i = e->topics.count; i-- > 0;) {
+            struct ins_topic *topic = e->topics.table[i];
+            struct ins_event event = {.type = INS_EVENT_DROPPED, .a = link->id, .b = topic->channel,
+                                      .c = INS_STATUS_NO_CREDIT};
+            if (ins_topic_unsubscribe(topic, link, &dropped))
+                continue;
+            event.value = dropped;
+            if (dropped)
+                ins_event_push(&e->events, &event, 1);
+            ins_topic_drop(&e->topics, topic);
+        }
+    }
+    ins_links_publish(e);
+    struct ins_event fault = {.type = INS_EVENT_LINK_FAULT, .a = link->id};
+    if (link->untold)
+        ins_event_push(&e->events, &fault, 1);
+    ins_sleeper_drop(e, link->sleeper);
+    if (link->bell >= 0)
+        ins_bell_unwatch(e, link->bell);
+    ins_links_remove(e, link);
+    ins_link_free(link);
+    return out;
+}
+
+static int add_pool(struct ins_link *link, const struct ins_command *c) {
+    struct ins_egress_pool *pool = &link->out.pools[c->index];
+    if (pool->base)
+        return -EEXIST;
+    *pool = (struct ins_egress_pool){.base = c->base, .bytes = c->bytes, .payload = c->payload};
+    return 0;
+}
+
+static int remove_pool(struct ins_engine *e, struct ins_link *link, uint32_t index) {
+    if (!link->out.pools[index].base)
+        return -ENOENT;
+    /* Nothing staged may still point into it. */
+    for (uint32_t i = 0; i < e->port_count; i++)
+        if (e->ports[i].datapath && e->ports[i].stage->tail && !ins_egress_flush(e, &e->ports[i]))
+            ins_egress_purge(e, &e->ports[i], link, INS_STATUS_CLOSED);
+    link->out.pools[index] = (struct ins_egress_pool){0};
+    return 0;
+}
+
+static int add_source(struct ins_engine *e, struct ins_link *link, const struct ins_command *c) {
+    struct ins_egress *out = &link->out;
+    if (c->index >= out->source_capacity) {
+        uint32_t capacity = out->source_capacity ? out->source_capacity : 16;
+        while (capacity <= c->index)
+            capacity *= 2;
+        struct ins_egress_source *sources = realloc(out->sources, capacity * sizeof *sources);
+        if (!sources)
+            return -ENOMEM;
+        for (uint32_t i = out->source_capacity; i < capacity; i++)
+            sources[i] = (struct ins_egress_source){.state = INS_SOURCE_NEVER};
+        out->sources = sources;
+        out->source_capacity = capacity;
+    }
+    struct ins_egress_source *source = &out->sources[c->index];
+    if (source->state == INS_SOURCE_OPEN)
+        return -EEXIST;
+    struct ins_topic *topic = ins_topic_need(&e->topics, out->tag, c->channel);
+    if (!topic)
+        return -ENOSPC;
+    topic->holders++;
+    *source = (struct ins_egress_source){
+        .state = INS_SOURCE_OPEN,
+        .source = c->source,
+        .channel_index = c->channel_index,
+        .uid = ++e->source_uid,
+        .topic = topic,
+    };
+    return 0;
+}
+
+static int remove_source(struct ins_engine *e, struct ins_link *link, uint32_t index) {
+    if (index >= link->out.source_capacity || link->out.sources[index].state != INS_SOURCE_OPEN)
+        return -ENOENT;
+    struct ins_egress_source *source = &link->out.sources[index];
+    source->state = INS_SOURCE_REMOVED;
+    source->topic->holders--;
+    ins_topic_drop(&e->topics, source->topic);
+    source->topic = NULL;
+    return 0;
+}
+
+static int subscribe(struct ins_engine *e, struct ins_link *link, const struct ins_command *c) {
+    struct ins_topic *topic = ins_topic_need(&e->topics, c->tag, c->channel);
+    if (!topic)
+        return -ENOSPC;
+    int error = ins_topic_subscribe(topic, link, c->channel_index);
+    ins_topic_drop(&e->topics, topic);
+    return error;
+}
+
+static int unsubscribe(struct ins_engine *e, struct ins_link *link, const struct ins_command *c) {
+    struct ins_topic *topic = ins_topic_find(&e->topics, c->tag, c->channel);
+    uint32_t dropped;
+    if (!topic || ins_topic_unsubscribe(topic, link, &dropped))
+        return -ENOENT;
+    struct ins_event event = {
+        .type = INS_EVENT_DROPPED, .a = link->id, .b = topic->channel, .c = INS_STATUS_NO_CREDIT, .value = dropped};
+    if (dropped)
+        ins_event_push(&e->events, &event, 1);
+    ins_topic_drop(&e->topics, topic);
+    return 0;
+}
+
+/* Commands about a link: 0 or -errno, and the acknowledgement's value. */
+static int about_link(struct ins_engine *e, const struct ins_command *c, uint64_t *value) {
+    struct ins_link *link = ins_links_find(e, c->id);
+    if (!link)
+        return -ENOENT;
+    int egress_only = c->kind == INS_COMMAND_ADD_POOL || c->kind == INS_COMMAND_REMOVE_POOL ||
+                      c->kind == INS_COMMAND_ADD_SOURCE || c->kind == INS_COMMAND_REMOVE_SOURCE;
+    if (c->kind == INS_COMMAND_REMOVE_LINK) {
+        *value = detach_link(e, link);
+        return 0;
+    }
+    if (!egress_only == !!link->egress)
+        return -EINVAL;
+    switch (c->kind) {
+    case INS_COMMAND_ADD_POOL:
+        return add_pool(link, c);
+    case INS_COMMAND_REMOVE_POOL:
+        return remove_pool(e, link, c->index);
+    case INS_COMMAND_ADD_SOURCE:
+        return add_source(e, link, c);
+    case INS_COMMAND_REMOVE_SOURCE:
+        return remove_source(e, link, c->index);
+    case INS_COMMAND_SUBSCRIBE:
+        return subscribe(e, link, c);
+    default:
+        return unsubscribe(e, link, c);
+    }
+}
+
+static int execute(struct ins_engine *e, const struct ins_command *c, uint64_t *value) {
+    int error;
+    switch (c->kind) {
+    case INS_COMMAND_PING:
+        return 0;
+    case INS_COMMAND_ADD_DATAPATH:
+        error = add_datapath(e, c);
+        if (error)
+            free(c->stage);
+        return error;
+    case INS_COMMAND_REMOVE_DATAPATH:
+        return remove_datapath(e, c->id);
+    case INS_COMMAND_SET_PEER:
+        return set_peer(e, c);
+    case INS_COMMAND_REMOVE_PEER:
+        return remove_peer(e, c->peer);
+    case INS_COMMAND_ADD_ROUTE:
+        return add_route(e, c);
+    case INS_COMMAND_REMOVE_ROUTE:
+        return remove_route(e, c);
+    case INS_COMMAND_ADD_LINK:
+        error = add_link(e, c->link);
+        if (error)
+            ins_link_free(c->link);
+        return error;
+    case INS_COMMAND_ADD_BELL:
+        return ins_bell_watch(e, c->bell);
+    case INS_COMMAND_REMOVE_BELL:
+        return ins_bell_unwatch(e, c->bell);
+    default:
+        return about_link(e, c, value);
+    }
+}
+
+uint32_t ins_engine_execute(struct ins_engine *e) {
+    struct ins_command command;
+    uint32_t count = 0;
+    ins_engine_clock(e);
+    while (ins_event_room(&e->events, 0) && ins_command_pop(&e->commands, &command)) {
+        struct ins_event ack = {.type = INS_EVENT_ACK, .a = command.sequence};
+        ack.status = execute(e, &command, &ack.value);
+        ins_event_push(&e->events, &ack, 0);
+        count++;
+    }
+    return count;
+}
+
+void ins_engine_tear_down(struct ins_engine *e) {
+    struct ins_command command;
+    /* What still waits is not done; links and stages made for it are ours to free. */
+    while (ins_command_pop(&e->commands, &command)) {
+        struct ins_event ack = {.type = INS_EVENT_ACK, .status = -ESHUTDOWN, .a = command.sequence};
+        if (command.kind == INS_COMMAND_ADD_LINK)
+            ins_link_free(command.link);
+        if (command.kind == INS_COMMAND_ADD_DATAPATH)
+            free(command.stage);
+        ins_event_push(&e->events, &ack, 0);
+    }
+    while (e->link_count)
+        detach_link(e, e->links[e->link_count - 1]);
+    for (uint32_t i = 0; i < INS_ENGINE_DATAPATHS; i++)
+        if (e->ports[i].datapath)
+            detach(e, &e->ports[i]);
+}

@@ -1,0 +1,249 @@
+/* The private state of an engine. Everything here belongs to the thread that is inside (holds `inside`), but for the
+   fields that say otherwise. For the engine's own files only; engine.h is the contract. */
+#ifndef INSANE_ENGINE_STATE_H
+#define INSANE_ENGINE_STATE_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "command.h"
+#include "dispatch.h"
+#include "engine.h"
+#include "engine_counters.h"
+#include "event.h"
+#include "link.h"
+#include "pool.h"
+
+enum {
+    INS_ENGINE_DATAPATHS = 8,
+    INS_ENGINE_PEERS = 1024,
+    INS_ENGINE_LINKS = 4096,
+    INS_ENGINE_FLOWS = 16384,
+    INS_ENGINE_TRACKERS = 16384,
+    INS_PEER_TRACKERS = 4096, /* of one peer, so that it cannot push out the others */
+    INS_LINK_SOURCES = 4096,
+    INS_BURST = 64,  /* most descriptors or datagrams in one go */
+    INS_STAGE = 256, /* datagrams staged for one datapath */
+};
+
+/* One whose bell we may have to ring: an application's session thread. */
+struct ins_sleeper {
+    const uint32_t *word; /* in its parked page */
+    uint32_t rung;
+    uint32_t references;
+    int bell;
+    struct ins_sleeper *next;
+};
+
+/* A descriptor in our epoll set by which others wake us. */
+struct ins_bell {
+    int fd;
+    uint32_t references;
+    struct ins_bell *next;
+};
+
+struct ins_egress_pool {
+    const uint8_t *base; /* NULL: not registered */
+    uint64_t bytes;
+    uint32_t payload;
+};
+
+enum { INS_SOURCE_NEVER, INS_SOURCE_OPEN, INS_SOURCE_REMOVED };
+struct ins_egress_source {
+    uint32_t state;
+    uint32_t source; /* on the wire */
+    uint32_t channel_index;
+    uint32_t uid; /* unique in the engine's life: key of its flows */
+    struct ins_topic *topic;
+};
+
+struct ins_egress {
+    struct ins_consumer consumer;
+    struct ins_egress_pool pools[INS_POOL_MAX_POOLS];
+    struct ins_egress_source *sources;
+    uint32_t source_capacity;
+    uint32_t tag;
+    uint32_t datapath;                        /* id */
+    uint32_t taken_at, taken_count;           /* descriptors taken, not yet staged (back-pressure) */
+    struct ins_descriptor taken[INS_BURST];
+};
+
+struct ins_link {
+    uint32_t id;
+    uint32_t egress;   /* else ingress */
+    uint32_t faulted;  /* closed in the engine; waits for its removal */
+    uint32_t untold;   /* the fault is not told control yet */
+    uint32_t touched;  /* on the list of links to publish at the end of the turn */
+    uint32_t starved;  /* ingress: had no credit; its returns are worth waking up for */
+    uint32_t number;   /* index in the engine's `links` */
+    uint32_t position; /* in its set */
+    uint32_t idle;     /* looks in a row that found nothing */
+    struct ins_link *next_touched;
+    const void *parked; /* as given by control; the sleeper is made of it when the link is added */
+    int bell;
+    struct ins_sleeper *sleeper; /* NULL: never rung */
+    union {
+        struct ins_egress out;
+        struct ins_producer in;
+    };
+};
+
+/* Links of one direction: the first `hot` are looked at each turn, the others a slice at a time. */
+struct ins_link_set {
+    struct ins_link *links[INS_ENGINE_LINKS];
+    uint32_t count, hot, cursor;
+};
+
+struct ins_peer {
+    uint32_t used;
+    uint32_t id;
+    uint32_t uid;       /* unique in the engine's life: key of its trackers */
+    uint32_t trackers;
+    uint32_t forgetful; /* trackers were evicted: a flow not seen from 0 is no proof of loss */
+    struct {
+        struct ins_endpoint at;
+        uint32_t used;
+    } endpoints[INS_ENGINE_DATAPATHS];
+};
+
+/* Sequence and heartbeats of one (source, peer) at the sender. */
+struct ins_flow {
+    uint64_t next;
+    uint64_t key;     /* (source uid, route uid) in the map */
+    uint64_t last_ms; /* when the last message was sent */
+    uint32_t used;
+    uint32_t id;      /* on the wire */
+    uint32_t peer;    /* index */
+    uint32_t port;    /* index of the datapath it is sent over */
+    uint32_t route;   /* uid */
+    uint32_t tag, channel, source;
+    uint32_t beats;   /* heartbeats sent since */
+    uint32_t active;  /* position in the list of flows that owe heartbeats, plus one; 0: none */
+    uint32_t next_free;
+};
+
+/* What we know of a peer's flow at the receiver. */
+struct ins_tracker {
+    uint64_t expected;
+    uint64_t lost; /* not told control yet */
+    struct ins_topic *topic;
+    uint32_t used;
+    uint32_t peer; /* index */
+    uint32_t flow;
+    uint32_t source;
+    uint32_t seen;  /* turn of the last message, for eviction */
+    uint32_t dirty; /* on the list of those with losses to tell */
+    uint32_t next;  /* in the free list or the dirty list */
+};
+
+struct ins_staged {
+    struct ins_link *link;
+    uint32_t entry;
+    uint32_t last; /* the message's last datagram: the entry goes back with it */
+};
+struct ins_stage {
+    uint32_t head, tail;
+    uint32_t sent; /* datagrams of the message under way that were taken without error */
+    struct ins_tx tx[INS_STAGE];
+    struct ins_staged of[INS_STAGE];
+    uint8_t header[INS_STAGE][64];
+};
+
+/* A datapath as attached to the engine. */
+struct ins_port {
+    struct ins_datapath *datapath; /* NULL: free */
+    struct ins_stage *stage;
+    uint32_t id;
+    uint32_t down;   /* broke; waits for its removal */
+    uint32_t untold; /* which is not told control yet */
+    int error;
+    int fds[4];
+    uint32_t fd_count;
+};
+
+struct ins_engine {
+    struct ins_engine_config config;
+
+    /* Shared between the inline owner, the engine's thread and control; all access atomic. */
+    uint32_t inside __attribute__((aligned(64))); /* the lock; only ever tried, but by the thread */
+    uint32_t owner;                               /* the inline owner polls; the thread stands by */
+    uint32_t polls;                               /* of the owner; written by it alone */
+    uint32_t asleep __attribute__((aligned(64))); /* the thread is (about to be) in epoll */
+    uint32_t stop;
+    uint32_t stopped; /* torn down; nobody comes in any more */
+
+    pthread_t thread; /* control's */
+    uint32_t joined;
+    int wake; /* eventfd */
+    int epoll;
+
+    uint64_t *counters __attribute__((aligned(64)));
+    uint32_t *word; /* our parked page */
+    uint32_t parked;
+    uint64_t now_ms;
+    uint64_t due_ms; /* earliest time at which the timers have something to do; UINT64_MAX: never */
+    uint64_t told_ms; /* last time that losses and drops were told */
+    uint32_t turn;
+    uint32_t untold;  /* something waits to be told control */
+    uint32_t starved; /* a link without credit or a pool without slots was met since we last slept */
+    uint32_t watching; /* datapath descriptors are in the epoll set: not while an inline owner polls */
+    uint32_t no_slot; /* the last look for datagrams found no slot to receive into */
+    uint32_t nap_ms;  /* length of the last nap while slots were out; 0: none since something moved */
+    uint64_t stalls;  /* takeovers not told control yet */
+
+    struct ins_pool pool;
+    uint64_t slots_out;
+
+    struct ins_link *touched;
+    struct ins_link_set egress, ingress;
+    struct ins_link *links[INS_ENGINE_LINKS]; /* both directions, dense */
+    uint32_t link_count;
+    struct ins_map link_ids; /* id -> index in `links` */
+    struct ins_sleeper *sleepers;
+    struct ins_bell *bells;
+
+    struct ins_port ports[INS_ENGINE_DATAPATHS];
+    uint32_t port_count; /* highest used, plus one */
+
+    struct ins_peer *peers;
+    struct ins_map peer_ids;  /* id -> index */
+    struct ins_map endpoints; /* (port, address, udp port) -> index */
+    uint32_t peer_uid;
+    uint64_t cached_endpoint; /* last one looked up; ~0: none */
+    uint32_t cached_peer;
+
+    struct ins_topics topics;
+    struct ins_topic *dirty_topics;
+    uint32_t route_uid;
+    uint32_t source_uid;
+
+    struct ins_flow *flows;
+    struct ins_map flow_keys;
+    uint32_t *active_flows;
+    uint32_t active_count, free_flow, flow_limit, flow_high, flow_id; /* high: highest ever used, plus one */
+
+    struct ins_tracker *trackers;
+    struct ins_map tracker_keys; /* (peer uid, flow) -> index */
+    uint32_t free_tracker, tracker_limit, tracker_high, dirty_trackers, evict_cursor;
+    uint64_t cached_flow; /* key of the last tracker looked up; valid when cached_tracker is not NONE */
+    uint32_t cached_tracker;
+
+    struct ins_command_queue commands;
+    struct ins_event_ring events;
+};
+
+#define INS_NONE UINT32_MAX
+
+static inline void ins_count(struct ins_engine *e, enum ins_engine_counter which, uint64_t more) {
+    __atomic_store_n(&e->counters[which], e->counters[which] + more, __ATOMIC_RELAXED);
+}
+static inline void ins_gauge(struct ins_engine *e, enum ins_engine_counter which, uint64_t value) {
+    __atomic_store_n(&e->counters[which], value, __ATOMIC_RELAXED);
+}
+/* Asks for the timers at `ms` or earlier. */
+static inline void ins_due(struct ins_engine *e, uint64_t ms) {
+    if (ms < e->due_ms)
+        e->due_ms = ms;
+}
+
+#endif

@@ -1,0 +1,239 @@
+/* From the network to applications' links, see ingress.h. A payload stays where the datapath put it; its header is
+   rewritten in place into the metadata that the sink reads. */
+#include "ingress.h"
+
+#include <errno.h>
+
+#include "egress.h"
+#include "engine_links.h"
+#include "tracker.h"
+#include "wire.h"
+
+static void unref(struct ins_engine *e, uint32_t slot) {
+    uint32_t free_before = e->pool.free_count;
+    ins_pool_unref(&e->pool, slot);
+    e->slots_out -= e->pool.free_count - free_before;
+}
+
+/* Takes what came back on one link. Returns how many. */
+static uint32_t reclaim(struct ins_engine *e, struct ins_link *link) {
+    struct ins_returned returned[INS_BURST];
+    uint32_t total = 0, undelivered = 0, count;
+    int result;
+    if (link->faulted || link->in.live == 0)
+        return 0;
+    do {
+        result = ins_producer_reclaim(&link->in, returned, INS_BURST, &count);
+        for (uint32_t i = 0; i < count; i++) {
+            undelivered += returned[i].status != INS_STATUS_DONE;
+            unref(e, returned[i].slot);
+        }
+        total += count;
+    } while (result == INS_BURST);
+    if (total) {
+        link->starved = 0;
+        ins_gauge(e, INS_COUNT_slots_out, e->slots_out);
+    }
+    if (undelivered)
+        ins_count(e, INS_COUNT_rx_undelivered, undelivered);
+    if (result < 0)
+        ins_link_fault(e, link);
+    return total;
+}
+
+static uint32_t look(struct ins_engine *e, struct ins_link *link) {
+    uint32_t moved = reclaim(e, link);
+    if (moved)
+        ins_links_heat(&e->ingress, link);
+    else
+        ins_links_cool(&e->ingress, link);
+    return moved;
+}
+
+uint32_t ins_ingress_reclaim(struct ins_engine *e) {
+    struct ins_link_set *set = &e->ingress;
+    uint32_t moved = 0;
+    for (uint32_t i = set->hot; i-- > 0;)
+        moved += look(e, set->links[i]);
+    for (uint32_t i = 0; i < INS_LINKS_SLICE && set->hot < set->count; i++) {
+        if (set->cursor < set->hot || set->cursor >= set->count)
+            set->cursor = set->hot;
+        moved += look(e, set->links[set->cursor++]);
+    }
+    return moved;
+}
+
+uint32_t ins_ingress_reclaim_all(struct ins_engine *e) {
+    uint32_t moved = 0;
+    for (uint32_t i = 0; i < e->ingress.count; i++)
+        moved += reclaim(e, e->ingress.links[i]);
+    return moved;
+}
+
+uint32_t ins_ingress_abandon(struct ins_engine *e, struct ins_link *link) {
+    struct ins_returned returned[INS_BURST];
+    uint32_t total = 0, count;
+    reclaim(e, link);
+    while ((count = ins_producer_abandon(&link->in, returned, INS_BURST))) {
+        for (uint32_t i = 0; i < count; i++)
+            unref(e, returned[i].slot);
+        total += count;
+    }
+    ins_count(e, INS_COUNT_rx_abandoned, total);
+    ins_gauge(e, INS_COUNT_slots_out, e->slots_out);
+    return total;
+}
+
+/* One descriptor to every link subscribed. Returns how many were pushed. */
+static uint32_t deliver(struct ins_engine *e, struct ins_topic *topic, uint32_t slot, uint32_t offset,
+                        uint32_t length) {
+    uint32_t pushed = 0;
+    for (uint32_t i = 0; i < topic->subscription_count; i++) {
+        struct ins_subscription *subscription = &topic->subscriptions[i];
+        struct ins_link *link = subscription->link;
+        if (link->faulted)
+            continue;
+        int entry = ins_producer_push(&link->in, 0, slot, 0, offset, length, subscription->channel_index, 0, 0);
+        if (entry < 0 && reclaim(e, link) && !link->faulted)
+            entry = ins_producer_push(&link->in, 0, slot, 0, offset, length, subscription->channel_index, 0, 0);
+        if (entry >= 0) {
+            pushed++;
+            ins_pool_ref(&e->pool, slot, 1);
+            ins_link_touch(e, link);
+            continue;
+        }
+        if (link->faulted)
+            continue;
+        link->starved = 1;
+        e->starved = 1;
+        ins_count(e, INS_COUNT_rx_no_credit, 1);
+        subscription->dropped++;
+        if (!topic->dirty) {
+            topic->dirty = 1;
+            topic->next_dirty = e->dirty_topics;
+            e->dirty_topics = topic;
+        }
+        e->untold = 1;
+        ins_due(e, e->told_ms + 10);
+    }
+    return pushed;
+}
+
+/* A data message of a known peer. Returns to how many links it was pushed. */
+static uint32_t accept(struct ins_engine *e, uint32_t peer, const struct ins_wire *wire, uint8_t *header,
+                       uint32_t slot, uint32_t offset) {
+    struct ins_tracker *tracker = ins_tracker_find(e, peer, wire->flow);
+    if (!tracker) {
+        struct ins_topic *topic = ins_topic_find(&e->topics, wire->tag, wire->channel);
+        if (!topic || topic->subscription_count == 0) {
+            ins_count(e, INS_COUNT_rx_no_subscriber, 1);
+            return 0;
+        }
+        uint64_t expected = e->peers[peer].forgetful ? wire->sequence : 0;
+        if (wire->sequence - expected <= INS_TRACKER_LEAP)
+            tracker = ins_tracker_make(e, peer, wire->flow, wire->source, topic, expected);
+        if (!tracker) {
+            ins_count(e, INS_COUNT_rx_bad_flow, 1);
+            return 0;
+        }
+    }
+    struct ins_topic *topic = tracker->topic;
+    if (topic->tag != wire->tag || topic->channel != wire->channel || tracker->source != wire->source) {
+        ins_count(e, INS_COUNT_rx_bad_flow, 1);
+        return 0;
+    }
+    if (wire->sequence < tracker->expected) {
+        ins_count(e, INS_COUNT_rx_late, 1);
+        return 0;
+    }
+    uint64_t missing = wire->sequence - tracker->expected;
+    if (missing) {
+        if (missing > INS_TRACKER_LEAP) {
+            ins_count(e, INS_COUNT_rx_bad_flow, 1);
+            return 0;
+        }
+        ins_tracker_lost(e, tracker, missing);
+    }
+    tracker->expected = wire->sequence + 1;
+    tracker->seen = e->turn;
+    ins_count(e, INS_COUNT_rx_bytes, wire->length);
+    if (topic->subscription_count == 0) {
+        ins_count(e, INS_COUNT_rx_no_subscriber, 1);
+        return 0;
+    }
+    ins_wire_to_meta(header, wire);
+    return deliver(e, topic, slot, offset, wire->length);
+}
+
+/* Index of the peer that sends from there, or INS_NONE. */
+static uint32_t peer_at(struct ins_engine *e, uint32_t port, const struct ins_endpoint *from) {
+    uint64_t key = ins_map_key(from->address, port << 16 | from->port);
+    if (e->cached_endpoint == key)
+        return e->cached_peer;
+    uint32_t peer;
+    if (!ins_map_get(&e->endpoints, key, &peer))
+        return INS_NONE;
+    e->cached_endpoint = key;
+    e->cached_peer = peer;
+    return peer;
+}
+
+static uint32_t ingest(struct ins_engine *e, uint32_t port, const struct ins_rx *rx) {
+    uint32_t peer = peer_at(e, port, &rx->from), at = rx->offset, left = rx->length, pushed = 0, messages = 0;
+    e->slots_out++; /* ours, until the descriptors pushed have counts of their own */
+    do {
+        struct ins_wire wire;
+        uint8_t *header = e->pool.base + at;
+        messages++;
+        enum ins_wire_fault fault = ins_wire_parse(header, left, &wire);
+        if (fault) {
+            /* Where the next one would begin is not known. */
+            ins_count(e, INS_COUNT_rx_bad_short + (fault - INS_WIRE_BAD_SHORT), 1);
+            break;
+        }
+        if (peer == INS_NONE) {
+            ins_count(e, INS_COUNT_rx_unknown_peer, 1);
+            break;
+        }
+        uint32_t body = at + INS_WIRE_HEADER;
+        if (wire.type == INS_WIRE_TYPE_DATA)
+            pushed += accept(e, peer, &wire, header, rx->slot, body);
+        else
+            ins_trackers_heartbeat(e, peer, e->pool.base + body, wire.length);
+        at = body + wire.length;
+        left -= INS_WIRE_HEADER + wire.length;
+    } while (left);
+    ins_count(e, INS_COUNT_rx_datagrams, messages);
+    unref(e, rx->slot);
+    return pushed;
+}
+
+uint32_t ins_ingress_turn(struct ins_engine *e, uint32_t budget) {
+    struct ins_rx rx[INS_BURST];
+    uint32_t moved = 0, pushed = 0;
+    e->no_slot = 0;
+    for (uint32_t i = 0; i < e->port_count; i++) {
+        struct ins_port *port = &e->ports[i];
+        if (!port->datapath || port->down)
+            continue;
+        int count = port->datapath->ops->rx_burst(port->datapath, rx, budget);
+        if (count == -ENOBUFS) {
+            ins_count(e, INS_COUNT_rx_no_slot, 1);
+            e->starved = 1;
+            e->no_slot = 1;
+            continue;
+        }
+        if (count < 0) {
+            ins_port_down(e, port, count);
+            continue;
+        }
+        for (int k = 0; k < count; k++)
+            pushed += ingest(e, i, &rx[k]);
+        moved += (uint32_t)count;
+    }
+    if (pushed) {
+        ins_count(e, INS_COUNT_rx_messages, pushed);
+        ins_gauge(e, INS_COUNT_slots_out, e->slots_out);
+    }
+    return moved;
+}

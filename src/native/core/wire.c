@@ -1,0 +1,108 @@
+/* Wire v1, see wire.h. Bytes are put together one load at a time, whatever the alignment. */
+#include "wire.h"
+
+#include <endian.h>
+#include <string.h>
+
+static uint32_t load16(const uint8_t *at) {
+    uint16_t value;
+    memcpy(&value, at, sizeof value);
+    return be16toh(value);
+}
+
+static uint32_t load32(const uint8_t *at) {
+    uint32_t value;
+    memcpy(&value, at, sizeof value);
+    return be32toh(value);
+}
+
+static uint64_t load64(const uint8_t *at) {
+    uint64_t value;
+    memcpy(&value, at, sizeof value);
+    return be64toh(value);
+}
+
+static void store16(uint8_t *at, uint32_t value) {
+    uint16_t wire = htobe16((uint16_t)value);
+    memcpy(at, &wire, sizeof wire);
+}
+
+static void store32(uint8_t *at, uint32_t value) {
+    uint32_t wire = htobe32(value);
+    memcpy(at, &wire, sizeof wire);
+}
+
+static void store64(uint8_t *at, uint64_t value) {
+    uint64_t wire = htobe64(value);
+    memcpy(at, &wire, sizeof wire);
+}
+
+enum ins_wire_fault ins_wire_parse(const uint8_t *data, uint32_t available, struct ins_wire *out) {
+    if (available < INS_WIRE_HEADER)
+        return INS_WIRE_BAD_SHORT;
+    if (load16(data + INS_WIRE_MAGIC) != INS_WIRE_MAGIC_VALUE)
+        return INS_WIRE_BAD_MAGIC;
+    if (data[INS_WIRE_VERSION] != INS_WIRE_VERSION_VALUE)
+        return INS_WIRE_BAD_VERSION;
+    out->type = data[INS_WIRE_TYPE];
+    if (out->type != INS_WIRE_TYPE_DATA && out->type != INS_WIRE_TYPE_HEARTBEAT)
+        return INS_WIRE_BAD_TYPE;
+    out->flags = load16(data + INS_WIRE_FLAGS);
+    if (out->flags & INS_WIRE_FLAG_MUST)
+        return INS_WIRE_BAD_FLAGS;
+    out->length = load32(data + INS_WIRE_LENGTH);
+    if (out->length > INS_WIRE_MAX_PAYLOAD || out->length > available - INS_WIRE_HEADER ||
+        load16(data + INS_WIRE_FRAGMENT_SIZE) != 0 || load32(data + INS_WIRE_FRAGMENT_INDEX) != 0)
+        return INS_WIRE_BAD_LENGTH;
+    if (out->type == INS_WIRE_TYPE_HEARTBEAT &&
+        (out->length % INS_HEARTBEAT_RECORD_BYTES != 0 ||
+         out->length > INS_HEARTBEAT_MAX_RECORDS * INS_HEARTBEAT_RECORD_BYTES))
+        return INS_WIRE_BAD_LENGTH;
+    out->tag = load32(data + INS_WIRE_TAG);
+    out->channel = load32(data + INS_WIRE_CHANNEL);
+    out->source = load32(data + INS_WIRE_SOURCE);
+    out->flow = load32(data + INS_WIRE_FLOW);
+    out->sequence = load64(data + INS_WIRE_SEQUENCE);
+    out->emit_time = load64(data + INS_WIRE_EMIT_TIME);
+    return INS_WIRE_OK;
+}
+
+void ins_wire_write(uint8_t *header, const struct ins_wire *wire) {
+    store16(header + INS_WIRE_MAGIC, INS_WIRE_MAGIC_VALUE);
+    header[INS_WIRE_VERSION] = INS_WIRE_VERSION_VALUE;
+    header[INS_WIRE_TYPE] = (uint8_t)wire->type;
+    store16(header + INS_WIRE_FLAGS, wire->flags);
+    store16(header + INS_WIRE_FRAGMENT_SIZE, 0);
+    store32(header + INS_WIRE_TAG, wire->tag);
+    store32(header + INS_WIRE_CHANNEL, wire->channel);
+    store32(header + INS_WIRE_SOURCE, wire->source);
+    store32(header + INS_WIRE_FLOW, wire->flow);
+    store64(header + INS_WIRE_SEQUENCE, wire->sequence);
+    store64(header + INS_WIRE_EMIT_TIME, wire->emit_time);
+    store32(header + INS_WIRE_LENGTH, wire->length);
+    store32(header + INS_WIRE_FRAGMENT_INDEX, 0);
+}
+
+void ins_wire_to_meta(uint8_t *header, const struct ins_wire *wire) {
+    memcpy(header + INS_META_SOURCE, &wire->source, 4);
+    memcpy(header + INS_META_FLOW, &wire->flow, 4);
+    memcpy(header + INS_META_SEQUENCE, &wire->sequence, 8);
+    memcpy(header + INS_META_EMIT_TIME, &wire->emit_time, 8);
+    memcpy(header + INS_META_LENGTH, &wire->length, 4);
+}
+
+void ins_heartbeat_write(uint8_t *record, const struct ins_heartbeat *heartbeat) {
+    store32(record + INS_HEARTBEAT_FLOW, heartbeat->flow);
+    store32(record + INS_HEARTBEAT_TAG, heartbeat->tag);
+    store32(record + INS_HEARTBEAT_CHANNEL, heartbeat->channel);
+    store32(record + INS_HEARTBEAT_SOURCE, heartbeat->source);
+    store64(record + INS_HEARTBEAT_NEXT, heartbeat->next);
+}
+
+void ins_heartbeat_read(const uint8_t *record, struct ins_heartbeat *out) {
+    out->flow = load32(record + INS_HEARTBEAT_FLOW);
+    out->tag = load32(record + INS_HEARTBEAT_TAG);
+    out->channel = load32(record + INS_HEARTBEAT_CHANNEL);
+    out->source = load32(record + INS_HEARTBEAT_SOURCE);
+    out->next = load64(record + INS_HEARTBEAT_NEXT);
+}

@@ -1,0 +1,52 @@
+/* Wire v1 (docs/wire.md): the one parser of what arrives, the one writer of what leaves, and the rewriting of a header
+   into the metadata that a sink reads. Pure; reads never pass the bounds it is given. */
+#ifndef INSANE_WIRE_H
+#define INSANE_WIRE_H
+
+#include <stdint.h>
+
+#include "layout.h"
+
+/* A header in host byte order. */
+struct ins_wire {
+    uint32_t type; /* INS_WIRE_TYPE_* */
+    uint32_t flags;
+    uint32_t tag;
+    uint32_t channel;
+    uint32_t source;
+    uint32_t flow;
+    uint64_t sequence;
+    uint64_t emit_time;
+    uint32_t length; /* bytes of the body; header and body together are INS_WIRE_HEADER + length */
+};
+
+/* Why a datagram is refused; each has a counter of its own. */
+enum ins_wire_fault {
+    INS_WIRE_OK = 0,
+    INS_WIRE_BAD_SHORT,   /* shorter than a header */
+    INS_WIRE_BAD_MAGIC,
+    INS_WIRE_BAD_VERSION,
+    INS_WIRE_BAD_TYPE,    /* unknown, reserved, or none that belongs on a data endpoint */
+    INS_WIRE_BAD_FLAGS,   /* a flag of INS_WIRE_FLAG_MUST that we do not know */
+    INS_WIRE_BAD_LENGTH,  /* the body is not all there, or no multiple of its records, or fragment fields are set */
+    INS_WIRE_FAULTS
+};
+
+/* Parses one message at the beginning of `available` bytes; more may follow (a coalesced train). */
+enum ins_wire_fault ins_wire_parse(const uint8_t *data, uint32_t available, struct ins_wire *out);
+/* Writes INS_WIRE_HEADER bytes. */
+void ins_wire_write(uint8_t *header, const struct ins_wire *wire);
+/* Turns a header that was parsed into metadata (layout.h, INS_META_*) where it lies; may be unaligned. */
+void ins_wire_to_meta(uint8_t *header, const struct ins_wire *wire);
+
+struct ins_heartbeat {
+    uint32_t flow;
+    uint32_t tag;
+    uint32_t channel;
+    uint32_t source;
+    uint64_t next; /* sequence of the next message, that is, messages sent so far */
+};
+void ins_heartbeat_write(uint8_t *record, const struct ins_heartbeat *heartbeat);
+void ins_heartbeat_read(const uint8_t *record, struct ins_heartbeat *out);
+
+#endif
