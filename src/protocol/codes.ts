@@ -77,6 +77,12 @@ export const WARNING_CODES = {
   RECEIVE_BUFFER: "W_RECEIVE_BUFFER",
   /** A peer has not been heard of. */
   PEER_SILENT: "W_PEER_SILENT",
+  /** A peer cannot be talked to; its hello says why. */
+  PEER_REFUSED: "W_PEER_REFUSED",
+  /** A runtime that is not listed as a peer greets this one. */
+  PEER_UNLISTED: "W_PEER_UNLISTED",
+  /** More is announced than hello frames can carry. */
+  ANNOUNCEMENT_CUT: "W_ANNOUNCEMENT_CUT",
   /** A peer's stream name has the same tag as another name. */
   TAG_COLLISION: "W_TAG_COLLISION",
   /** A resource could not be torn down in time and is kept aside. */

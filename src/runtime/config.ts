@@ -9,7 +9,7 @@ import { InsaneError } from "../protocol/codes.ts";
 import { LINK } from "../protocol/layout.ts";
 import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
 import type { EmbedOptions, RuntimeConfig } from "./api.ts";
-import { parseEndpoint } from "./endpoint.ts";
+import { isLoopback, parseEndpoint } from "./endpoint.ts";
 
 /** UDP ports of a daemon: hello frames, and the data of kernel UDP. An embedded runtime takes any. */
 export const DAEMON_PORT = 6174;
@@ -245,14 +245,24 @@ const at = (value: unknown, keys: ReadonlyArray<PropertyKey>): unknown =>
 
 /** Rules between fields. */
 function contradictions({ network }: RuntimeConfig): ConfigFault[] {
-  if (network.silentAfterMs >= 2 * network.helloIntervalMs) return [];
-  return [
-    {
+  const faults: ConfigFault[] = [];
+  const { address, helloIntervalMs, silentAfterMs } = network;
+  if (silentAfterMs < 2 * helloIntervalMs) {
+    faults.push({
       field: "network.silentAfterMs",
-      value: network.silentAfterMs,
-      allowed: `at least twice network.helloIntervalMs (${network.helloIntervalMs}), or one lost hello makes a peer silent`,
-    },
-  ];
+      value: silentAfterMs,
+      allowed: `at least twice network.helloIntervalMs (${helloIntervalMs}), or one lost hello makes a peer silent`,
+    });
+  }
+  network.peers.forEach((peer, i) => {
+    if (!isLoopback(address) || isLoopback(peer)) return;
+    faults.push({
+      field: `network.peers.${i}`,
+      value: peer,
+      allowed: `a loopback address, as long as network.address is one (${address}); set network.address to this host's address in that network`,
+    });
+  });
+  return faults;
 }
 
 function refusal(where: string, faults: ReadonlyArray<ConfigFault>): InsaneError {

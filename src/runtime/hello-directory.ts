@@ -1,0 +1,404 @@
+// The default Directory: a static list of peers and hello frames over one UDP socket. It sends and receives, and tells
+// the runtime who is alive and wants what; the peer's machine (actors/peer.ts) decides when a peer is alive or silent.
+import type { Socket } from "node:dgram";
+import { Cause, Effect, Exit, Scope } from "effect";
+import type { World } from "../actors/life.ts";
+import { PeerActor } from "../actors/peer.ts";
+import { datagramSocket } from "../effects/datagram-socket.ts";
+import { InsaneError, WARNING_CODES, type Warning } from "../protocol/codes.ts";
+import { decodeHello, encodeHello, type HelloPage, paginate } from "../protocol/hello.ts";
+import { announcementOf, contentOf } from "./announcement.ts";
+import type { RuntimeConfig } from "./api.ts";
+import type { Announcement, Directory, DirectoryEvents, PeerInfo, PeerReport } from "./directory.ts";
+import { formatEndpoint, isLoopback, parseEndpoint } from "./endpoint.ts";
+import { HelloExchange } from "./hello-exchange.ts";
+import { TagClaims } from "./tag-claims.ts";
+
+/** Two announcements are at least so far apart, ms: what changes meanwhile goes out together. */
+const ANNOUNCE_GAP_MS = 5;
+/** Pages that nobody acknowledged are sent again after this, then twice as long, at most the hello interval; ms. */
+const RETRY_MS = 50;
+/** Strangers that are told of; the others are only counted. */
+const STRANGERS_TOLD = 64;
+
+export interface HelloDirectoryOptions {
+  /** This runtime's incarnation. */
+  readonly id: string;
+  readonly name: string;
+  readonly network: Pick<RuntimeConfig["network"], "address" | "port" | "peers" | "helloIntervalMs" | "silentAfterMs">;
+  readonly world: World;
+}
+
+interface Peer {
+  readonly endpoint: string;
+  readonly address: string;
+  readonly port: number;
+  readonly exchange: HelloExchange;
+  readonly actor: PeerActor;
+  /** The number by which the runtime knows its present incarnation. */
+  number: number;
+  /** The machine says that messages may go to it. */
+  sending: boolean;
+  /** `alive` was told, and `removed` was not yet. */
+  told: boolean;
+  /** What `alive` said last, so that nothing is told twice. */
+  lastTold: string;
+  /** When a frame of it came last, on the world's clock; null: never. */
+  heardAt: number | null;
+  cancelRetry: (() => void) | null;
+  retryMs: number;
+  ackDue: boolean;
+}
+
+const NOTHING: Announcement = { endpoints: [], subscriptions: [], technologies: [] };
+
+export class HelloDirectory implements Directory {
+  /** What came and went, by label; for status and tests. */
+  readonly counters: Record<string, number> = { sent: 0, sendErrors: 0, received: 0, strangers: 0, ignored: 0 };
+  readonly #options: HelloDirectoryOptions;
+  readonly #world: World;
+  readonly #scope = Scope.makeUnsafe();
+  readonly #peers = new Map<string, Peer>();
+  readonly #claims = new TagClaims();
+  readonly #strangers = new Set<string>();
+  #events: DirectoryEvents | null = null;
+  #socket: Socket | null = null;
+  #port = 0;
+  #lastNumber = 0;
+  #sequence = 0n;
+  #version = 1;
+  #pages: ReadonlyArray<HelloPage> = paginate({ endpoints: [], technologies: [], streams: [] }).pages;
+  #announcement = NOTHING;
+  #announceDue: (() => void) | null = null;
+  #announcedAt = Number.NEGATIVE_INFINITY;
+  #stopping: Promise<void> | null = null;
+
+  constructor(options: HelloDirectoryOptions) {
+    this.#options = options;
+    const world = options.world;
+    // What the peers' machines warn of goes the same way as every other warning of the directory.
+    this.#world = {
+      clock: world.clock,
+      inspection: world.inspection,
+      warn: (about, { code, message }) => this.#warn(code as Warning["code"], message, cureOf(code, about)),
+      defect: (about, cause) => world.defect(about, cause),
+    };
+  }
+
+  /** Throws InsaneError EADDRINUSE, ECONFIG (no such address), EPERM, ESYSTEM. */
+  async start(events: DirectoryEvents): Promise<{ readonly port: number }> {
+    const { address, port, peers } = this.#options.network;
+    this.#events = events;
+    const exit = await Effect.runPromiseExit(Scope.provide(datagramSocket(address, port), this.#scope));
+    if (Exit.isFailure(exit)) throw Cause.squash(exit.cause);
+    const socket = exit.value;
+    this.#socket = socket;
+    this.#port = socket.address().port;
+    socket.on("message", (frame, { address, port }) => this.#receive(frame, formatEndpoint({ address, port })));
+    socket.on("error", (cause) => this.#world.defect("directory", cause));
+    if (!isLoopback(address)) {
+      this.#warn(
+        WARNING_CODES.UNAUTHENTICATED,
+        `This runtime exchanges messages on ${address} without authentication or encryption: whoever can send from the address of a peer can pose as it.`,
+        "Use a network that only your hosts are on, or filter its UDP ports; bind to a loopback address when no other host is needed.",
+      );
+    }
+    // What was announced before goes out with the first hello.
+    if (this.#announceDue !== null) {
+      this.#announceDue();
+      this.#publish();
+    }
+    for (const peer of peers) this.addPeer(peer);
+    return { port: this.#port };
+  }
+
+  announce(announcement: Announcement): void {
+    this.#announcement = announcement;
+    if (this.#announceDue !== null || this.#stopping !== null) return;
+    const wait = this.#announcedAt + ANNOUNCE_GAP_MS - this.#world.clock.now();
+    if (wait > 0) {
+      this.#announceDue = this.#world.clock.after(wait, () => this.#publish());
+    } else {
+      const immediate = setImmediate(() => this.#publish());
+      this.#announceDue = () => clearImmediate(immediate);
+    }
+  }
+
+  /** Throws InsaneError ECONFIG. A peer that is listed already, or is this runtime itself, is passed over. */
+  addPeer(endpoint: string): void {
+    const parsed = parseEndpoint(endpoint);
+    if (parsed === null || parsed.port === 0) {
+      throw new InsaneError("ECONFIG", `A peer is ADDRESS:PORT with an IPv4 address, not "${endpoint}".`, { endpoint });
+    }
+    const own = parsed.address === this.#options.network.address && parsed.port === this.#port;
+    if (own || this.#stopping !== null || this.#peers.has(endpoint)) return;
+    const exchange = new HelloExchange();
+    exchange.announce(this.#version, this.#pages.length);
+    const peer: Peer = {
+      endpoint,
+      ...parsed,
+      exchange,
+      actor: new PeerActor(this.#world, endpoint, this.#options.network),
+      number: ++this.#lastNumber,
+      sending: false,
+      told: false,
+      lastTold: "",
+      heardAt: null,
+      cancelRetry: null,
+      retryMs: RETRY_MS,
+      ackDue: false,
+    };
+    this.#peers.set(endpoint, peer);
+    peer.actor.start({
+      sendHello: () => this.#send(peer, null),
+      resumeSending: () => {
+        peer.sending = true;
+        this.#tell();
+      },
+      stopSending: () => {
+        peer.sending = false;
+        if (peer.told) this.#events?.silent(peer.number);
+        peer.lastTold = "";
+      },
+      resetPeer: () => this.#retire(peer),
+    });
+  }
+
+  peers(): ReadonlyArray<PeerReport> {
+    const now = this.#world.clock.now();
+    return [...this.#peers.values()].map((peer) => ({
+      peer: peer.number,
+      id: peer.exchange.known?.id ?? "",
+      name: peer.exchange.known?.name ?? "",
+      endpoint: peer.endpoint,
+      state: peer.actor.state,
+      subscriptions: (peer.exchange.known?.content.streams ?? []).reduce((n, [, , channels]) => n + channels.length, 0),
+      lastHeardMs: peer.heardAt === null ? -1 : Math.round(now - peer.heardAt),
+    }));
+  }
+
+  /** Every peer that is alive is known to have all that was announced. */
+  get settled(): boolean {
+    return (
+      this.#announceDue === null && [...this.#peers.values()].every((peer) => !peer.sending || !peer.exchange.lacks)
+    );
+  }
+
+  /** Says farewell, closes the peers' machines, then the socket. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    this.#announceDue?.();
+    const peers = [...this.#peers.values()];
+    for (const peer of peers) {
+      peer.cancelRetry?.();
+      this.#send(peer, null, true);
+    }
+    this.#events = null;
+    await Promise.all(peers.map((peer) => peer.actor.close()));
+    // Sends are handed to the kernel in order: once this one is, the farewells are.
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#socket = null;
+    await Effect.runPromise(Scope.close(this.#scope, Exit.void));
+  }
+
+  // ---- sending ------------------------------------------------------------------------------------------------------
+
+  #send(peer: Peer, page: HelloPage | null, bye = false): void {
+    const socket = this.#socket;
+    if (socket === null) return;
+    const { id, name } = this.#options;
+    const hello = {
+      id,
+      name,
+      version: this.#version,
+      pages: this.#pages.length,
+      seen: peer.exchange.seen(),
+      page,
+      bye,
+    };
+    const frame = encodeHello(hello, this.#sequence++, BigInt(Date.now()) * 1_000_000n);
+    peer.ackDue = false;
+    this.#count("sent");
+    socket.send(frame, peer.port, peer.address, (error) => {
+      // No route, or a peer that is not there: the next hello tries again.
+      if (error) this.#count("sendErrors");
+    });
+  }
+
+  /** Sends what the peer lacks, and again while it does not say that it has it. */
+  #sendPages(peer: Peer): void {
+    peer.cancelRetry?.();
+    peer.cancelRetry = null;
+    if (!peer.exchange.lacks || this.#stopping !== null) return;
+    for (const index of peer.exchange.next()) {
+      const page = this.#pages[index];
+      if (page !== undefined) this.#send(peer, page);
+    }
+    const { helloIntervalMs, silentAfterMs } = this.#options.network;
+    peer.cancelRetry = this.#world.clock.after(peer.retryMs, () => {
+      peer.cancelRetry = null;
+      // Whoever is not heard of is only greeted; its answer brings the pages again.
+      const now = this.#world.clock.now();
+      if (peer.heardAt !== null && now - peer.heardAt < silentAfterMs) this.#sendPages(peer);
+    });
+    peer.retryMs = Math.min(2 * peer.retryMs, helloIntervalMs);
+  }
+
+  #publish(): void {
+    this.#announceDue = null;
+    this.#announcedAt = this.#world.clock.now();
+    const { pages, omitted } = paginate(contentOf(this.#announcement));
+    if (JSON.stringify(pages) === JSON.stringify(this.#pages)) return;
+    this.#pages = pages;
+    this.#version++;
+    if (omitted > 0) {
+      this.#warn(
+        WARNING_CODES.ANNOUNCEMENT_CUT,
+        `${omitted} subscriptions do not fit the hello frames: other hosts will not send messages of those channels here.`,
+        "Open fewer channels, or spread them over several runtimes.",
+      );
+    }
+    this.#tell();
+    for (const peer of this.#peers.values()) {
+      peer.exchange.announce(this.#version, pages.length);
+      peer.retryMs = RETRY_MS;
+      if (peer.sending) this.#sendPages(peer);
+    }
+  }
+
+  // ---- receiving ----------------------------------------------------------------------------------------------------
+
+  #receive(frame: Buffer, from: string): void {
+    if (this.#stopping !== null) return;
+    this.#count("received");
+    const peer = this.#peers.get(from);
+    if (peer === undefined) {
+      this.#stranger(frame, from);
+      return;
+    }
+    const { hello, ...refused } = decodeHello(frame);
+    if (hello === null) {
+      const { fault, why } = refused as { readonly fault: string; readonly why: string };
+      this.#count(`malformed-${fault}`);
+      if (fault === "version") peer.actor.incompatible(`Peer ${from} speaks ${why}, this runtime speaks another.`);
+      return;
+    }
+    if (hello.id === this.#options.id) return;
+    const { exchange } = peer;
+    const lacked = exchange.lacks;
+    const heard = exchange.receive(hello, { id: this.#options.id, version: this.#version, pages: this.#pages.length });
+    if (heard === "ignored") {
+      this.#count("ignored");
+      return;
+    }
+    peer.heardAt = this.#world.clock.now();
+    if (heard === "farewell") {
+      peer.actor.farewell();
+      this.#retire(peer);
+      this.#tell();
+      return;
+    }
+    if (heard === "complete") {
+      peer.actor.hello(hello.id);
+      this.#tell();
+    } else if (heard === "heard") peer.actor.heard();
+    if (hello.page !== null) this.#acknowledgeSoon(peer);
+    if (!exchange.lacks) {
+      peer.cancelRetry?.();
+      peer.cancelRetry = null;
+      peer.retryMs = RETRY_MS;
+    } else if (peer.cancelRetry === null || !lacked || !exchange.waiting) {
+      this.#sendPages(peer);
+    }
+  }
+
+  /** One acknowledgement for all pages that came in one turn of the loop, unless another frame has carried it. */
+  #acknowledgeSoon(peer: Peer): void {
+    if (peer.ackDue) return;
+    peer.ackDue = true;
+    setImmediate(() => {
+      if (peer.ackDue && this.#stopping === null) this.#send(peer, null);
+    });
+  }
+
+  #stranger(frame: Buffer, from: string): void {
+    this.#count("strangers");
+    if (this.#strangers.has(from) || this.#strangers.size >= STRANGERS_TOLD) return;
+    const { hello } = decodeHello(frame);
+    if (hello === null || hello.bye) return;
+    this.#strangers.add(from);
+    this.#warn(
+      WARNING_CODES.PEER_UNLISTED,
+      `The runtime "${hello.name}" at ${from} greets this one, which does not list it: no message goes there.`,
+      `If it belongs here, add "${from}" to network.peers.`,
+    );
+  }
+
+  // ---- telling ------------------------------------------------------------------------------------------------------
+
+  /** Tells the runtime about every peer that is alive and of which something changed. */
+  #tell(): void {
+    const claims = this.#claims;
+    claims.begin();
+    for (const { tag, stream } of this.#announcement.subscriptions) claims.own(tag, stream);
+    for (const peer of this.#peers.values()) {
+      const { known } = peer.exchange;
+      if (known === null || !peer.sending) continue;
+      const announcement = announcementOf(known.content);
+      const subscriptions = announcement.subscriptions.filter(({ tag, stream }) => {
+        const holder = claims.claim(tag, stream);
+        if (holder === null) return true;
+        if (claims.firstTime(`${peer.number} ${tag} ${stream}`)) this.#collision(peer, tag, stream, holder);
+        return false;
+      });
+      const { id, name } = known;
+      const info: PeerInfo = { ...announcement, peer: peer.number, id, name, endpoint: peer.endpoint, subscriptions };
+      const text = JSON.stringify(info);
+      if (text === peer.lastTold) continue;
+      peer.lastTold = text;
+      peer.told = true;
+      this.#events?.alive(info);
+    }
+  }
+
+  #collision(peer: Peer, tag: number, stream: string, holder: string): void {
+    this.#warn(
+      WARNING_CODES.TAG_COLLISION,
+      `Peer ${peer.endpoint} subscribes to stream "${stream}", whose tag ${tag} is that of stream "${holder}": its subscription is refused.`,
+      "Rename one of the two streams.",
+    );
+  }
+
+  /** What was told of this incarnation is over; the next one gets another number. */
+  #retire(peer: Peer): void {
+    if (peer.told) {
+      this.#events?.removed(peer.number);
+      peer.number = ++this.#lastNumber;
+    }
+    peer.told = false;
+    peer.lastTold = "";
+  }
+
+  #warn(code: Warning["code"], message: string, cure: string): void {
+    this.#events?.warning({ code, message, cure });
+  }
+
+  #count(label: string): void {
+    this.counters[label] = (this.counters[label] ?? 0) + 1;
+  }
+}
+
+function cureOf(code: string, about: string): string {
+  switch (code) {
+    case WARNING_CODES.PEER_SILENT:
+      return `See whether the runtime of ${about} runs, lists this one among its peers, and can be reached by UDP. It is used again as soon as it is heard of.`;
+    case WARNING_CODES.PEER_REFUSED:
+      return "Run the same version of INSANE on both hosts.";
+    default:
+      return "";
+  }
+}
