@@ -1,6 +1,7 @@
 // The sensor's data set and its typed channel: daily weather of a city, one row a message.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { Schema } from "effect";
 import { defineChannel } from "../../index.ts";
 import { CHANNELS } from "./roles.ts";
@@ -19,7 +20,8 @@ export const readingsChannel = defineChannel({ channel: CHANNELS.readings, schem
 
 /** Rows of vega-datasets' seattle-weather.csv: date, precipitation, temp_max, temp_min, wind, weather. */
 export function loadReadings(): Reading[] {
-  const file = createRequire(import.meta.url).resolve("vega-datasets/data/seattle-weather.csv");
+  // The package exports its code only; its data lies beside it.
+  const file = join(dirname(createRequire(import.meta.url).resolve("vega-datasets")), "../data/seattle-weather.csv");
   const [, ...lines] = readFileSync(file, "utf8").trim().split("\n");
   return lines.map((line) => {
     const [date = "", precipitation, temperatureMax, temperatureMin, wind, weather = ""] = line.trim().split(",");
