@@ -1,6 +1,6 @@
 // A machine as plain data: its states, its transitions, its events and actions. For diagrams, tables and the CLI.
 // Pure; it knows nothing of any particular machine. Ids are those of XState (`session.closing.releasing`).
-import type { AnyStateMachine, AnyStateNode } from "xstate";
+import type { AnyStateMachine, AnyStateNode, AnyTransitionDefinition } from "xstate";
 import type { Mood } from "./lifecycle.ts";
 
 export interface StateDescription {
@@ -31,6 +31,7 @@ export interface TransitionDescription {
   readonly event: string;
   /** Path; null if the state stays as it is. */
   readonly to: string | null;
+  /** `else`: taken when the guards of the branches before it do not hold. */
   readonly guard: string | null;
   readonly actions: readonly string[];
   /** It stays, but leaves and enters the state again. */
@@ -105,23 +106,28 @@ const describeState = (node: AnyStateNode): StateDescription => ({
   exit: actionNames(node.exit),
 });
 
+const describeBranch = (
+  node: AnyStateNode,
+  transition: AnyTransitionDefinition,
+  branch: number,
+): readonly TransitionDescription[] => {
+  const common = {
+    from: pathOf(node),
+    event: eventName(transition.eventType),
+    guard: guardName(transition.guard) ?? (branch > 0 ? "else" : null),
+    actions: actionNames(transition.actions),
+    reenter: transition.reenter === true,
+    ignored: transition.target === undefined && transition.actions.length === 0,
+  };
+  const targets = transition.target ?? [];
+  return targets.length === 0
+    ? [{ ...common, to: null }]
+    : targets.map((target) => ({ ...common, to: pathOf(target as AnyStateNode) }));
+};
+
 const describeTransitions = (node: AnyStateNode): readonly TransitionDescription[] =>
-  [...[...node.transitions.values()].flat(), ...(node.always ?? [])].flatMap(
-    (transition): readonly TransitionDescription[] => {
-      const actions = actionNames(transition.actions);
-      const common = {
-        from: pathOf(node),
-        event: eventName(transition.eventType),
-        guard: guardName(transition.guard),
-        actions,
-        reenter: transition.reenter === true,
-        ignored: transition.target === undefined && transition.actions.length === 0,
-      };
-      const targets = transition.target ?? [];
-      return targets.length === 0
-        ? [{ ...common, to: null }]
-        : targets.map((target) => ({ ...common, to: pathOf(target as AnyStateNode) }));
-    },
+  [...node.transitions.values(), node.always ?? []].flatMap((branches) =>
+    branches.flatMap((transition, branch) => describeBranch(node, transition, branch)),
   );
 
 /** Everything that a reader of the machine would ask about, as data that can be sent and compared. */

@@ -1,6 +1,6 @@
 // The life of a runtime: it comes up, serves (degraded while something that should be there is not), and stops from
 // the outside in: sessions, peers, engines, its own sockets. It counts its children; it neither starts nor ends any.
-import { assign, not, setup } from "xstate";
+import { assign, setup } from "xstate";
 import { type ChildEvent, children, lateChild, type Parent } from "./children.ts";
 import {
   armOpen,
@@ -59,6 +59,7 @@ export const runtimeMachine = setup({
   },
   guards: {
     nothingKept,
+    problems: ({ context }) => Object.keys(context.problems).length > 0,
     noProblems: ({ context }) => Object.keys(context.problems).length === 0,
     noSessions: ({ context }) => context.children.session === 0 && context.children.link === 0,
     noPeers: ({ context }) => context.children.peer === 0,
@@ -103,7 +104,7 @@ export const runtimeMachine = setup({
         healthy: {
           description: "All that should be there is there.",
           tags: "serving",
-          always: { guard: not("noProblems"), target: "degraded" },
+          always: { guard: "problems", target: "degraded" },
         },
         degraded: {
           description: "A permanent child escalated or a datapath is down; all else is served.",

@@ -1,6 +1,6 @@
 // The life of a stream in one session: bound to a datapath by a decision, moved to another while it is open, stopped
 // when its sources and sinks have. The decision itself is a pure function elsewhere; this says when it is taken.
-import { assign, not, setup } from "xstate";
+import { assign, setup } from "xstate";
 import { type ChildEvent, children, lateChild, type Parent } from "./children.ts";
 import {
   armOpen,
@@ -106,7 +106,7 @@ export const streamMachine = setup({
   },
   guards: {
     nothingKept,
-    asRequested: ({ context }) => context.warnings.length === 0,
+    warned: ({ context }) => context.warnings.length > 0,
     decideAgain: ({ context }) => context.again !== null,
     carriesIt: ({ context, event }) => event.type === "datapathLost" && event.datapath === context.datapath,
     isNext: ({ context, event }) => event.type === "datapathLost" && event.datapath === context.next,
@@ -171,7 +171,7 @@ export const streamMachine = setup({
         asRequested: {
           description: "On the datapath that its QoS asks for.",
           tags: "serving",
-          always: { guard: not("asRequested"), target: "fallback" },
+          always: { guard: "warned", target: "fallback" },
         },
         fallback: { description: "On less than was asked for; the application was warned.", tags: "trouble" },
       },
