@@ -97,17 +97,6 @@ export const MachineState = Schema.Struct({
   sessions: Schema.Array(u32),
 });
 
-/** A lifecycle and the state it is in, as `insane status --watch` shows it (src/actors/inspection.ts). */
-export const MachineState = Schema.Struct({
-  /** "session 3", "link 12" */
-  actor: Schema.String,
-  machine: Schema.String,
-  /** Dotted path; `closed` and `quarantined` are final. */
-  state: Schema.String,
-  /** Sessions it belongs to; none: it belongs to the runtime. */
-  sessions: Schema.Array(u32),
-});
-
 const empty = Schema.Struct({});
 const method = <P extends Schema.Top, R extends Schema.Top>(params: P, result: R) => ({ params, result });
 
@@ -165,11 +154,6 @@ export const ClientMethods = {
   status: method(empty, Schema.Unknown),
   doctor: method(empty, Schema.Array(Capability)),
   explain: method(Schema.Struct({ stream: Schema.optionalKey(Schema.String) }), Schema.Unknown),
-  /** The machines of one session, or all: their states now; `machine.state` follows at each change. */
-  watch: method(
-    Schema.Struct({ session: Schema.optionalKey(u32) }),
-    Schema.Struct({ machines: Schema.Array(MachineState) }),
-  ),
   /** Operators: the machines of one session (0: all) and their states now; `machine.state` tells of each change. */
   watch: method(Schema.Struct({ session: u32 }), Schema.Struct({ machines: Schema.Array(MachineState) })),
 } as const;
@@ -221,8 +205,6 @@ export const RuntimeNotifications = {
     count,
     reason: Schema.Literals(["wire", "no-credit"]),
   }),
-  /** To whoever watches. */
-  "machine.state": MachineState,
   "runtime.closing": Schema.Struct({ reason: Schema.String }),
   /** A frame of this session was bad and had no answer of its own; who keeps on is evicted. An RpcError. */
   "protocol.error": Schema.Struct({
