@@ -1,6 +1,7 @@
 // What a link's actor asks of its two ends, whoever they are: an application's session (by control messages) or an
 // engine (by commands). An end answers when it has done what was asked; it rejects with an InsaneError.
 import type { LinkMemory } from "../effects/link-memory.ts";
+import type { PoolRecord } from "../protocol/control.ts";
 import type { LinkTables } from "../runtime/plan.ts";
 
 export type EndRole = "producer" | "consumer";
@@ -19,6 +20,13 @@ export interface LinkOffer {
   readonly tables: LinkTables;
 }
 
+/** What a consumer reads payloads from. */
+export interface PoolShare {
+  readonly infos: ReadonlyArray<PoolRecord>;
+  /** One segment a pool. */
+  readonly fds: ReadonlyArray<number>;
+}
+
 export interface LinkEnd {
   /** Session id, or 0 for an engine. */
   readonly session: number;
@@ -26,6 +34,8 @@ export interface LinkEnd {
   readonly label: string;
   /** Descriptor of its parked page, sealed, to be given to the other end. */
   readonly parkedPage: number;
+  /** What it emits from on a stream, sealed, to be given to the other end. */
+  pools(stream: string): PoolShare;
   /** Begins; resolves when mapped and understood. */
   open(offer: LinkOffer): Promise<void>;
   /** Replaces the tables; resolves when they are in force. */

@@ -12,6 +12,8 @@ import type { EndRole, LinkEnd, LinkOffer } from "./link-end.ts";
 export const DRAIN_MS = 1000;
 /** How long an end may take to say that it has abandoned, ms; then the link ends without its word. */
 const ABANDON_MS = 500;
+/** Its teardown keeps its own deadlines; the machine's is the last resort. */
+const PATIENCE = { teardownMs: 2 * DRAIN_MS + 2 * ABANDON_MS + 2000 };
 
 export interface LinkSpec {
   readonly id: number;
@@ -78,15 +80,17 @@ export class LinkActor {
       );
     }
     const sessions = [...new Set([spec.producer.session, spec.consumer.session])].filter((id) => id > 0);
-    const patience = { teardownMs: 2 * DRAIN_MS + 2 * ABANDON_MS + 500 };
     const { label: producer } = spec.producer;
     const { label: consumer } = spec.consumer;
-    this.life.start(
-      machine,
-      "link",
-      { name: this.life.name, producer, consumer, credits: spec.entries, patience },
-      sessions,
-    );
+    const input = { name: this.life.name, producer, consumer, credits: spec.entries, patience: PATIENCE };
+    this.#start = () => void this.life.start(machine, "link", input, sessions);
+  }
+
+  #start = (): void => {};
+
+  /** To be called once the broker knows of it. */
+  start(): void {
+    this.#start();
   }
 
   /** The tables it should have. */

@@ -1,0 +1,42 @@
+// What sessions, streams, sources and sinks need of the runtime they belong to. The runtime's actor implements it; tests
+// may as well.
+import type { Notice } from "../../models/lifecycle.ts";
+import type { Credentials } from "../effects/connection.ts";
+import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
+import type { Qos } from "../protocol/qos.ts";
+import type { ExplainReport, RuntimeConfig, StatusReport } from "../runtime/api.ts";
+import type { Broker } from "../runtime/broker.ts";
+import type { Log } from "../runtime/log.ts";
+import type { World } from "./life.ts";
+import type { SessionActor } from "./session.ts";
+
+export interface RuntimeIdentity {
+  readonly id: string;
+  readonly name: string;
+  readonly version: string;
+  readonly pid: number;
+}
+
+export interface Host {
+  readonly world: World;
+  readonly config: RuntimeConfig;
+  readonly identity: RuntimeIdentity;
+  readonly epoch: number;
+  readonly log: Log;
+  readonly broker: Broker;
+  /** A number for a source or sink, never used again while the runtime lives. */
+  nextEndpoint(): number;
+  /** Null, or why this user may not attach. */
+  refusal(who: Credentials): Notice | null;
+  decide(qos: Qos): DecisionRecord;
+  /** Makes the name this tag's, as long as somebody uses it. Throws ECOLLISION. */
+  claimTag(name: string): number;
+  releaseTag(name: string): void;
+  /** Sources, sinks or pools have changed: links follow, and so does what other hosts are told. */
+  membersChanged(): void;
+  /** A session that this runtime serves, or undefined. */
+  session(id: number): SessionActor | undefined;
+  status(): StatusReport;
+  doctor(): ReadonlyArray<CapabilityRecord>;
+  explain(stream?: string): ReadonlyArray<ExplainReport>;
+}

@@ -1,0 +1,119 @@
+// A session as one end of a link: what the link's actor asks is asked of the application by control messages, and the
+// session's control page shows the link's state to whoever spins.
+import { InsaneError } from "../protocol/codes.ts";
+import { CONTROL_PAGE, LINK_STATE, linkBytes } from "../protocol/layout.ts";
+import type { LinkTables } from "../runtime/plan.ts";
+import type { LinkEnd, LinkOffer, PoolShare } from "./link-end.ts";
+import type { SessionActor } from "./session.ts";
+
+export class SessionEnd implements LinkEnd {
+  readonly #session: SessionActor;
+  /** Link -> index in the control page, by link and role: a session can be both ends of one link. */
+  readonly #indices = new Map<string, number>();
+  readonly #free: number[] = [];
+  #next = 0;
+
+  constructor(session: SessionActor) {
+    this.#session = session;
+  }
+
+  get session(): number {
+    return this.#session.id;
+  }
+
+  get label(): string {
+    return this.#session.label;
+  }
+
+  get parkedPage(): number {
+    const { pages, mapped } = this.#session;
+    if (!pages || !mapped) {
+      throw new InsaneError("EINTERNAL", `${this.label} has no parked page to share yet.`);
+    }
+    return pages.parked.fd;
+  }
+
+  /** The pools of its sources on a stream, to be given to a consumer. */
+  pools(stream: string): PoolShare {
+    const pools = this.#session.streamNamed(stream)?.pools;
+    if (!pools) throw new InsaneError("EINTERNAL", `${this.label} has no sealed pools on stream ${stream}.`);
+    return { infos: pools.infos, fds: pools.segments.map(({ fd }) => fd) };
+  }
+
+  /** The link that the application calls by this index, or undefined. */
+  linkAt(index: number): { readonly link: number; readonly role: "producer" | "consumer" } | undefined {
+    for (const [key, at] of this.#indices) {
+      if (at !== index) continue;
+      const [link, role] = key.split(" ");
+      return { link: Number(link), role: role as "producer" | "consumer" };
+    }
+    return undefined;
+  }
+
+  async open(offer: LinkOffer): Promise<void> {
+    const stream = this.#session.streamNamed(offer.stream);
+    if (!stream) throw new InsaneError("ECLOSED", `${this.label} has closed stream ${offer.stream}.`);
+    const index = this.#takeIndex(offer);
+    const { memory, peer, role, tables } = offer;
+    const share: PoolShare = role === "consumer" ? peer.pools(offer.stream) : { infos: [], fds: [] };
+    this.#session.pages?.setLink(index, LINK_STATE.OPEN);
+    await this.#session.rpc.ask(
+      "link.open",
+      {
+        link: index,
+        role,
+        kind: offer.kind,
+        stream: stream.id,
+        entries: memory.entries,
+        bytes: linkBytes(memory.entries),
+        peer: { session: peer.session, name: peer.label },
+        pools: share.infos,
+        channels: tables.channels,
+        sources: tables.sources,
+      },
+      [memory.segment.fd, offer.bell, peer.parkedPage, ...share.fds],
+    );
+  }
+
+  async update(offer: LinkOffer, _: LinkTables, tables: LinkTables): Promise<void> {
+    const { channels, sources } = tables;
+    await this.#session.rpc.ask("link.update", { link: this.#index(offer), channels, sources });
+  }
+
+  async close(offer: LinkOffer, mode: "drain" | "abandon", reason: string): Promise<number> {
+    const link = this.#index(offer);
+    this.#session.pages?.setLink(link, mode === "drain" ? LINK_STATE.DRAINING : LINK_STATE.CLOSED);
+    return (await this.#session.rpc.ask("link.close", { link, mode, reason })).abandoned;
+  }
+
+  forget(offer: LinkOffer): void {
+    const key = keyOf(offer);
+    const index = this.#indices.get(key);
+    if (index === undefined) return;
+    this.#session.pages?.setLink(index, LINK_STATE.CLOSED);
+    this.#indices.delete(key);
+    this.#free.push(index);
+  }
+
+  onGone(f: () => void): () => void {
+    return this.#session.onGone(f);
+  }
+
+  #index(offer: LinkOffer): number {
+    const index = this.#indices.get(keyOf(offer));
+    if (index === undefined) throw new InsaneError("EINTERNAL", `${this.label} does not know link ${offer.link}.`);
+    return index;
+  }
+
+  #takeIndex(offer: LinkOffer): number {
+    // The oldest free one first: a late word about a link that is over should not meet a new one.
+    const index = this.#next < CONTROL_PAGE.MAX_LINKS ? this.#next++ : this.#free.shift();
+    if (index === undefined) {
+      throw new InsaneError("ELIMIT", `${this.label} has ${CONTROL_PAGE.MAX_LINKS} links, as many as there can be.`);
+    }
+    this.#indices.set(keyOf(offer), index);
+    return index;
+  }
+}
+
+const keyOf = (offer: LinkOffer): string => `${offer.link} ${offer.role}`;

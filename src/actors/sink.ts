@@ -1,0 +1,101 @@
+// A sink made live: it is open when every local source of its channel knows of it (or has been waited for long enough),
+// and closes when it has given back what it held. Messages themselves never come by here.
+import { sinkMachine } from "../../models/sink.ts";
+import type { SinkPolicyRecord } from "../protocol/control.ts";
+import { SINK_CONFIRM_MS } from "../protocol/control.ts";
+import { abandonedBy, type EndpointNumbers, settled, underWay } from "./endpoint.ts";
+import type { Host } from "./host.ts";
+import { stateText } from "./inspection.ts";
+import { Life } from "./life.ts";
+import { DRAIN_MS, type LinkActor } from "./link.ts";
+
+export interface SinkSpec extends EndpointNumbers {
+  readonly session: number;
+  readonly stream: string;
+  readonly policy: SinkPolicyRecord;
+}
+
+export interface Unconfirmed {
+  readonly session: number;
+  readonly name: string;
+}
+
+export class SinkActor {
+  readonly spec: SinkSpec;
+  readonly life: Life<typeof sinkMachine>;
+  /** From here on no link is to carry to it. */
+  closing = false;
+  /** Resolves when it is open, with those who had not acknowledged; null when it was closed before. */
+  readonly opened: Promise<ReadonlyArray<Unconfirmed> | null>;
+  readonly #host: Host;
+  #start = (): void => {};
+  #missing = new Map<string, Unconfirmed>();
+
+  constructor(host: Host, spec: SinkSpec) {
+    this.#host = host;
+    this.spec = spec;
+    this.life = new Life(host.world, `sink ${spec.id}`);
+    this.opened = new Promise((resolve) => {
+      const machine = sinkMachine.provide({
+        actions: {
+          ...this.life.actions,
+          announce: () => this.#announce(),
+          publishOpen: (_, { missing }) => resolve(missing.flatMap((name) => this.#missing.get(name) ?? [])),
+          drain: () => void this.#drain(),
+          abandon: () => {},
+        },
+      });
+      this.life.onEnd(() => resolve(null));
+      const patience = { openMs: SINK_CONFIRM_MS, teardownMs: 4 * DRAIN_MS };
+      const input = { name: this.life.name, channel: spec.channel, patience };
+      this.#start = () => void this.life.start(machine, "sink", input, [spec.session]);
+    });
+  }
+
+  /** To be called once its stream knows of it: only then can its links be found. */
+  start(): void {
+    this.#start();
+  }
+
+  get state(): string {
+    return stateText(this.life.actor.getSnapshot().value);
+  }
+
+  close(): void {
+    this.life.send({ type: "close" });
+  }
+
+  died(): void {
+    this.closing = true;
+    this.life.send({ type: "died", outstanding: underWay(this.#links()) });
+  }
+
+  #links(): LinkActor[] {
+    return this.#host.broker.linksOf("consumer", this.spec.session, this.spec.stream, this.spec.channel);
+  }
+
+  #announce(): void {
+    this.#host.membersChanged();
+    const links = this.#links();
+    const who = (link: LinkActor): string => `${link.spec.producer.label} (${link.life.name})`;
+    for (const link of links) {
+      this.#missing.set(who(link), { session: link.spec.producer.session, name: link.spec.producer.label });
+    }
+    this.life.send({ type: "announced", sources: links.map(who) });
+    for (const link of links) {
+      void link.confirmed().then((ready) => {
+        this.life.send({ type: ready ? "acknowledged" : "sourceGone", source: who(link) });
+      });
+    }
+  }
+
+  async #drain(): Promise<void> {
+    const links = this.#links();
+    this.closing = true;
+    this.life.send({ type: "outstanding", count: underWay(links) });
+    this.#host.membersChanged();
+    await settled(links);
+    this.life.send({ type: "outstanding", count: abandonedBy(links) });
+    this.life.send({ type: "drained" });
+  }
+}

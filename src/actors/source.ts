@@ -1,0 +1,91 @@
+// A source made live: it is open when the links to the sinks of its channel are, and closes when what it has under way
+// is home. Messages themselves never come by here.
+import { sourceMachine } from "../../models/source.ts";
+import { abandonedBy, type EndpointNumbers, settled, underWay } from "./endpoint.ts";
+import type { Host } from "./host.ts";
+import { stateText } from "./inspection.ts";
+import { Life } from "./life.ts";
+import { DRAIN_MS, type LinkActor } from "./link.ts";
+
+export interface SourceSpec extends EndpointNumbers {
+  /** Index among the sources of its session and stream. */
+  readonly index: number;
+  readonly session: number;
+  readonly stream: string;
+}
+
+export class SourceActor {
+  readonly spec: SourceSpec;
+  readonly life: Life<typeof sourceMachine>;
+  /** From here on no link is to carry it. */
+  closing = false;
+  /** Resolves when it is open (true) or was closed before (false). */
+  readonly opened: Promise<boolean>;
+  readonly #host: Host;
+  #start = (): void => {};
+
+  constructor(host: Host, spec: SourceSpec) {
+    this.#host = host;
+    this.spec = spec;
+    this.life = new Life(host.world, `source ${spec.id}`);
+    this.opened = new Promise((resolve) => {
+      const machine = sourceMachine.provide({
+        actions: {
+          ...this.life.actions,
+          announce: () => this.#announce(),
+          publishMatched: () => resolve(true),
+          drain: () => void this.#drain(),
+          abandon: () => {},
+        },
+      });
+      this.life.onEnd(() => resolve(false));
+      const patience = { openMs: 1200, teardownMs: 4 * DRAIN_MS };
+      const input = { name: this.life.name, channel: spec.channel, patience };
+      this.#start = () => void this.life.start(machine, "source", input, [spec.session]);
+    });
+  }
+
+  /** To be called once its stream knows of it: only then can its links be found. */
+  start(): void {
+    this.#start();
+  }
+
+  get state(): string {
+    return stateText(this.life.actor.getSnapshot().value);
+  }
+
+  /** A link that carries it is ready, or is over. */
+  linked(link: LinkActor, ready: boolean): void {
+    this.life.send(ready ? { type: "linked", link: link.life.name } : { type: "unlinked", link: link.life.name });
+  }
+
+  close(): void {
+    this.life.send({ type: "close" });
+  }
+
+  died(): void {
+    this.closing = true;
+    this.life.send({ type: "died", outstanding: underWay(this.#links()) });
+  }
+
+  #links(): LinkActor[] {
+    return this.#host.broker.linksOf("producer", this.spec.session, this.spec.stream, this.spec.channel);
+  }
+
+  #announce(): void {
+    this.#host.membersChanged();
+    const links = this.#links();
+    this.life.send({ type: "announced", links: links.map((link) => link.life.name) });
+    for (const link of links) void link.confirmed().then((ready) => this.linked(link, ready));
+  }
+
+  async #drain(): Promise<void> {
+    const links = this.#links();
+    this.closing = true;
+    this.life.send({ type: "outstanding", count: underWay(links) });
+    this.#host.membersChanged();
+    await settled(links);
+    this.life.send({ type: "outstanding", count: abandonedBy(links) });
+    this.life.send({ type: "drained" });
+  }
+}

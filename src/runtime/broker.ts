@@ -1,0 +1,174 @@
+// The link broker: keeps the links there are equal to the links there should be (plan.ts). It makes their actors, tells
+// them of changed tables, closes them, and waits before it tries again what failed.
+import type { World } from "../actors/life.ts";
+import { LinkActor } from "../actors/link.ts";
+import type { EndRole, LinkEnd } from "../actors/link-end.ts";
+import { plan, type PlanInput, type PlannedMember, type WantedLink } from "./plan.ts";
+
+/** Waits before a link that failed is tried again, ms: doubled each time, while somebody wants it. */
+const RETRY_FIRST_MS = 250;
+const RETRY_LAST_MS = 8000;
+
+export interface BrokerPorts {
+  readonly world: World;
+  readonly entries: number;
+  /** Who produces and consumes what, here and elsewhere, at this moment. */
+  input(): PlanInput;
+  /** A session's side of links, or the engine's for null; undefined while there is none. */
+  end(session: number | null): LinkEnd | undefined;
+  /** That end broke the contract of the shared memory on this link. */
+  accused(link: LinkActor, end: LinkEnd, message: string): void;
+  added(link: LinkActor): void;
+  /** A link has taken its tables over (ready), or is over. */
+  changed(link: LinkActor, ready: boolean): void;
+  ended(link: LinkActor): void;
+}
+
+interface Entry {
+  readonly key: string;
+  readonly link: LinkActor;
+  wanted: WantedLink;
+}
+
+export class Broker {
+  readonly #ports: BrokerPorts;
+  /** Links that should be there, by key. */
+  readonly #current = new Map<string, Entry>();
+  /** All that have not ended, those that close included. */
+  readonly #all = new Map<number, LinkActor>();
+  readonly #failures = new Map<string, { count: number; until: number }>();
+  #nextId = 1;
+  #stopped = false;
+
+  constructor(ports: BrokerPorts) {
+    this.#ports = ports;
+  }
+
+  /** Every link that has not ended. */
+  get links(): ReadonlyArray<LinkActor> {
+    return [...this.#all.values()];
+  }
+
+  link(id: number): LinkActor | undefined {
+    return this.#all.get(id);
+  }
+
+  /** The links by which a session produces or consumes one channel of a stream, those that close excluded. */
+  linksOf(role: EndRole, session: number, stream: string, channel: number): LinkActor[] {
+    return [...this.#current.values()]
+      .filter(({ wanted, link }) => {
+        if (wanted[role] !== session || wanted.stream !== stream) return false;
+        return link.tables.channels.some((entry) => entry.channel === channel);
+      })
+      .map(({ link }) => link);
+  }
+
+  /** How many links there would be more if this member were as given. */
+  cost(member: PlannedMember): number {
+    const input = this.#ports.input();
+    const members = input.members.filter(
+      ({ session, stream }) => session !== member.session || stream !== member.stream,
+    );
+    return plan({ ...input, members: [...members, member] }, this.#existing()).open.length;
+  }
+
+  /** Links follow what should be. */
+  reconcile(): void {
+    if (this.#stopped) return;
+    const { open, update, close } = plan(this.#ports.input(), this.#existing());
+    for (const key of close) this.#close(key);
+    for (const wanted of update) {
+      const entry = this.#current.get(wanted.key);
+      if (!entry) continue;
+      entry.wanted = wanted;
+      entry.link.setTables(wanted.tables);
+      this.#announce(entry.link);
+    }
+    const now = this.#ports.world.clock.now();
+    for (const wanted of open) {
+      if ((this.#failures.get(wanted.key)?.until ?? 0) <= now) this.#open(wanted);
+    }
+  }
+
+  /** Closes everything and opens nothing more. */
+  stop(reason: string): void {
+    this.#stopped = true;
+    for (const link of this.links) link.close(reason);
+    this.#current.clear();
+  }
+
+  /** A session has ended: what was remembered of its links is forgotten. */
+  forget(session: number): void {
+    for (const key of this.#failures.keys()) {
+      const [, ends = ""] = key.split(":");
+      if (ends.split(">").includes(String(session))) this.#failures.delete(key);
+    }
+  }
+
+  #existing(): ReadonlyMap<string, { key: string; tables: WantedLink["tables"]; nextIndex: number }> {
+    const existing = new Map();
+    for (const { key, wanted } of this.#current.values()) {
+      existing.set(key, { key, tables: wanted.tables, nextIndex: wanted.nextIndex });
+    }
+    return existing;
+  }
+
+  #open(wanted: WantedLink): void {
+    const producer = this.#ports.end(wanted.producer);
+    const consumer = this.#ports.end(wanted.consumer);
+    if (!producer || !consumer) return;
+    const { key, kind, stream, tables } = wanted;
+    const id = this.#nextId++;
+    const link = new LinkActor(
+      this.#ports.world,
+      { id, key, kind, stream, entries: this.#ports.entries, producer, consumer, tables },
+      {
+        accuse: (end, _, message) => {
+          // Between these two there is no trust left, and the runtime cannot know who is right: not again.
+          this.#failures.set(key, { count: 0, until: Number.POSITIVE_INFINITY });
+          this.#ports.accused(link, end, message);
+        },
+        ended: () => this.#ended(link),
+      },
+    );
+    this.#all.set(id, link);
+    this.#current.set(key, { key, link, wanted });
+    this.#ports.added(link);
+    link.start();
+    this.#announce(link);
+  }
+
+  #announce(link: LinkActor): void {
+    void link.confirmed().then((ready) => {
+      if (ready) this.#failures.delete(link.spec.key);
+      this.#ports.changed(link, ready);
+    });
+  }
+
+  #close(key: string): void {
+    const entry = this.#current.get(key);
+    this.#current.delete(key);
+    entry?.link.close("no source or sink uses it any more");
+  }
+
+  #ended(link: LinkActor): void {
+    this.#all.delete(link.spec.id);
+    const { key } = link.spec;
+    // One that was not told to close has failed, or lost an end: the plan may want it again.
+    if (this.#current.get(key)?.link === link) {
+      this.#current.delete(key);
+      if (link.life.outcome?.cause === "failure") this.#later(key);
+    }
+    this.#ports.ended(link);
+    this.reconcile();
+  }
+
+  #later(key: string): void {
+    const count = (this.#failures.get(key)?.count ?? 0) + 1;
+    const { clock } = this.#ports.world;
+    const wait = Math.min(RETRY_LAST_MS, RETRY_FIRST_MS * 2 ** (count - 1));
+    const before = this.#failures.get(key)?.until ?? 0;
+    this.#failures.set(key, { count, until: Math.max(before, clock.now() + wait) });
+    clock.after(wait + 1, () => this.reconcile());
+  }
+}

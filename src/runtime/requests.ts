@@ -1,0 +1,189 @@
+// What a session may ask of the runtime, method by method. Parameters are checked before they come here; an InsaneError
+// thrown here is the answer. State is kept by the actors, never here.
+import type { Host } from "../actors/host.ts";
+import type { Reply } from "../actors/rpc-channel.ts";
+import type { SessionActor } from "../actors/session.ts";
+import type { StreamActor } from "../actors/stream.ts";
+import { InsaneError } from "../protocol/codes.ts";
+import type { ClientMethodName, ClientMethodTable, Params, Result } from "../protocol/control.ts";
+import { linkBytes } from "../protocol/layout.ts";
+import { defaultStreamName } from "../protocol/qos.ts";
+import type { ClientNotification } from "./contract.ts";
+import type { PlannedMember } from "./plan.ts";
+
+type Answer<M extends ClientMethodName> = Reply<Result<ClientMethodTable, M>>;
+type Handler<M extends ClientMethodName> = (
+  host: Host,
+  session: SessionActor,
+  params: Params<ClientMethodTable, M>,
+) => Answer<M> | Promise<Answer<M>>;
+
+const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
+  hello: (_, session, params) => session.hello(params),
+
+  "session.mapped": (_, session) => {
+    session.pagesMapped();
+    return { result: {} };
+  },
+
+  "stream.open": async (_, session, { name, qos }) => {
+    const wanted = name ?? defaultStreamName(qos);
+    let stream = session.streamNamed(wanted);
+    if (stream) {
+      const same = (["acceleration", "consumption", "timeSensitivity", "maxMessage"] as const).every(
+        (key) => stream?.qos[key] === qos[key],
+      );
+      if (!same) {
+        throw new InsaneError(
+          "ECOLLISION",
+          `This session has stream ${wanted} open with another quality (${JSON.stringify(stream.qos)}); use that, close it, or take another name.`,
+          { stream: wanted, qos: stream.qos },
+        );
+      }
+      stream.handles++;
+    } else stream = session.addStream(wanted, qos);
+    const decision = await stream.bound;
+    return { result: { stream: stream.id, name: stream.name, tag: stream.tag, decision } };
+  },
+
+  "stream.close": async (_, session, params) => {
+    const stream = streamOf(session, params.stream);
+    if (--stream.handles <= 0) {
+      stream.close();
+      await stream.life.ended;
+    }
+    return { result: {} };
+  },
+
+  "pool.open": (_, session, params) => {
+    const pools = streamOf(session, params.stream).openPools();
+    return { result: { pools: pools.infos }, fds: pools.segments.map(({ fd }) => fd) };
+  },
+
+  "pool.mapped": (_, session, params) => {
+    streamOf(session, params.stream).poolsMapped();
+    return { result: {} };
+  },
+
+  "source.open": async (host, session, { stream: id, channel }) => {
+    const stream = streamOf(session, id);
+    const member = stream.member;
+    const sources = [...member.sources, { id: 0, index: 0, channel }];
+    const release = reserveLinks(host, session, { ...member, sources }, `a source of channel ${channel}`);
+    const source = stream.addSource(channel);
+    source.life.onEnd(release);
+    if (!(await source.opened)) throw closedMeanwhile("source", channel, source.life.outcome?.notice?.message);
+    const { id: number, index, stats } = source.spec;
+    return { result: { source: number, index, stats } };
+  },
+
+  "source.close": async (_, session, params) => {
+    const source = find(session, "sources", params.source, "source");
+    source.close();
+    await source.life.ended;
+    return { result: {} };
+  },
+
+  "sink.open": async (host, session, { stream: id, channel, policy }) => {
+    const stream = streamOf(session, id);
+    const member = stream.member;
+    const sinks = [...member.sinks, { channel, block: policy.kind === "block" }];
+    const release = reserveLinks(host, session, { ...member, sinks }, `a sink of channel ${channel}`);
+    const sink = stream.addSink(channel, policy);
+    sink.life.onEnd(release);
+    const unconfirmed = await sink.opened;
+    if (!unconfirmed) throw closedMeanwhile("sink", channel, sink.life.outcome?.notice?.message);
+    return { result: { sink: sink.spec.id, stats: sink.spec.stats, unconfirmed } };
+  },
+
+  "sink.close": async (_, session, params) => {
+    const sink = find(session, "sinks", params.sink, "sink");
+    sink.close();
+    await sink.life.ended;
+    return { result: {} };
+  },
+
+  "session.close": async (_, session) => {
+    await session.depart();
+    return { result: {} };
+  },
+
+  status: (host) => ({ result: host.status() }),
+  doctor: (host) => ({ result: host.doctor() }),
+  explain: (host, _, { stream }) => ({ result: host.explain(stream) }),
+
+  watch: (host, session, params) => {
+    const wanted = (sessions: ReadonlyArray<number>): boolean =>
+      params.session === 0 || sessions.includes(params.session);
+    if (params.session !== 0 && !host.session(params.session)) throw noSuch("session", params.session);
+    const { inspection } = host.world;
+    const machines = inspection.current.filter(({ sessions }) => wanted(sessions));
+    const stop = inspection.watch((state) => {
+      if (wanted(state.sessions)) session.rpc.tell("machine.state", state);
+    });
+    session.onGone(stop);
+    return { result: { machines } };
+  },
+};
+
+/** What an operator may ask, who has no pages. */
+const FOR_OPERATORS: ReadonlySet<string> = new Set(["hello", "status", "doctor", "explain", "watch", "session.close"]);
+/** What may come before the application has mapped its pages. */
+const BEFORE_MAPPED: ReadonlySet<string> = new Set([...FOR_OPERATORS, "session.mapped"]);
+
+export function serveRequest<M extends ClientMethodName>(
+  host: Host,
+  session: SessionActor,
+  method: M,
+  params: Params<ClientMethodTable, M>,
+): Answer<M> | Promise<Answer<M>> {
+  if (method !== "hello" && !session.attached) {
+    const why = session.name ? "the session is closing" : "the first frame is hello";
+    throw new InsaneError(session.name ? "ECLOSED" : "ESCHEMA", `${method} is not possible: ${why}.`, { method });
+  }
+  if (session.role === "operator" && !FOR_OPERATORS.has(method)) {
+    throw new InsaneError("EPERM", `An operator may only ask (${[...FOR_OPERATORS].join(", ")}), not ${method}.`);
+  }
+  if (session.role === "application" && !session.mapped && !BEFORE_MAPPED.has(method)) {
+    throw new InsaneError("ESCHEMA", `${method} before session.mapped: the pages are not sealed yet.`, { method });
+  }
+  return handlers[method](host, session, params);
+}
+
+export function serveNotification(host: Host, session: SessionActor, notice: ClientNotification): void {
+  const { link: index, what } = notice.params;
+  const at = session.end.linkAt(index);
+  const link = at && host.broker.link(at.link);
+  // It may have crossed the message that ended the link.
+  if (!at || !link) return;
+  host.log.info("link fault reported", { session: session.id, link: link.spec.id, what });
+  link.violation(at.role === "producer" ? "consumer" : "producer", what);
+}
+
+/** Charges the links that an endpoint brings about to who opens it; the result gives them back. */
+function reserveLinks(host: Host, session: SessionActor, member: PlannedMember, what: string): () => void {
+  const links = host.broker.cost(member);
+  const bytes = links * linkBytes(host.config.link.entries);
+  session.reserve(bytes, `The ${links} links of ${what}`);
+  return () => session.unreserve(bytes);
+}
+
+function streamOf(session: SessionActor, id: number): StreamActor {
+  const stream = session.streams.get(id);
+  if (!stream) throw noSuch("stream", id);
+  return stream;
+}
+
+function find<K extends "sources" | "sinks">(session: SessionActor, kind: K, id: number, what: string) {
+  for (const stream of session.streams.values()) {
+    const found = stream[kind].get(id);
+    if (found) return found as K extends "sources" ? NonNullable<ReturnType<StreamActor["sources"]["get"]>> : NonNullable<ReturnType<StreamActor["sinks"]["get"]>>;
+  }
+  throw noSuch(what, id);
+}
+
+const noSuch = (what: string, id: number): InsaneError =>
+  new InsaneError("ENOENT", `There is no ${what} ${id} here (any more).`, { [what]: id });
+
+const closedMeanwhile = (what: string, channel: number, why: string | undefined): InsaneError =>
+  new InsaneError("ECLOSED", `The ${what} of channel ${channel} was closed before it opened${why ? `: ${why}` : "."}`);
