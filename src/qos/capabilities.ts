@@ -1,5 +1,8 @@
 // What this host can offer: every technology probed, read-only, with evidence and a cure. Never throws: a probe that
 // cannot run is a technology that is not available. Set-up of a technology is none of its business.
+
+import { engines } from "../native/engine.ts";
+import { platform } from "../native/platform.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
 import { type NetworkTechnology, TECHNOLOGIES } from "../protocol/qos.ts";
@@ -48,3 +51,41 @@ export const probeWith = (probes: Probes, interfaceName = ""): CapabilityRecord[
 
 const SHARED_MEMORY_CURE =
   "INSANE needs memfd_create with F_SEAL_FUTURE_WRITE (Linux 5.1 or newer) and a seccomp profile that allows both.";
+
+/** Probes this host. Nothing is left behind. `interfaceName`: "" leaves the choice to each datapath. */
+export const probeAll = (interfaceName = ""): CapabilityRecord[] => probeWith(HOST, interfaceName);
+
+const HOST: Probes = {
+  sharedMemory: sealSegment,
+  datapath: (technology, interfaceName) => {
+    const { available, reason, evidence, cure } = engines().probe(technology, interfaceName);
+    return {
+      available,
+      // None of the datapaths built so far is a stand-in.
+      emulated: false,
+      reason,
+      evidence: evidence.map(({ what, finding }) => `${what}: ${finding}`),
+      cure,
+    };
+  },
+};
+
+const PROBE_BYTES = 4096;
+
+/** Makes a sealed segment as a pool is made, and lets it go again. */
+function sealSegment(): string[] {
+  const { segmentCreate, segmentMap, segmentUnmap, segmentSealFutureWrite, segmentCheck, fdClose } = platform();
+  const fd = segmentCreate("insane-probe", PROBE_BYTES);
+  try {
+    const address = segmentMap(fd, PROBE_BYTES, true);
+    try {
+      segmentSealFutureWrite(fd);
+      segmentCheck(fd, PROBE_BYTES);
+    } finally {
+      segmentUnmap(address, PROBE_BYTES);
+    }
+  } finally {
+    fdClose(fd);
+  }
+  return ["memfd_create: sealed against SHRINK, GROW and FUTURE_WRITE, mapped and released"];
+}

@@ -218,11 +218,7 @@ function fallbacks(qos: Qos, answer: Answer, candidates: ReadonlyArray<Candidate
       message: `Acceleration was asked for, but the stream runs on kernel UDP: ${others
         .map(({ technology, why }) => `${technology}: ${why}`)
         .join("; ")}.`,
-      cure:
-        others
-          .filter(({ cure }) => cure !== "")
-          .map(({ technology, cure }) => `${technology}: ${cure}`)
-          .join(" ") || `Change the strategy "${answer.name}", which chose UDP, or ask for no acceleration.`,
+      cure: cures(others) || `Change the strategy "${answer.name}", which chose UDP, or ask for no acceleration.`,
     });
   }
   if (qos.timeSensitivity === "time-sensitive") {
@@ -234,4 +230,14 @@ function fallbacks(qos: Qos, answer: Answer, candidates: ReadonlyArray<Candidate
     });
   }
   return warnings;
+}
+
+/** What would make one of them available; who says the same is named together. What a rule excludes, no cure brings. */
+function cures(candidates: ReadonlyArray<CandidateRecord>): string {
+  const by = new Map<string, string[]>();
+  for (const { technology, rule, cure } of candidates) {
+    if (cure === "" || (rule !== "not-available" && rule !== "emulated")) continue;
+    by.set(cure, [...(by.get(cure) ?? []), technology]);
+  }
+  return [...by].map(([cure, technologies]) => `${technologies.join(", ")}: ${cure}`).join("; ");
 }

@@ -54,7 +54,7 @@ export const DEFAULT_STRATEGY: RuleStrategy = {
       when: { consumption: "low" },
       use: ["rdma", "xdp", "udp"],
       because: {
-        dpdk: 'DPDK keeps whole cores spinning and resource consumption is a concern (consumption "low"); ask for consumption "high" to allow it',
+        dpdk: 'it keeps whole cores spinning, and the stream asks for consumption "low"; "high" would allow it',
       },
     },
   ],

@@ -1,10 +1,11 @@
 // QoS binding: the default strategy against the paper's rules written down a second time, and what holds for every
 // strategy, whatever it answers.
+import { readdirSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { CapabilityRecord } from "../../src/protocol/control.ts";
 import { completeQos, type NetworkTechnology, type Qos, TECHNOLOGIES } from "../../src/protocol/qos.ts";
-import { probeWith } from "../../src/qos/capabilities.ts";
+import { probeAll, probeWith } from "../../src/qos/capabilities.ts";
 import { type DecideInput, decide } from "../../src/qos/decide.ts";
 import { NETWORK_TECHNOLOGIES, type Strategy } from "../../src/qos/strategy.ts";
 
@@ -204,6 +205,20 @@ describe("any strategy", () => {
 });
 
 describe("probing", () => {
+  it("finds shared memory and kernel UDP here, and for what is missing a reason and evidence", () => {
+    const found = probeAll();
+    const fds = readdirSync("/proc/self/fd").length;
+    expect(probeAll()).toEqual(found);
+    expect(readdirSync("/proc/self/fd").length).toBe(fds);
+    expect(found.map(({ technology }) => technology)).toEqual([...TECHNOLOGIES]);
+    for (const { technology, available, reason, evidence } of found) {
+      if (technology === "shm" || technology === "udp")
+        expect({ technology, available }).toEqual({ technology, available: true });
+      expect(reason.length).toBeGreaterThan(0);
+      expect(evidence.length).toBeGreaterThan(0);
+    }
+  });
+
   it("turns a probe that throws into a technology that is not available", () => {
     const found = probeWith({
       sharedMemory: () => {
