@@ -28,6 +28,8 @@ const arrows = (machine: MachineDescription, parent: string): Map<string, string
     if (transition.to === null || transition.from === "") continue;
     const [from, to] = siblings(transition.from, transition.to);
     if (from.split(".").slice(0, -1).join(".") !== parent || !to.startsWith(parent)) continue;
+    // From a composite state to something inside it: Mermaid would draw that as a loop around the whole.
+    if (from === to && transition.to.startsWith(`${transition.from}.`)) continue;
     const source = inside(from, transition.from);
     const target = from === to ? "" : inside(to, transition.to);
     const label = `${source === "" ? "" : `(${source}) `}${labelOf(transition)}${target === "" ? "" : ` to ${target}`}`;
@@ -50,7 +52,8 @@ const level = (machine: MachineDescription, parent: string, indent: string): str
     if (state.kind === "parallel") {
       for (const [index, region] of regions.entries()) {
         if (index > 0) lines.push(`${indent}  --`);
-        lines.push(...level(machine, region.path, `${indent}  `));
+        lines.push(`${indent}  state "${region.key}" as ${identifier(region.path)} {`);
+        lines.push(...level(machine, region.path, `${indent}    `), `${indent}  }`);
       }
     } else lines.push(...level(machine, state.path, `${indent}  `));
     lines.push(`${indent}}`);

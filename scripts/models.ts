@@ -1,15 +1,20 @@
 // Draws every machine of models/ into docs/models/: NAME.svg, NAME.md (Mermaid and tables) and an index.
 // `--check` writes nothing: it exits 1 and names the files that are not what the code says.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { machines, type TitledMachine } from "../models/all.ts";
 import { describe, type MachineDescription, type TransitionDescription } from "../models/describe.ts";
 import { mermaid } from "../models/mermaid.ts";
 import { draw } from "./models-svg.ts";
 
-const USAGE = `Usage: npm run models [-- --check]
+const USAGE = `Usage: npm run models [-- [--check] [--into FOLDER]]
   Draws the state machines of models/ into docs/models/.
-  --check  write nothing; exit 1 and name what differs`;
+  --check        write nothing; exit 1 and name what differs
+  --into FOLDER  use another folder, which then holds nothing else`;
+
+const DOCS = fileURLToPath(new URL("../docs/models/", import.meta.url));
 
 const GENERATED = "<!-- Made by `npm run models` from models/. Do not edit. -->";
 
@@ -122,25 +127,29 @@ const main = async (args: readonly string[]): Promise<number> => {
     console.log(USAGE);
     return 0;
   }
-  const unknown = args.find((arg) => arg !== "--check");
-  if (unknown !== undefined) {
-    console.error(`unknown argument ${unknown}\n${USAGE}`);
+  let options: { readonly check: boolean; readonly into: string };
+  try {
+    const flags = { check: { type: "boolean", default: false }, into: { type: "string", default: DOCS } } as const;
+    options = parseArgs({ args: [...args], options: flags }).values;
+  } catch (cause) {
+    console.error(`${(cause as Error).message}\n${USAGE}`);
     return 2;
   }
-  const folder = fileURLToPath(new URL("../docs/models/", import.meta.url));
+  const folder = options.into;
   mkdirSync(folder, { recursive: true });
   const files = await render();
   const strangers = readdirSync(folder).filter((name) => !files.has(name));
-  if (args.includes("--check")) {
-    const different = [...files].filter(([name, text]) => read(`${folder}${name}`) !== text).map(([name]) => name);
-    for (const name of [...different, ...strangers]) console.error(`docs/models/${name} differs from models/`);
+  if (options.check) {
+    const different = [...files].filter(([name, text]) => read(join(folder, name)) !== text).map(([name]) => name);
+    for (const name of [...different, ...strangers])
+      console.error(`${join(relative(process.cwd(), folder), name)} differs from what models/ says`);
     if (different.length + strangers.length === 0) return 0;
     console.error("run `npm run models` and commit the result");
     return 1;
   }
-  for (const [name, text] of files) writeFileSync(`${folder}${name}`, text);
-  for (const name of strangers) rmSync(`${folder}${name}`);
-  console.log(`docs/models: ${machines.length} machines drawn`);
+  for (const [name, text] of files) writeFileSync(join(folder, name), text);
+  for (const name of strangers) rmSync(join(folder, name));
+  console.log(`${machines.length} machines drawn into ${relative(process.cwd(), folder) || "."}`);
   return 0;
 };
 
