@@ -1,0 +1,447 @@
+// The typed face of core/engine.h and of the datapath registry (core/datapath.h): thin functions, events decoded from one
+// reused buffer, a probe decoded into an object. Importing is free; the library is loaded by the first call of `engines()`.
+import { InsaneError } from "../protocol/codes.ts";
+import { loadLibrary } from "./library.ts";
+import { check, ERRNO, systemError } from "./platform.ts";
+
+/** Address of a native `struct ins_engine`; 0n when there is none. */
+export type EngineHandle = bigint;
+/** Address of an open `struct ins_datapath`. */
+export type DatapathHandle = bigint;
+
+export const IDLE = { PARK: 0, YIELD: 1, SPIN: 2 } as const;
+export const LEASE = { NONE: 0, INLINE: 1 } as const;
+
+/** As in engine.h, in its order. */
+export interface EngineConfig {
+  /** `IDLE`: what the thread does when there is nothing to do. */
+  readonly idle: number;
+  /** Parking: how long it looks before it sleeps. */
+  readonly spinUs: number;
+  /** A core, or -1: not pinned. */
+  readonly cpu: number;
+  /** `LEASE`. */
+  readonly lease: number;
+  /** How long an inline owner may be away. */
+  readonly takeoverUs: number;
+  /** First heartbeat after the last message of a flow, then doubled, six times. 0: none. */
+  readonly heartbeatMs: number;
+  readonly receiveSlots: number;
+  /** Payload bytes of a receive slot; trains are received as such only into slots of 65536. */
+  readonly receiveBytes: number;
+  /** Descriptors taken from one link in one turn, at most 64. */
+  readonly linkBurst: number;
+  /** Datagrams received in one turn, at most 64. */
+  readonly receiveBurst: number;
+}
+
+export const DEFAULT_ENGINE: EngineConfig = {
+  idle: IDLE.PARK,
+  spinUs: 50,
+  cpu: -1,
+  lease: LEASE.NONE,
+  takeoverUs: 1000,
+  heartbeatMs: 10,
+  receiveSlots: 512,
+  receiveBytes: 65536,
+  linkBurst: 64,
+  receiveBurst: 32,
+};
+
+export type EngineEvent =
+  /** A command was done (0) or refused (-errno). `value`: of removeLink the entries that were still out. */
+  | { readonly type: "ack"; readonly command: number; readonly status: number; readonly value: number }
+  /** The application behind this link broke the contract; the engine touches it no more. */
+  | { readonly type: "link-fault"; readonly link: number }
+  | { readonly type: "datapath-down"; readonly datapath: number; readonly status: number }
+  /** Messages that did not arrive, since this was last said. */
+  | {
+      readonly type: "lost";
+      readonly tag: number;
+      readonly channel: number;
+      readonly source: number;
+      readonly peer: number;
+      readonly count: number;
+    }
+  /** Messages that arrived and were not delivered on this link (`STATUS` as reason), since this was last said. */
+  | {
+      readonly type: "dropped";
+      readonly link: number;
+      readonly channel: number;
+      readonly reason: number;
+      readonly count: number;
+    }
+  /** The inline owner was away and the engine's thread stepped in, so many times. */
+  | { readonly type: "stalled-owner"; readonly count: number };
+
+/** What a datapath found out about this host. */
+export interface Probe {
+  readonly name: string;
+  readonly available: boolean;
+  /** -errno of the step that failed, or 0. */
+  readonly error: number;
+  /** Of the interface looked at, or 0. */
+  readonly mtu: number;
+  readonly gro: boolean;
+  readonly gso: boolean;
+  readonly zeroCopy: boolean;
+  readonly reason: string;
+  readonly evidence: ReadonlyArray<{ readonly what: string; readonly finding: string }>;
+  /** What an operator can do, or empty. */
+  readonly cure: string;
+}
+
+/** Where an open datapath listens. */
+export interface Endpoint {
+  /** Dotted IPv4. */
+  readonly address: string;
+  readonly port: number;
+  /** Largest IP datagram. */
+  readonly mtu: number;
+}
+
+/**
+ * Functions named as in engine.h and datapath.h. Commands return their sequence (> 0), which comes back in an `ack` event;
+ * they throw `ELIMIT` when the queue is full (256 commands wait: the engine hangs or nobody polls it), `ECLOSED` when
+ * the engine is stopped, and `ESYSTEM` for arguments out of range.
+ */
+export interface Engines {
+  /** Mappings by address: the receive pool (writable), the parked page (writable), the counter segment. */
+  create(
+    config: EngineConfig,
+    receivePool: bigint,
+    receivePoolBytes: number,
+    parkedPage: bigint,
+    counters: bigint,
+    firstCounter: number,
+  ): EngineHandle;
+  /** False: it did not end in time and must be quarantined; nothing of it may be unmapped. Blocks at most `timeoutMs`. */
+  stop(engine: EngineHandle, timeoutMs: number): boolean;
+  destroy(engine: EngineHandle): void;
+  /** Readable while events wait. */
+  eventFd(engine: EngineHandle): number;
+  /** The next event, or null. Take them until null. */
+  nextEvent(engine: EngineHandle): EngineEvent | null;
+
+  /**
+   * One turn on this thread; the raw function, for hot loops: how much was moved, or -16 (EBUSY: the thread is inside, try
+   * again), -1 (EPERM: no lease), -108 (ESHUTDOWN).
+   */
+  readonly poll: (engine: EngineHandle, receiveBudget: number) => number;
+  /** The owner stops polling for now: the engine's thread serves until the next poll. */
+  readonly release: (engine: EngineHandle) => number;
+
+  addDatapath(engine: EngineHandle, id: number, datapath: DatapathHandle): number;
+  removeDatapath(engine: EngineHandle, id: number): number;
+  setPeer(engine: EngineHandle, peer: number, datapath: number, endpoint: Endpoint): number;
+  removePeer(engine: EngineHandle, peer: number): number;
+  addRoute(engine: EngineHandle, tag: number, channel: number, peer: number): number;
+  removeRoute(engine: EngineHandle, tag: number, channel: number, peer: number): number;
+  /** `parked` 0n or `bell` -1: never rung. */
+  addEgress(
+    engine: EngineHandle,
+    link: number,
+    datapath: number,
+    tag: number,
+    segment: bigint,
+    bytes: number,
+    entries: number,
+    parked: bigint,
+    bell: number,
+  ): number;
+  addPool(engine: EngineHandle, link: number, index: number, base: bigint, bytes: number, payloadBytes: number): number;
+  removePool(engine: EngineHandle, link: number, index: number): number;
+  addSource(
+    engine: EngineHandle,
+    link: number,
+    index: number,
+    source: number,
+    channelIndex: number,
+    channel: number,
+  ): number;
+  removeSource(engine: EngineHandle, link: number, index: number): number;
+  addIngress(
+    engine: EngineHandle,
+    link: number,
+    segment: bigint,
+    bytes: number,
+    entries: number,
+    parked: bigint,
+    bell: number,
+  ): number;
+  subscribe(engine: EngineHandle, link: number, tag: number, channel: number, channelIndex: number): number;
+  unsubscribe(engine: EngineHandle, link: number, tag: number, channel: number): number;
+  removeLink(engine: EngineHandle, link: number): number;
+  addBell(engine: EngineHandle, bell: number): number;
+  removeBell(engine: EngineHandle, bell: number): number;
+  ping(engine: EngineHandle): number;
+
+  /** Names of the counters from `firstCounter` on, in order, without the prefix `engine.`. */
+  counterNames(): ReadonlyArray<string>;
+
+  /** Names in their fixed order: udp, xdp, dpdk, rdma. */
+  datapathNames(): ReadonlyArray<string>;
+  /** Whether a built datapath can sleep; false for those not built. */
+  datapathCanPark(name: string): boolean;
+  /** Read-only. Throws `ENOENT` for a name that is none. */
+  probe(name: string, networkInterface?: string): Probe;
+  /**
+   * Opens an endpoint of its own; port 0 takes a free one. The endpoint returned is the one taken, with its MTU.
+   * Throws `ESYSTEM` with the errno (`ENOSYS`: not built; `EADDRINUSE`; `EADDRNOTAVAIL`; `EINVAL`: options).
+   */
+  openDatapath(
+    name: string,
+    options: string,
+    at: { readonly address: string; readonly port: number },
+  ): { readonly handle: DatapathHandle; readonly endpoint: Endpoint };
+  /** After its removal from the engine is acknowledged. */
+  closeDatapath(datapath: DatapathHandle): void;
+  datapathStats(datapath: DatapathHandle): Readonly<Record<string, number>>;
+}
+
+/** Bytes of the receive pool's segment for a configuration. */
+export const receivePoolBytes = (config: Pick<EngineConfig, "receiveSlots" | "receiveBytes">): number =>
+  Math.ceil((config.receiveSlots * (64 + Math.ceil(config.receiveBytes / 64) * 64)) / 4096) * 4096;
+
+const ENGINE_GONE = -108;
+const PROBE = {
+  AVAILABLE: 0,
+  ERROR: 4,
+  MTU: 8,
+  FLAGS: 12,
+  REASON: 16,
+  EVIDENCE: 272,
+  CURE: 1296,
+  BYTES: 1552,
+} as const;
+const PROBE_FLAG = { GRO: 1, GSO: 2, ZERO_COPY: 4 } as const;
+const EVENT_BYTES = 32;
+
+/** Dotted IPv4 as the u32 that C holds in network order. Throws `ESCHEMA`. */
+export function ipv4ToNetwork(address: string): number {
+  const parts = address.split(".");
+  const bytes = parts.map((part) => (/^\d{1,3}$/.test(part) ? Number(part) : 256));
+  if (bytes.length !== 4 || bytes.some((byte) => byte > 255)) {
+    throw new InsaneError("ESCHEMA", `"${address}" is no IPv4 address; write four numbers, like 192.0.2.1.`, {
+      address,
+    });
+  }
+  return new Uint32Array(new Uint8Array(bytes).buffer)[0] ?? 0;
+}
+
+export function ipv4FromNetwork(address: number): string {
+  return new Uint8Array(new Uint32Array([address]).buffer).join(".");
+}
+
+let bound: Engines | undefined;
+
+/** Errors: those of `loadLibrary`. */
+export function engines(): Engines {
+  bound ??= bind();
+  return bound;
+}
+
+function bind(): Engines {
+  const library = loadLibrary();
+  type Call = (...parameters: ReadonlyArray<unknown>) => number;
+  const f = <T = Call>(definition: string): T => library.func(definition) as unknown as T;
+  const text = new TextDecoder();
+  const cString = (bytes: Uint8Array): string => {
+    const end = bytes.indexOf(0);
+    return text.decode(end < 0 ? bytes : bytes.subarray(0, end));
+  };
+
+  /** A command's sequence, or an error that says what to do. */
+  const command = (name: string, parameters: string): ((...values: ReadonlyArray<unknown>) => number) => {
+    const call = f(`int64_t ins_engine_${name}(void *engine${parameters ? `, ${parameters}` : ""})`);
+    return (...values) => {
+      const result = Number(call(...values));
+      if (result > 0) return result;
+      if (result === ERRNO.EAGAIN) {
+        throw new InsaneError(
+          "ELIMIT",
+          `The engine's command queue is full (${name}). Wait for acknowledgements; if none come, it hangs.`,
+          { command: name },
+        );
+      }
+      if (result === ENGINE_GONE) {
+        throw new InsaneError("ECLOSED", `The engine is stopped (${name}).`, { command: name });
+      }
+      throw systemError(result, `Engine command ${name}`);
+    };
+  };
+
+  const raw = {
+    create: f(
+      "int ins_engine_create(const void *config, void *pool, uint64_t bytes, void *parked, void *counters, uint32_t first, void *out)",
+    ),
+    stop: f("int ins_engine_stop(void *engine, uint32_t timeout_ms)"),
+    destroy: f("int ins_engine_destroy(void *engine)"),
+    eventFd: f("int ins_engine_event_fd(void *engine)"),
+    nextEvent: f("int ins_engine_next_event(void *engine, void *out)"),
+    counter: f<(index: number) => string | null>("const char *ins_engine_counter(uint32_t index)"),
+    name: f<(index: number) => string | null>("const char *ins_datapath_name(uint32_t index)"),
+    flags: f("int ins_datapath_flags(const char *name)"),
+    probe: f("int ins_datapath_probe(const char *name, const char *interface, void *out)"),
+    open: f("int ins_datapath_open(const char *name, const char *options, void *at, void *out)"),
+    close: f("int ins_datapath_close(void *datapath)"),
+    stat: f("int ins_datapath_stat(void *datapath, uint32_t index, void *name, uint32_t bytes, void *value)"),
+  };
+  const setPeer = command(
+    "set_peer",
+    "uint32_t peer, uint32_t datapath, uint32_t address, uint32_t port, uint32_t mtu",
+  );
+  const addEgress = command(
+    "add_egress",
+    "uint32_t link, uint32_t datapath, uint32_t tag, void *segment, uint64_t bytes, uint32_t entries, void *parked, int bell",
+  );
+  const addIngress = command(
+    "add_ingress",
+    "uint32_t link, void *segment, uint64_t bytes, uint32_t entries, void *parked, int bell",
+  );
+
+  const eventBuffer = new ArrayBuffer(EVENT_BYTES);
+  const eventBytes = new Uint8Array(eventBuffer);
+  const event = new DataView(eventBuffer);
+  const names = (next: (index: number) => string | null): string[] => {
+    const all: string[] = [];
+    for (let name = next(0); name !== null; name = next(all.length)) all.push(name);
+    return all;
+  };
+
+  return {
+    create(config, receivePool, bytes, parkedPage, counters, firstCounter) {
+      const words = Uint32Array.of(
+        config.idle,
+        config.spinUs,
+        config.cpu + 1,
+        config.lease,
+        config.takeoverUs,
+        config.heartbeatMs,
+        config.receiveSlots,
+        config.receiveBytes,
+        config.linkBurst,
+        config.receiveBurst,
+      );
+      const out = new BigUint64Array(1);
+      check(raw.create(words, receivePool, bytes, parkedPage, counters, firstCounter, out), "Creating an engine", {
+        receiveSlots: config.receiveSlots,
+        receiveBytes: config.receiveBytes,
+      });
+      return out[0] ?? 0n;
+    },
+    stop(engine, timeoutMs) {
+      const result = raw.stop(engine, timeoutMs);
+      if (result === -110) return false;
+      check(result, "Stopping an engine", { timeoutMs });
+      return true;
+    },
+    destroy: (engine) => void check(raw.destroy(engine), "Destroying an engine"),
+    eventFd: (engine) => raw.eventFd(engine),
+    nextEvent: (engine) => (raw.nextEvent(engine, eventBytes) === 1 ? decodeEvent(event) : null),
+    poll: f<Engines["poll"]>("int ins_engine_poll(void *engine, uint32_t receive_budget)"),
+    release: f<Engines["release"]>("int ins_engine_release(void *engine)"),
+
+    addDatapath: command("add_datapath", "uint32_t id, void *datapath"),
+    removeDatapath: command("remove_datapath", "uint32_t id"),
+    setPeer: (engine, peer, datapath, endpoint) =>
+      setPeer(engine, peer, datapath, ipv4ToNetwork(endpoint.address), endpoint.port, endpoint.mtu),
+    removePeer: command("remove_peer", "uint32_t peer"),
+    addRoute: command("add_route", "uint32_t tag, uint32_t channel, uint32_t peer"),
+    removeRoute: command("remove_route", "uint32_t tag, uint32_t channel, uint32_t peer"),
+    addEgress,
+    addPool: command("add_pool", "uint32_t link, uint32_t index, const void *base, uint64_t bytes, uint32_t payload"),
+    removePool: command("remove_pool", "uint32_t link, uint32_t index"),
+    addSource: command(
+      "add_source",
+      "uint32_t link, uint32_t index, uint32_t source, uint32_t channel_index, uint32_t channel",
+    ),
+    removeSource: command("remove_source", "uint32_t link, uint32_t index"),
+    addIngress,
+    subscribe: command("subscribe", "uint32_t link, uint32_t tag, uint32_t channel, uint32_t channel_index"),
+    unsubscribe: command("unsubscribe", "uint32_t link, uint32_t tag, uint32_t channel"),
+    removeLink: command("remove_link", "uint32_t link"),
+    addBell: command("add_bell", "int bell"),
+    removeBell: command("remove_bell", "int bell"),
+    ping: command("ping", ""),
+
+    counterNames: () => names(raw.counter),
+    datapathNames: () => names(raw.name),
+    datapathCanPark: (name) => {
+      const flags = raw.flags(name);
+      return flags > 0 && (flags & 2) !== 0;
+    },
+    probe(name, networkInterface = "") {
+      const bytes = new Uint8Array(PROBE.BYTES);
+      check(raw.probe(name, networkInterface, bytes), "Probing a datapath", { name });
+      const fields = new DataView(bytes.buffer);
+      const flags = fields.getUint32(PROBE.FLAGS, true);
+      return {
+        name,
+        available: fields.getUint32(PROBE.AVAILABLE, true) !== 0,
+        error: fields.getInt32(PROBE.ERROR, true),
+        mtu: fields.getUint32(PROBE.MTU, true),
+        gro: (flags & PROBE_FLAG.GRO) !== 0,
+        gso: (flags & PROBE_FLAG.GSO) !== 0,
+        zeroCopy: (flags & PROBE_FLAG.ZERO_COPY) !== 0,
+        reason: cString(bytes.subarray(PROBE.REASON, PROBE.EVIDENCE)),
+        evidence: cString(bytes.subarray(PROBE.EVIDENCE, PROBE.CURE))
+          .split("\n")
+          .filter((line) => line.includes(": "))
+          .map((line) => {
+            const colon = line.indexOf(": ");
+            return { what: line.slice(0, colon), finding: line.slice(colon + 2) };
+          }),
+        cure: cString(bytes.subarray(PROBE.CURE)),
+      };
+    },
+    openDatapath(name, options, at) {
+      const endpoint = new DataView(new ArrayBuffer(8));
+      endpoint.setUint32(0, ipv4ToNetwork(at.address), true);
+      endpoint.setUint16(4, at.port, true);
+      const out = new BigUint64Array(1);
+      const where = `${at.address}:${at.port}`;
+      check(raw.open(name, options, new Uint8Array(endpoint.buffer), out), "Opening a datapath", { name, at: where });
+      return {
+        handle: out[0] ?? 0n,
+        endpoint: {
+          address: ipv4FromNetwork(endpoint.getUint32(0, true)),
+          port: endpoint.getUint16(4, true),
+          mtu: endpoint.getUint16(6, true),
+        },
+      };
+    },
+    closeDatapath: (datapath) => void check(raw.close(datapath), "Closing a datapath"),
+    datapathStats(datapath) {
+      const name = new Uint8Array(64);
+      const value = new BigUint64Array(1);
+      const stats: Record<string, number> = {};
+      for (let i = 0; raw.stat(datapath, i, name, name.byteLength, value) === 0; i++) {
+        stats[cString(name)] = Number(value[0]);
+      }
+      return stats;
+    },
+  };
+}
+
+function decodeEvent(event: DataView): EngineEvent | null {
+  const u32 = (offset: number): number => event.getUint32(offset, true);
+  const status = event.getInt32(4, true);
+  const value = Number(event.getBigUint64(24, true));
+  switch (u32(0)) {
+    case 1:
+      return { type: "ack", command: u32(8), status, value };
+    case 2:
+      return { type: "link-fault", link: u32(8) };
+    case 3:
+      return { type: "datapath-down", datapath: u32(8), status };
+    case 4:
+      return { type: "lost", tag: u32(8), channel: u32(12), source: u32(16), peer: u32(20), count: value };
+    case 5:
+      return { type: "dropped", link: u32(8), channel: u32(12), reason: u32(16), count: value };
+    case 6:
+      return { type: "stalled-owner", count: value };
+    default:
+      return null;
+  }
+}
