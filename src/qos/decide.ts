@@ -216,8 +216,8 @@ function fallbacks(qos: Qos, answer: Answer, candidates: ReadonlyArray<Candidate
     warnings.push({
       code: WARNING_CODES.FALLBACK_UDP,
       message: `Acceleration was asked for, but the stream runs on kernel UDP: ${others
-        .map(({ technology, why }) => `${technology}: ${why}`)
-        .join("; ")}.`,
+        .map(({ technology, why }) => `${technology} (${why})`)
+        .join(", ")}.`,
       cure: cures(others) || `Change the strategy "${answer.name}", which chose UDP, or ask for no acceleration.`,
     });
   }

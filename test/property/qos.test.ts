@@ -99,8 +99,8 @@ describe("the default strategy", () => {
       rdma: "emulated",
     });
     const [warning] = decision.warnings;
-    expect(warning?.message).toContain("xdp: xdp is absent");
-    expect(warning?.message).toContain('consumption "high"');
+    expect(warning?.message).toContain("xdp (xdp is absent)");
+    expect(warning?.message).toContain('consumption "low"');
     expect(warning?.cure).toContain("install xdp");
   });
 });
