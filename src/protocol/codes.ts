@@ -91,6 +91,8 @@ export const WARNING_CODES = {
   RESTARTED: "W_RESTARTED",
   /** A datapath went down. */
   DATAPATH_DOWN: "W_DATAPATH_DOWN",
+  /** The runtime a session is attached to is gone; direct links go on without it. */
+  RUNTIME_GONE: "W_RUNTIME_GONE",
   /** An application broke the shared-memory contract and was evicted. */
   EVICTED: "W_EVICTED",
 } as const;

@@ -1,0 +1,116 @@
+// A received message: a view of a slot in its producer's pool, one reused handle per link entry and sink. Metadata is read
+// when asked for; it lies in memory that the producer can write, so it is information, never an index.
+
+import type { Mapping } from "../native/views.ts";
+import { InsaneError } from "../protocol/codes.ts";
+import { META } from "../protocol/layout.ts";
+import { type Area, areaOf } from "../protocol/msgpack-encode.ts";
+import type { Message } from "./api.ts";
+import type { ConsumerEnd } from "./consumer-end.ts";
+import type { SinkQueue } from "./sink.ts";
+
+/** A producer's pool as a consumer sees it: read-only. */
+export class PoolView {
+  readonly bytes: number;
+  readonly mapping: Mapping;
+  readonly memory: Uint8Array;
+  readonly words: Uint32Array;
+  readonly view: DataView;
+  private codecArea: Area | undefined;
+
+  constructor(mapping: Mapping) {
+    this.mapping = mapping;
+    this.bytes = mapping.bytes;
+    this.memory = new Uint8Array(mapping.buffer);
+    this.words = new Uint32Array(mapping.buffer);
+    this.view = new DataView(mapping.buffer);
+  }
+
+  get area(): Area {
+    this.codecArea ??= areaOf(this.memory);
+    return this.codecArea;
+  }
+}
+
+export class Received implements Message {
+  readonly end: ConsumerEnd;
+  readonly sink: SinkQueue;
+  readonly entry: number;
+  pool: PoolView;
+  offset = 0;
+  length = 0;
+  sourceIndex = 0;
+  generation = 0;
+  held = false;
+
+  constructor(end: ConsumerEnd, sink: SinkQueue, entry: number, pool: PoolView) {
+    this.end = end;
+    this.sink = sink;
+    this.entry = entry;
+    this.pool = pool;
+  }
+
+  get memory(): Uint8Array {
+    return this.pool.memory;
+  }
+  get words(): Uint32Array {
+    return this.pool.words;
+  }
+  get bytes(): Uint8Array {
+    if (!this.held) throw this.gone();
+    return this.pool.memory.subarray(this.offset, this.offset + this.length);
+  }
+  get channel(): number {
+    return this.sink.channel;
+  }
+  get source(): number {
+    return this.end.sourceIds[this.sourceIndex] ?? this.u32(META.SOURCE);
+  }
+  get sequence(): number {
+    return this.u32(META.SEQUENCE + 4) * 0x100000000 + this.u32(META.SEQUENCE);
+  }
+  get emitTime(): number {
+    const ns = (BigInt(this.u32(META.EMIT_TIME + 4)) << 32n) | BigInt(this.u32(META.EMIT_TIME));
+    return Number(ns / 1000000n) + Number(ns % 1000000n) / 1e6;
+  }
+  get receiveTime(): number {
+    return this.end.times[this.entry] as number;
+  }
+
+  copy(): Uint8Array {
+    if (!this.held) throw this.gone();
+    return this.pool.memory.slice(this.offset, this.offset + this.length);
+  }
+
+  release(): void {
+    if (!this.held) throw this.gone();
+    this.held = false;
+    this.generation++;
+    this.sink.released();
+    this.end.giveBack(this.entry, 0);
+  }
+
+  /** As release, but counted as a drop for `status`. */
+  drop(status: number): void {
+    this.held = false;
+    this.generation++;
+    this.sink.droppedOne();
+    this.end.giveBack(this.entry, status);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.held) this.release();
+  }
+
+  /** A field of the metadata in host order (little-endian); receive slots may be unaligned. */
+  private u32(field: number): number {
+    if (!this.held) throw this.gone();
+    return this.pool.view.getUint32(this.offset - META.BYTES + field, true);
+  }
+  private gone(): InsaneError {
+    return new InsaneError(
+      "ERELEASED",
+      `This message of channel ${this.sink.channel} was released already; use copy() for bytes that must outlive it.`,
+    );
+  }
+}

@@ -1,0 +1,91 @@
+// The producing end of a link in this session: the link itself, the channels it carries, and the consumer's doorbell.
+// Its memory goes when it closes; nobody holds anything of it.
+import type { Mapping } from "../native/views.ts";
+import { PARKED_PAGE } from "../protocol/layout.ts";
+import type { Doorbell } from "./doorbell.ts";
+import { FAULT, LinkProducer } from "./link.ts";
+import type { StreamPools } from "./pools.ts";
+
+export interface ChannelRow {
+  readonly index: number;
+  readonly channel: number;
+  readonly block: boolean;
+}
+export type LinkKind = "direct" | "egress" | "ingress";
+export interface Peer {
+  readonly session: number;
+  readonly name: string;
+}
+
+export class ProducerEnd {
+  readonly id: number;
+  readonly kind: LinkKind;
+  readonly stream: number;
+  readonly peer: Peer;
+  readonly link: LinkProducer;
+  readonly doorbell: Doorbell;
+  /** By channel. */
+  channels: ReadonlyMap<number, ChannelRow> = new Map();
+  state: "open" | "draining" | "closed" = "open";
+  private readonly faulted: (end: ProducerEnd, what: string) => void;
+  private readonly pools: StreamPools;
+  private readonly mapping: Mapping;
+
+  constructor(
+    init: { id: number; kind: LinkKind; stream: number; peer: Peer; entries: number },
+    mapping: Mapping,
+    doorbell: Doorbell,
+    pools: StreamPools,
+    faulted: (end: ProducerEnd, what: string) => void,
+  ) {
+    this.id = init.id;
+    this.kind = init.kind;
+    this.stream = init.stream;
+    this.peer = init.peer;
+    this.mapping = mapping;
+    this.doorbell = doorbell;
+    this.pools = pools;
+    this.faulted = faulted;
+    this.link = new LinkProducer(new Int32Array(mapping.buffer), init.entries);
+  }
+
+  /** Makes what was pushed visible, and wakes the consumer if it sleeps. Returns whether there was something. */
+  publish(): boolean {
+    if (this.state === "closed" || this.link.publish() === 0) return false;
+    this.doorbell.ring(PARKED_PAGE.WISH_MESSAGES);
+    return true;
+  }
+
+  /** Takes what came back. A consumer that lies closes the link, and the session is told. */
+  reclaim(): number {
+    if (this.state === "closed") return 0;
+    const count = this.link.reclaim(this.pools, this.link.entries);
+    if (count !== FAULT) return count;
+    const taken = this.link.reclaimed;
+    const abandoned = this.abandon();
+    this.faulted(this, "returned an entry that it did not hold");
+    return taken + abandoned;
+  }
+
+  /** What is still out comes home at once: the consumer is gone, or has had its time. Returns how many that were. */
+  abandon(): number {
+    if (this.state === "closed") return 0;
+    this.state = "closed";
+    const count = this.link.abandon(this.pools, this.link.entries);
+    this.release();
+    return count;
+  }
+
+  /** Everything is home. */
+  close(): void {
+    if (this.state === "closed") return;
+    this.state = "closed";
+    this.release();
+  }
+
+  private release(): void {
+    this.channels = new Map();
+    this.doorbell.close();
+    this.mapping.unmap();
+  }
+}

@@ -1,0 +1,301 @@
+// One turn after another: control frames, returned credits, new messages; and between turns, sleep. A loop that spins
+// calls poll; otherwise the event loop does when a doorbell rings. The one place that knows all links of a session.
+import type { Platform } from "../native/platform.ts";
+import { CONTROL_PAGE, PARKED_PAGE } from "../protocol/layout.ts";
+import type { Clock } from "./clock.ts";
+import type { ConsumerEnd } from "./consumer-end.ts";
+import type { ControlConnection } from "./control.ts";
+import { throwLater } from "./emitter.ts";
+import type { ProducerEnd } from "./producer-end.ts";
+import type { SinkHost, SinkQueue } from "./sink.ts";
+import type { Sleeper } from "./sleeper.ts";
+import type { EmittingSource, SourceHost } from "./source.ts";
+
+/** An engine in this process that the application's own thread polls (architecture, section 4, Engine). */
+export interface InlineEngine {
+  /** One turn; budget 0: only send. */
+  poll(budget: number): number;
+  /** This thread goes to sleep: the standby serves. */
+  release(): void;
+}
+
+const CONTROL_TAIL = CONTROL_PAGE.CONTROL_TAIL >>> 2;
+const RECEIVE_BUDGET = 64;
+/** Out on a link before poll looks for returns by itself. */
+const RECLAIM_AT = 64;
+/** Turns of the event loop without anything before it sleeps: an answer that comes at once needs no bell. */
+const IDLE_TURNS = 2;
+/** Looks in `wait` before it gives the core away, and how often it does that before it sleeps. */
+const LOOKS = 256;
+const YIELDS = 16;
+
+export class Pump implements SourceHost, SinkHost {
+  readonly clock: Clock;
+  readonly producers: ProducerEnd[] = [];
+  readonly consumers: ConsumerEnd[] = [];
+  readonly sources = new Set<EmittingSource>();
+  readonly sinks = new Set<SinkQueue>();
+  /** Sinks whose counters changed in this turn. */
+  readonly changed: SinkQueue[] = [];
+  /** Promises, drains and the like that need credits to come home. */
+  creditWaiters = 0;
+  /** Callback sinks, promises and drains that need messages. */
+  messageWaiters = 0;
+  stamped = false;
+  /** Called after each turn in which something may have drained. */
+  drained: () => void = () => {};
+  private readonly platform: Platform;
+  private readonly page: Int32Array;
+  private readonly control: ControlConnection;
+  private readonly sleeper: Sleeper;
+  private readonly inline: InlineEngine | undefined;
+  private controlSeen = 0;
+  private busy = false;
+  private scheduled = false;
+  private microtask = false;
+  private idleTurns = 0;
+  private starved = false;
+  private thrownErrors: unknown[] = [];
+  private stopped = false;
+
+  constructor(
+    platform: Platform,
+    page: Int32Array,
+    control: ControlConnection,
+    sleeper: Sleeper,
+    clock: Clock,
+    inline: InlineEngine | undefined,
+  ) {
+    this.platform = platform;
+    this.page = page;
+    this.control = control;
+    this.sleeper = sleeper;
+    this.clock = clock;
+    this.inline = inline;
+  }
+
+  start(): void {
+    this.sleeper.watch(() => this.woken());
+  }
+
+  /** What a user's callback threw is thrown on from here, after the turn is settled. */
+  poll(): number {
+    if (this.busy || this.stopped) return 0;
+    const count = this.turn();
+    if (this.thrownErrors.length > 0) this.rethrow();
+    return count;
+  }
+
+  private turn(): number {
+    this.busy = true;
+    if (this.inline !== undefined) this.inline.poll(RECEIVE_BUDGET);
+    if (this.page[CONTROL_TAIL] !== this.controlSeen) this.lookAtControl();
+    const { consumers, producers } = this;
+    let count = 0;
+    for (let i = 0; i < consumers.length; i++) count += (consumers[i] as ConsumerEnd).drain();
+    const waiting = this.creditWaiters > 0 || this.starved;
+    let returned = 0;
+    for (let i = 0; i < producers.length; i++) {
+      const end = producers[i] as ProducerEnd;
+      if (end.link.live >= RECLAIM_AT || (waiting && end.link.live > 0)) returned += end.reclaim();
+    }
+    if (this.changed.length > 0) this.settleSinks();
+    for (let i = 0; i < consumers.length; i++) (consumers[i] as ConsumerEnd).publishReturns();
+    this.busy = false;
+    if (returned > 0) this.creditsCame();
+    if (count > 0 || returned > 0) this.drained();
+    return count;
+  }
+
+  /** Takes control frames and what has come back on a stream's links, whatever the turn. */
+  catchUp(stream: number): void {
+    if (this.page[CONTROL_TAIL] !== this.controlSeen) this.lookAtControl();
+    let returned = 0;
+    for (const end of this.producers) if (end.stream === stream) returned += end.reclaim();
+    if (returned > 0) this.creditsCame();
+  }
+
+  /** A source had to say EAGAIN: turns look for returns until some came. */
+  starve(): void {
+    this.starved = true;
+  }
+
+  lookAtControl(): void {
+    if (this.stopped) return;
+    // The word is read before the socket: a frame sent in between is seen by the next look.
+    this.controlSeen = this.page[CONTROL_TAIL] ?? 0;
+    this.control.receive();
+  }
+
+  beginBurst(): void {
+    if (this.page[CONTROL_TAIL] !== this.controlSeen) this.lookAtControl();
+    this.clock.stamp();
+    this.stamped = true;
+  }
+
+  awaitCredits(change: 1 | -1): void {
+    this.creditWaiters += change;
+    if (change > 0) this.needWake();
+  }
+  awaitMessages(change: 1 | -1): void {
+    this.messageWaiters += change;
+    if (change > 0) this.needWake();
+  }
+
+  sendNow(): void {
+    this.inline?.poll(0);
+  }
+
+  private creditsCame(): void {
+    this.starved = false;
+    for (const source of this.sources) source.turned();
+  }
+
+  private settleSinks(): void {
+    // Callbacks of sinks that keep the last n run here, and may change further sinks.
+    for (let i = 0; i < this.changed.length; i++) (this.changed[i] as SinkQueue).settleBurst();
+    for (const sink of this.changed) sink.writeStats();
+    this.changed.length = 0;
+  }
+
+  sinkChanged(sink: SinkQueue): void {
+    sink.stale = true;
+    this.changed.push(sink);
+    if (!this.busy) this.returnsWaiting();
+  }
+
+  /** Something was released between turns: it becomes visible when the caller's turn of the event loop ends, or at the next poll. */
+  returnsWaiting(): void {
+    if (this.microtask || this.busy) return;
+    this.microtask = true;
+    queueMicrotask(this.publishReturns);
+  }
+  private readonly publishReturns = (): void => {
+    this.microtask = false;
+    if (this.busy) return;
+    for (const end of this.consumers) end.publishReturns();
+    if (this.changed.length > 0) this.settleSinks();
+    this.drained();
+  };
+
+  thrown(error: unknown): void {
+    this.thrownErrors.push(error);
+  }
+  private rethrow(): void {
+    const [first, ...others] = this.thrownErrors;
+    this.thrownErrors = [];
+    for (const error of others) throwLater(error);
+    throw first;
+  }
+
+  // Sleep.
+
+  /** Somebody waits for something from now on: unless a turn is coming anyway, lies down for it. */
+  needWake(): void {
+    if (this.scheduled || this.stopped) return;
+    if (this.busy) this.schedule();
+    else this.rest();
+  }
+
+  private woken(): void {
+    if (this.stopped) return;
+    this.sleeper.getUp();
+    if (this.sleeper.listen(0)) this.lookAtControl();
+    this.idleTurns = 0;
+    this.run();
+  }
+
+  private readonly run = (): void => {
+    this.scheduled = false;
+    if (this.stopped) return;
+    let count = 0;
+    try {
+      count = this.poll();
+    } finally {
+      this.idleTurns = count > 0 ? 0 : this.idleTurns + 1;
+      if (this.idleTurns > IDLE_TURNS || this.wishes() === 0) this.rest();
+      else this.schedule();
+    }
+  };
+
+  private schedule(): void {
+    if (this.scheduled || this.stopped) return;
+    this.scheduled = true;
+    setImmediate(this.run);
+  }
+
+  private wishes(): number {
+    return (
+      (this.messageWaiters > 0 ? PARKED_PAGE.WISH_MESSAGES : 0) |
+      (this.creditWaiters > 0 ? PARKED_PAGE.WISH_CREDITS : 0)
+    );
+  }
+
+  /** Lies down, looks once more, and gets up again if there is something. */
+  private rest(): void {
+    const wishes = this.wishes();
+    for (const end of this.consumers) end.publishReturns();
+    this.inline?.release();
+    if (wishes === 0) {
+      this.sleeper.getUp();
+      return;
+    }
+    this.sleeper.lieDown(wishes);
+    if (!this.something(wishes)) return;
+    this.sleeper.getUp();
+    this.idleTurns = 0;
+    this.schedule();
+  }
+
+  /** Whether a turn would find what is wished for. */
+  private something(wishes: number): boolean {
+    if (this.page[CONTROL_TAIL] !== this.controlSeen) return true;
+    if ((wishes & PARKED_PAGE.WISH_MESSAGES) !== 0) {
+      for (const end of this.consumers) if (end.fault === "" && end.link.available() !== 0) return true;
+    }
+    if ((wishes & PARKED_PAGE.WISH_CREDITS) !== 0) {
+      for (const end of this.producers) if (end.state !== "closed" && end.link.returned()) return true;
+    }
+    return false;
+  }
+
+  /** See Session.wait. */
+  wait(timeoutMs: number): boolean {
+    if (this.busy || this.stopped) return false;
+    for (const end of this.consumers) end.publishReturns();
+    for (const sink of this.sinks) if (sink.queued > 0) return true;
+    const wishes = PARKED_PAGE.WISH_MESSAGES | (this.starved ? PARKED_PAGE.WISH_CREDITS : 0);
+    const { raw } = this.platform;
+    for (let round = 0; round < YIELDS; round++) {
+      for (let look = 0; look < LOOKS; look++) {
+        this.inline?.poll(RECEIVE_BUDGET);
+        if (this.something(wishes)) return true;
+        if (this.inline !== undefined) break;
+      }
+      raw.yield();
+    }
+    const until = performance.now() + timeoutMs;
+    let found = false;
+    this.inline?.release();
+    for (;;) {
+      this.sleeper.lieDown(wishes);
+      found = this.something(wishes);
+      if (found) break;
+      const left = Math.ceil(until - performance.now());
+      if (left <= 0) break;
+      // A frame that has not been counted yet, or the runtime's end: poll takes it.
+      if (this.sleeper.listen(left)) {
+        this.controlSeen = ~(this.page[CONTROL_TAIL] ?? 0);
+        found = true;
+        break;
+      }
+    }
+    this.sleeper.getUp();
+    if (this.wishes() !== 0) this.schedule();
+    return found;
+  }
+
+  stop(): void {
+    this.stopped = true;
+  }
+}

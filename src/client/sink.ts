@@ -1,0 +1,280 @@
+// A sink: three ways to receive over one queue. With a callback messages go straight through; else they wait here, each
+// holding its link entry, until somebody consumes them: that is the backpressure.
+
+import { InsaneError } from "../protocol/codes.ts";
+import type { SinkPolicyRecord } from "../protocol/control.ts";
+import { SINK_STATS, STATUS } from "../protocol/layout.ts";
+import type { LostEvent, Message, Sink, SinkOptions, SinkStats } from "./api.ts";
+import { Listeners } from "./emitter.ts";
+import type { Received } from "./message.ts";
+
+/** What a sink asks of its session. */
+export interface SinkHost {
+  poll(): number;
+  /** Somebody waits for messages from now on (1), or no longer (-1). */
+  awaitMessages(change: 1 | -1): void;
+  sinkChanged(sink: SinkQueue): void;
+  /** A user's callback threw this. */
+  thrown(error: unknown): void;
+}
+/** The stream it belongs to. */
+export interface SinkOwner {
+  closeSink(sink: SinkQueue): Promise<void>;
+}
+
+interface Waiter {
+  resolve(message: Message): void;
+  reject(error: unknown): void;
+}
+
+export class SinkQueue implements Sink {
+  id = 0;
+  readonly stream: number;
+  readonly channel: number;
+  unconfirmed: Sink["unconfirmed"] = [];
+  /** Counters block of the statistics page, once the runtime has given one. */
+  block: Float64Array | undefined;
+  /** Whether `block` is behind the counters below. */
+  stale = false;
+  readonly policy: SinkPolicyRecord;
+  private readonly host: SinkHost;
+  private readonly owner: SinkOwner;
+  private readonly callback: ((message: Message) => void) | undefined;
+  /** Messages kept at most; those beyond are overtaken. */
+  private readonly depth: number;
+  /** A ring of a power of two. */
+  private ring: Array<Received | undefined> = new Array(64).fill(undefined);
+  private first = 0;
+  private count = 0;
+  private readonly waiters: Waiter[] = [];
+  private readonly listeners = new Listeners<{ lost: LostEvent }>();
+  private closed = false;
+  private closing: Promise<void> | undefined;
+  private receivedCount = 0;
+  private consumedCount = 0;
+  private droppedCount = 0;
+  private lostCount = 0;
+  private byteCount = 0;
+
+  constructor(
+    host: SinkHost,
+    owner: SinkOwner,
+    stream: number,
+    channel: number,
+    options: SinkOptions,
+    callback?: (message: Message) => void,
+  ) {
+    this.host = host;
+    this.owner = owner;
+    this.stream = stream;
+    this.channel = channel;
+    this.policy = options.policy ?? { kind: "block" };
+    this.depth = this.policy.kind === "keep-last" ? this.policy.depth : Number.POSITIVE_INFINITY;
+    this.callback = callback;
+  }
+
+  /** From the link: one message, in order. */
+  take(message: Received): void {
+    this.receivedCount++;
+    this.byteCount += message.length;
+    if (!this.stale) this.host.sinkChanged(this);
+    if (this.callback !== undefined && this.depth === Number.POSITIVE_INFINITY) this.call(this.callback, message);
+    else if (this.waiters.length > 0) (this.waiters.shift() as Waiter).resolve(message);
+    else this.enqueue(message);
+  }
+
+  /** At the end of a burst: what keep-last has kept goes to the callback. */
+  settleBurst(): void {
+    if (this.callback === undefined) return;
+    for (let message = this.dequeue(); message !== null; message = this.dequeue()) this.call(this.callback, message);
+  }
+
+  private call(callback: (message: Message) => void, message: Received): void {
+    const { generation } = message;
+    try {
+      callback(message);
+    } catch (error) {
+      // Whoever throws has not kept it, or could not say so: an entry lost for ever would be worse.
+      if (message.held && message.generation === generation) message.release();
+      this.host.thrown(error);
+    }
+  }
+
+  private enqueue(message: Received): void {
+    if (this.count >= this.depth) (this.dequeue() as Received).drop(STATUS.OVERTAKEN);
+    const { ring } = this;
+    if (this.count === ring.length) this.grow();
+    this.ring[(this.first + this.count) & (this.ring.length - 1)] = message;
+    this.count++;
+  }
+
+  private dequeue(): Received | null {
+    if (this.count === 0) return null;
+    const message = this.ring[this.first] as Received;
+    this.first = (this.first + 1) & (this.ring.length - 1);
+    this.count--;
+    return message;
+  }
+
+  private grow(): void {
+    const { ring, first } = this;
+    const { length } = ring;
+    this.ring = new Array(length * 2).fill(undefined);
+    for (let i = 0; i < this.count; i++) this.ring[i] = ring[(first + i) & (length - 1)];
+    this.first = 0;
+  }
+
+  get queued(): number {
+    return this.count;
+  }
+
+  released(): void {
+    this.consumedCount++;
+    if (!this.stale) this.host.sinkChanged(this);
+  }
+  droppedOne(): void {
+    this.droppedCount++;
+    if (!this.stale) this.host.sinkChanged(this);
+  }
+  lost(event: LostEvent): void {
+    this.lostCount += event.count;
+    if (!this.stale) this.host.sinkChanged(this);
+    this.listeners.emit("lost", event);
+  }
+
+  on<K extends "lost">(event: K, listener: (payload: LostEvent) => void): () => void {
+    return this.listeners.on(event, listener);
+  }
+
+  dataAvailable(): number {
+    this.usable();
+    this.host.poll();
+    return this.count;
+  }
+
+  tryConsume(): Message | null {
+    if (this.count === 0) {
+      this.usable();
+      this.host.poll();
+    }
+    return this.dequeue();
+  }
+
+  consume(options: { readonly signal?: AbortSignal } = {}): Promise<Message> {
+    const { signal } = options;
+    return new Promise((resolve, reject) => {
+      this.usable();
+      if (this.callback !== undefined) {
+        throw new InsaneError(
+          "ECONFIG",
+          `The sink of channel ${this.channel} has a callback, which gets its messages.`,
+        );
+      }
+      signal?.throwIfAborted();
+      const message = this.tryConsume();
+      if (message !== null) {
+        resolve(message);
+        return;
+      }
+      const done = (): void => {
+        signal?.removeEventListener("abort", aborted);
+        this.host.awaitMessages(-1);
+      };
+      const waiter: Waiter = {
+        resolve: (message) => {
+          done();
+          resolve(message);
+        },
+        reject: (error) => {
+          done();
+          reject(error);
+        },
+      };
+      const aborted = (): void => {
+        this.waiters.splice(this.waiters.indexOf(waiter), 1);
+        waiter.reject(signal?.reason);
+      };
+      signal?.addEventListener("abort", aborted);
+      this.waiters.push(waiter);
+      this.host.awaitMessages(1);
+    });
+  }
+
+  /** Ends when the sink closes. Each message is released when the loop asks for the next or ends. */
+  async *[Symbol.asyncIterator](): AsyncIterator<Message> {
+    for (;;) {
+      let message: Message;
+      try {
+        message = await this.consume();
+      } catch (error) {
+        if (this.closed) return;
+        throw error;
+      }
+      const { generation } = message;
+      try {
+        yield message;
+      } finally {
+        // Not if the loop released it: the handle may belong to a later message by now.
+        if (message.generation === generation) message[Symbol.dispose]();
+      }
+    }
+  }
+
+  get stats(): SinkStats {
+    return {
+      received: this.receivedCount,
+      consumed: this.consumedCount,
+      dropped: this.droppedCount,
+      lost: this.lostCount,
+      held: this.receivedCount - this.consumedCount - this.droppedCount,
+    };
+  }
+
+  writeStats(): void {
+    this.stale = false;
+    const { block } = this;
+    if (block === undefined || block.length === 0) return;
+    block[SINK_STATS.RECEIVED] = this.receivedCount;
+    block[SINK_STATS.CONSUMED] = this.consumedCount;
+    block[SINK_STATS.DROPPED] = this.droppedCount;
+    block[SINK_STATS.LOST] = this.lostCount;
+    block[SINK_STATS.HELD] = this.receivedCount - this.consumedCount - this.droppedCount;
+    block[SINK_STATS.BYTES] = this.byteCount;
+  }
+
+  get hasCallback(): boolean {
+    return this.callback !== undefined;
+  }
+
+  /** No more comes in; what nobody has read goes back as closed. */
+  shut(): void {
+    if (this.closed) return;
+    this.closed = true;
+    for (let message = this.dequeue(); message !== null; message = this.dequeue()) message.drop(STATUS.CLOSED);
+    for (const waiter of this.waiters.splice(0)) waiter.reject(this.closedError());
+  }
+
+  /** The link of what is queued from `end` is gone with its memory. */
+  forget(end: Received["end"]): void {
+    for (let left = this.count; left > 0; left--) {
+      const message = this.dequeue() as Received;
+      if (message.end === end) message.drop(STATUS.CLOSED);
+      else this.enqueue(message);
+    }
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.owner.closeSink(this);
+    return this.closing;
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  private usable(): void {
+    if (this.closed) throw this.closedError();
+  }
+  private closedError(): InsaneError {
+    return new InsaneError("ECLOSED", `The sink of channel ${this.channel} is closed.`);
+  }
+}

@@ -1,0 +1,398 @@
+// A source: borrows slots from the stream's pools, pushes them on every link that has a consumer for its channel, and
+// knows what became of them. The path of a message allocates nothing and calls nothing native.
+import { InsaneError } from "../protocol/codes.ts";
+import { META, SOURCE_STATS, STATUS } from "../protocol/layout.ts";
+import type { DropReason, Outcome, SlotBuffer, Source, SourceStats } from "./api.ts";
+import type { Clock } from "./clock.ts";
+import { Listeners } from "./emitter.ts";
+import { Outcomes, reasonOf } from "./outcomes.ts";
+import type { Account, Slot, SlotPool, StreamPools } from "./pools.ts";
+import type { ProducerEnd } from "./producer-end.ts";
+import { type Patience, Waiters } from "./waiters.ts";
+
+/** Metadata as words before the payload (host order; payloads of pools are aligned). */
+const AT = (field: number): number => (META.BYTES - field) >>> 2;
+const SOURCE_WORD = AT(META.SOURCE);
+const FLOW_WORD = AT(META.FLOW);
+const SEQUENCE_WORD = AT(META.SEQUENCE);
+const TIME_WORD = AT(META.EMIT_TIME);
+const LENGTH_WORD = AT(META.LENGTH);
+/** Messages out on a link before a burst looks for returns: warm slots are better than new ones. */
+const RECLAIM_AT = 32;
+
+/** What a source asks of its session on the path of a message. */
+export interface SourceHost {
+  /** False: the next emit begins a burst and takes the time, after a look for control frames. */
+  stamped: boolean;
+  readonly clock: Clock;
+  beginBurst(): void;
+  /** Something was published for the engine: an inline one sends at once. */
+  sendNow(): void;
+  /** Takes control frames and what has come back on this stream's links. */
+  catchUp(stream: number): void;
+  /** This source had to say EAGAIN. */
+  starve(): void;
+  awaitCredits(change: 1 | -1): void;
+}
+/** The stream it belongs to. */
+export interface SourceOwner {
+  prefault(pool: SlotPool): void;
+  closeSource(source: EmittingSource): Promise<void>;
+}
+export interface Target {
+  readonly end: ProducerEnd;
+  readonly index: number;
+  readonly block: boolean;
+}
+
+export class EmittingSource implements Source, Account {
+  readonly id: number;
+  readonly channel: number;
+  readonly stream: number;
+  readonly pools: StreamPools;
+  /** By which returns find this source. */
+  readonly context: number;
+  back = 0;
+  again = "";
+  private readonly host: SourceHost;
+  private readonly owner: SourceOwner;
+  /** As descriptors carry it. */
+  private readonly index: number;
+  private readonly block: Float64Array;
+  private targets: ReadonlyArray<Target> = [];
+  private readonly outcomes = new Outcomes();
+  private readonly listeners = new Listeners<{ matched: { consumers: number } }>();
+  private readonly waiters: Waiters;
+  private emitted = 0;
+  private sequenceHigh = 0;
+  private pushed = 0;
+  private droppedAll = 0;
+  private readonly drops = new Map<DropReason, number>();
+  private unmatched = 0;
+  private byteCount = 0;
+  private againSlot = 0;
+  private againCredit = 0;
+  /** What the last refusal was for. */
+  private wantedPool: SlotPool | undefined;
+  private wantedEnd: ProducerEnd | undefined;
+  private closed = false;
+  private closing: Promise<void> | undefined;
+
+  constructor(
+    host: SourceHost,
+    owner: SourceOwner,
+    pools: StreamPools,
+    init: { id: number; index: number; channel: number; stream: number },
+    block: Float64Array,
+  ) {
+    this.host = host;
+    this.owner = owner;
+    this.pools = pools;
+    this.id = init.id;
+    this.index = init.index;
+    this.channel = init.channel;
+    this.stream = init.stream;
+    this.block = block;
+    this.waiters = new Waiters((change) => host.awaitCredits(change));
+    this.context = pools.enroll(this);
+  }
+
+  get consumers(): number {
+    return this.targets.length;
+  }
+  get againReason(): string {
+    return this.again;
+  }
+  on<K extends "matched">(event: K, listener: (payload: { consumers: number }) => void): () => void {
+    return this.listeners.on(event, listener);
+  }
+
+  /** The links that carry this channel now. */
+  retarget(targets: ReadonlyArray<Target>): void {
+    const before = this.targets.length;
+    this.targets = targets;
+    if (targets.length !== before) this.listeners.emit("matched", { consumers: targets.length });
+    this.waiters.look();
+  }
+
+  getBuffer(bytes: number): SlotBuffer {
+    const slot = this.tryGetBuffer(bytes);
+    if (slot === null) throw new InsaneError("EAGAIN", this.again, { bytes });
+    return slot;
+  }
+
+  tryGetBuffer(bytes: number): SlotBuffer | null {
+    const pool = this.pools.classFor(bytes);
+    if (pool === undefined || this.closed || !(bytes >= 0) || !Number.isInteger(bytes)) throw this.refusal(bytes);
+    if (pool.freeCount === 0) {
+      this.host.catchUp(this.stream);
+      if (pool.freeCount === 0) {
+        this.host.starve();
+        this.againSlot++;
+        this.wantedPool = pool;
+        this.again = `All ${pool.slots} slots of ${pool.payload} bytes are out; wait for ready(), or release messages sooner.`;
+        return null;
+      }
+    }
+    return pool.lend(bytes);
+  }
+
+  emit(buffer: SlotBuffer, more = false): number {
+    const token = this.tryEmit(buffer, more);
+    if (token === 0) throw new InsaneError("EAGAIN", this.again, { session: this.wantedEnd?.peer.session });
+    return token;
+  }
+
+  tryEmit(buffer: SlotBuffer, more = false): number {
+    const slot = buffer as Slot;
+    const { host } = this;
+    if (!host.stamped) host.beginBurst();
+    const { length, pool } = slot;
+    if (slot.pools !== this.pools || !slot.lent || this.closed || !(length >= 0 && length <= slot.limit)) {
+      throw this.misuse(slot);
+    }
+    let { targets } = this;
+    for (let i = 0; i < targets.length; i++) {
+      const target = targets[i] as Target;
+      if (target.end.link.credits !== 0) continue;
+      if (this.exhausted(target)) return 0;
+      if (this.targets === targets) continue;
+      // A control frame that was found on the way has changed who listens.
+      targets = this.targets;
+      i = -1;
+    }
+    const { offset, index } = slot;
+    const { ints } = pool;
+    const word = offset >>> 2;
+    const sequence = this.emitted | 0;
+    ints[word - SOURCE_WORD] = this.id;
+    ints[word - FLOW_WORD] = 0;
+    ints[word - SEQUENCE_WORD] = sequence;
+    ints[word - SEQUENCE_WORD + 1] = this.sequenceHigh;
+    ints[word - TIME_WORD] = host.clock.low;
+    ints[word - TIME_WORD + 1] = host.clock.high;
+    ints[word - LENGTH_WORD] = length;
+    if (sequence === -1) this.sequenceHigh++;
+    const token = ++this.emitted;
+    this.byteCount += length;
+    this.outcomes.remember(token, pool.index, index);
+    slot.lent = false;
+    let refs = 0;
+    for (let i = 0; i < targets.length; i++) {
+      const { end, index: channel } = targets[i] as Target;
+      if (end.link.push(pool.index, index, this.context, offset, length, channel, this.index, 0) >= 0) refs++;
+    }
+    this.pushed += refs;
+    if (refs === targets.length && refs !== 0) {
+      pool.refs[index] = refs;
+      pool.fan[index] = refs;
+      pool.drops[index] = 0;
+      pool.tokens[index] = token;
+    } else this.notAll(pool, index, token, refs);
+    if (!more) this.flush();
+    return token;
+  }
+
+  /** Some consumers, or all, or none there, did not get it. */
+  private notAll(pool: SlotPool, index: number, token: number, refs: number): void {
+    const missed = this.targets.length - refs;
+    for (let i = 0; i < missed; i++) this.dropped(STATUS.NO_CREDIT);
+    pool.refs[index] = refs;
+    pool.fan[index] = refs + missed;
+    pool.drops[index] = missed;
+    pool.tokens[index] = token;
+    if (refs > 0) return;
+    if (missed === 0) this.unmatched++;
+    this.outcomes.refused(token, missed === 0 ? STATUS.NO_SINK : STATUS.NO_CREDIT, this.emitted);
+    pool.free[pool.freeCount++] = index;
+  }
+
+  /** Whether a blocking consumer without credit says no; the others lose the message. */
+  private exhausted(target: Target): boolean {
+    const { end } = target;
+    this.host.catchUp(this.stream);
+    if (end.link.credits > 0 || !target.block || end.state !== "open") return false;
+    this.host.starve();
+    this.publish();
+    this.againCredit++;
+    this.wantedEnd = end;
+    const who = end.kind === "direct" ? `session ${end.peer.session} (${end.peer.name})` : "the network";
+    this.again = `${who} holds all ${end.link.entries} credits of this link; wait for ready(), or give its sinks another policy.`;
+    return true;
+  }
+
+  flush(): void {
+    this.host.stamped = false;
+    const engine = this.publish();
+    this.writeStats();
+    if (engine) this.host.sendNow();
+  }
+
+  /** Makes what was pushed visible; whether some of it is for the engine. */
+  private publish(): boolean {
+    const { targets } = this;
+    let engine = false;
+    for (let i = 0; i < targets.length; i++) {
+      const { end } = targets[i] as Target;
+      if (end.publish() && end.kind === "egress") engine = true;
+      if (end.link.live >= RECLAIM_AT) end.reclaim();
+    }
+    return engine;
+  }
+
+  checkEmitOutcome(token: number): Outcome {
+    if (!Number.isInteger(token) || token < 1 || token > this.emitted) {
+      throw new InsaneError("ENOENT", `${token} is no token of this source; its last one is ${this.emitted}.`);
+    }
+    if (this.isOut(token)) {
+      this.host.catchUp(this.stream);
+      if (this.isOut(token)) return { state: "pending" };
+    }
+    const status = this.outcomes.status(token, this.emitted);
+    return status === 0 ? { state: "sent" } : { state: "dropped", reason: reasonOf(status) };
+  }
+
+  private isOut(token: number): boolean {
+    const place = this.outcomes.place(token, this.emitted);
+    const is = (pool: SlotPool | undefined, slot: number): boolean =>
+      pool !== undefined &&
+      pool.refs[slot] !== 0 &&
+      pool.tokens[slot] === token &&
+      pool.contexts[slot] === this.context;
+    if (place !== undefined) return is(this.pools.at(place.pool), place.slot);
+    return this.pools.classes.some((pool) => pool.tokens.some((_, slot) => is(pool, slot)));
+  }
+
+  // Account: what comes home.
+  dropped(status: number): void {
+    if (status !== STATUS.NO_CREDIT) this.droppedAll++;
+    const reason = reasonOf(status);
+    this.drops.set(reason, (this.drops.get(reason) ?? 0) + 1);
+  }
+  refused(token: number, status: number): void {
+    this.outcomes.refused(token, status, this.emitted);
+  }
+
+  get outstanding(): number {
+    return this.pushed - this.back;
+  }
+
+  get stats(): SourceStats {
+    this.host.catchUp(this.stream);
+    const { abandoned = 0, ...dropped } = Object.fromEntries(this.drops) as Partial<Record<DropReason, number>>;
+    return {
+      emitted: this.emitted,
+      pushed: this.pushed + (this.drops.get("no-credit") ?? 0),
+      consumed: this.back - this.droppedAll,
+      dropped,
+      abandoned,
+      outstanding: this.outstanding,
+      unmatched: this.unmatched,
+    };
+  }
+
+  /** After returns or tables have changed: the statistics page, and whoever waits. */
+  turned(): void {
+    this.writeStats();
+    this.waiters.look();
+  }
+
+  private writeStats(): void {
+    const { block } = this;
+    if (block.length === 0) return;
+    const lost = this.drops.get("abandoned") ?? 0;
+    const noCredit = this.drops.get("no-credit") ?? 0;
+    block[SOURCE_STATS.EMITTED] = this.emitted;
+    block[SOURCE_STATS.PUSHED] = this.pushed + noCredit;
+    block[SOURCE_STATS.CONSUMED] = this.back - this.droppedAll;
+    block[SOURCE_STATS.DROPPED] = this.droppedAll - lost + noCredit;
+    block[SOURCE_STATS.ABANDONED] = lost;
+    block[SOURCE_STATS.AGAIN_SLOT] = this.againSlot;
+    block[SOURCE_STATS.AGAIN_CREDIT] = this.againCredit;
+    block[SOURCE_STATS.UNMATCHED] = this.unmatched;
+    block[SOURCE_STATS.BYTES] = this.byteCount;
+    block[SOURCE_STATS.OUTSTANDING] = this.outstanding;
+  }
+
+  matched(count = 1, patience: Patience = {}): Promise<void> {
+    return this.waiters
+      .wait(() => this.closed || this.targets.length >= count, patience, false)
+      .then(() => this.usable());
+  }
+
+  ready(patience: Patience = {}): Promise<void> {
+    this.host.catchUp(this.stream);
+    return this.waiters.wait(() => this.closed || this.mayGoOn(), patience, true).then(() => this.usable());
+  }
+
+  private mayGoOn(): boolean {
+    const { wantedPool, wantedEnd } = this;
+    return (
+      (wantedPool === undefined || wantedPool.freeCount > 0) &&
+      (wantedEnd === undefined || wantedEnd.state !== "open" || wantedEnd.link.credits > 0)
+    );
+  }
+
+  settled(patience: Patience = {}): Promise<SourceStats> {
+    if (!this.closed) this.flush();
+    this.host.catchUp(this.stream);
+    return this.waiters.wait(() => this.outstanding === 0, patience, true).then(() => this.stats);
+  }
+
+  async reserve(bytes: number): Promise<void> {
+    const pool = this.pools.classFor(bytes);
+    if (pool === undefined || this.closed) throw this.refusal(bytes);
+    this.owner.prefault(pool);
+  }
+
+  /** No more is emitted; what is out comes home by itself. */
+  shut(): void {
+    if (this.closed) return;
+    this.flush();
+    this.closed = true;
+    this.waiters.look();
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.owner.closeSource(this);
+    return this.closing;
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  private usable(): void {
+    if (this.closed) throw this.closedError();
+  }
+  private closedError(): InsaneError {
+    return new InsaneError("ECLOSED", `The source of channel ${this.channel} is closed.`);
+  }
+
+  private refusal(bytes: number): InsaneError {
+    if (this.closed) return this.closedError();
+    const limit = this.pools.maxMessage;
+    if (bytes > limit) {
+      const cure = "Create the stream with a larger maxMessage.";
+      return new InsaneError(
+        "EMSGSIZE",
+        `${bytes} bytes; this stream carries messages of ${limit} bytes at most. ${cure}`,
+        { bytes, limit },
+      );
+    }
+    return new InsaneError("EVALUE", `getBuffer takes a number of bytes from 0 to ${limit}, not ${bytes}.`, { limit });
+  }
+
+  private misuse(slot: Slot): InsaneError {
+    if (this.closed) return this.closedError();
+    if (slot.pools === undefined)
+      return new InsaneError("EVALUE", "emit takes a buffer from getBuffer; copy your bytes into one.");
+    if (slot.pools !== this.pools)
+      return new InsaneError("EVALUE", "This buffer belongs to another stream or session.");
+    if (!slot.lent) return new InsaneError("ERELEASED", "This buffer was emitted or disposed already; get a new one.");
+    return new InsaneError(
+      "EVALUE",
+      `The length was set to ${slot.length}; ${slot.limit} bytes were asked for, and it can only be lowered.`,
+      { limit: slot.limit },
+    );
+  }
+}
