@@ -1,0 +1,68 @@
+// `insane doctor`: what this host can offer and what is missing, with evidence and cure. Reads only, and needs no runtime.
+import { defaultSocketPath } from "../../client/paths.ts";
+import type { CapabilityRecord } from "../../protocol/control.ts";
+import { probeAll } from "../../qos/capabilities.ts";
+import { type CommandSpec, type Parsed, SOCKET, wrap } from "./arguments.ts";
+import { EXIT } from "./exit.ts";
+import { examineHost, type Finding } from "./host.ts";
+import { paint, print, printJson } from "./render.ts";
+
+const spec = {
+  name: "doctor",
+  summary: "Says which technologies this host offers, why (not), and how to get them; changes nothing.",
+  positionals: "",
+  minimum: 0,
+  maximum: 0,
+  options: {
+    ...SOCKET,
+    interface: {
+      kind: "text",
+      value: "NAME",
+      short: "i",
+      description: "network interface to look at; default: each technology's choice",
+    },
+  },
+  details:
+    "Exit code 1 when applications could not be served here at all: no shared memory, or no way to open the socket.",
+} as const satisfies CommandSpec;
+
+function main({ values }: Parsed<typeof spec.options>): number {
+  const technologies = probeAll(values.interface ?? "");
+  const host = examineHost(values.socket ?? defaultSocketPath());
+  const ok = technologies[0]?.available === true && host.every(({ verdict }) => verdict !== "bad");
+  if (values.json) printJson({ ok, technologies, host });
+  else print(...technologies.flatMap(describe), "", ...host.flatMap(line), "", closing(technologies, host));
+  return ok ? EXIT.OK : EXIT.FAILURE;
+}
+
+const INDENT = " ".repeat(9);
+const indented = (text: string): string[] => wrap(text, 100 - INDENT.length).map((part) => INDENT + part);
+
+function describe({ technology, available, emulated, reason, evidence, cure }: CapabilityRecord): string[] {
+  const mark = !available ? paint("red", "no ") : emulated ? paint("yellow", "sim") : paint("green", "yes");
+  return [
+    `${paint("bold", technology.padEnd(4))} ${mark} ${reason}`,
+    ...evidence.flatMap(indented).map((text) => paint("gray", text)),
+    ...(cure === "" ? [] : indented(`to get it: ${cure}`)),
+  ];
+}
+
+const MARKS = { good: paint("green", "ok "), note: paint("yellow", "!  "), bad: paint("red", "bad") } as const;
+
+const line = ({ name, verdict, finding, cure }: Finding): string[] => [
+  `${MARKS[verdict]} ${name}: ${finding}`,
+  ...(cure === "" ? [] : indented(cure)),
+];
+
+function closing(technologies: ReadonlyArray<CapabilityRecord>, host: ReadonlyArray<Finding>): string {
+  const bad = host.filter(({ verdict }) => verdict === "bad").map(({ name }) => name);
+  if (bad.length > 0) return paint("red", `Nothing can be served here until this is mended: ${bad.join(", ")}.`);
+  const fast = technologies.filter(
+    ({ technology, available, emulated }) => available && !emulated && technology !== "shm" && technology !== "udp",
+  );
+  return fast.length > 0
+    ? `Streams that ask for acceleration can use ${fast.map(({ technology }) => technology).join(", ")}.`
+    : "Streams that ask for acceleration run on kernel UDP here, with warning W_FALLBACK_UDP.";
+}
+
+export const command = { spec, main };

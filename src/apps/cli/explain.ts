@@ -1,0 +1,88 @@
+// `insane explain`: why each stream, or one, is bound as it is; every candidate with its rule, evidence and cure.
+import type { CandidateRecord, DecisionRecord } from "../../protocol/control.ts";
+import type { ExplainReport } from "../../runtime/api.ts";
+import { type CommandSpec, type Parsed, SOCKET, wrap } from "./arguments.ts";
+import { EXIT } from "./exit.ts";
+import { connectOperator } from "./operator.ts";
+import { paint, print, printJson, table } from "./render.ts";
+
+const spec = {
+  name: "explain",
+  summary: "Says why streams are bound as they are: the rule, every candidate, its evidence, what to do about it.",
+  positionals: "[STREAM]",
+  minimum: 0,
+  maximum: 1,
+  options: SOCKET,
+  details: "STREAM is a stream's name as `insane status` shows it. Without one, all streams are explained.",
+} as const satisfies CommandSpec;
+
+async function main({ values, positionals }: Parsed<typeof spec.options>): Promise<number> {
+  await using operator = await connectOperator(values.socket, spec.name);
+  const [stream] = positionals;
+  const reports = (await operator.ask(
+    "explain",
+    stream === undefined ? {} : { stream },
+  )) as ReadonlyArray<ExplainReport>;
+  if (values.json) printJson(reports);
+  else if (reports.length > 0) print(...reports.flatMap((report, i) => [...(i > 0 ? [""] : []), ...describe(report)]));
+  else if (stream === undefined) print(`Runtime ${operator.runtime.name} has no streams yet.`);
+  if (reports.length === 0 && stream !== undefined) {
+    process.stderr.write(
+      `insane: ENOENT: runtime ${operator.runtime.name} has no stream "${stream}"; \`insane status\` lists them\n`,
+    );
+    return EXIT.FAILURE;
+  }
+  return EXIT.OK;
+}
+
+function describe({ stream, tag, sessions, decision, links, peers }: ExplainReport): string[] {
+  const lines = [
+    `${paint("bold", stream)}  (tag ${tag.toString(16).padStart(8, "0")}), used by ${sessions.map(({ session, name }) => `${name} (session ${session})`).join(", ") || "nobody"}`,
+    `  asked for   ${qosText(decision)}`,
+    `  other hosts ${decision.datapath === null ? paint("red", "none: this host only") : paint("green", decision.datapath)}, by the strategy "${decision.strategy}"`,
+    `  this host   ${decision.local}, source to sink`,
+    `  waiting     ${decision.wait}; trust domain ${decision.trustDomain}; decided ${decision.decidedAt}`,
+  ];
+  for (const { code, message, cure } of decision.warnings) {
+    lines.push(
+      ...indented(`${paint("yellow", code)}: ${message}`, 2),
+      ...(cure === "" ? [] : indented(`do: ${cure}`, 4)),
+    );
+  }
+  lines.push("", ...decision.candidates.flatMap(candidate));
+  if (links.length > 0) {
+    const rows = links.map((link) => [
+      link.kind,
+      link.technology,
+      link.producer,
+      link.consumer,
+      String(link.outstanding),
+    ]);
+    lines.push("", ...table(["LINK", "OVER", "FROM", "TO", "OUT"], rows).map((line) => `  ${line}`));
+  }
+  if (peers.length > 0) {
+    const rows = peers.map((peer) => [peer.name, peer.state, peer.technology, peer.here, peer.there]);
+    lines.push("", ...table(["PEER", "STATE", "OVER", "HERE", "THERE"], rows).map((line) => `  ${line}`));
+  }
+  return lines;
+}
+
+const qosText = ({ qos }: DecisionRecord): string =>
+  `acceleration ${qos.acceleration}, consumption ${qos.consumption}, ${qos.timeSensitivity}, messages of at most ${qos.maxMessage} bytes`;
+
+function candidate({ technology, verdict, rule, why, evidence, cure }: CandidateRecord): string[] {
+  const mark = { chosen: paint("green", "chosen"), rejected: "-     ", "co-located": paint("green", "local ") }[
+    verdict
+  ];
+  const [first = "", ...more] = wrap(`${why} [${rule}]`, 100 - 15);
+  return [
+    `  ${technology.padEnd(4)} ${mark}  ${first}`,
+    ...more.map((line) => " ".repeat(15) + line),
+    ...evidence.map((line) => paint("gray", `${" ".repeat(15)}${line}`)),
+    ...(cure === "" ? [] : indented(`do: ${cure}`, 15)),
+  ];
+}
+
+const indented = (text: string, by: number): string[] => wrap(text, 100 - by).map((line) => " ".repeat(by) + line);
+
+export const command = { spec, main };
