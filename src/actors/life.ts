@@ -18,6 +18,12 @@ export interface World {
   defect(about: string, cause: unknown): void;
 }
 
+/** A scope within a life's scope, which it closes with at the latest. */
+export interface SubScope {
+  acquireAsync<A>(effect: Effect.Effect<A, InsaneError, Scope.Scope | Quarantine>): Promise<A>;
+  release(): Promise<void>;
+}
+
 export class Life<M extends AnyStateMachine> {
   readonly name: string;
   /** What the machine ended as; resolves when it is final. */
@@ -92,16 +98,31 @@ export class Life<M extends AnyStateMachine> {
     return unwrap(await Effect.runPromiseExit(this.#provide(effect)));
   }
 
+  /** A scope within this life's: for what is released and acquired again while the machine lives. */
+  subScope(): SubScope {
+    const scope = Scope.forkUnsafe(this.#scope);
+    return {
+      acquireAsync: async (effect) => unwrap(await Effect.runPromiseExit(this.#provide(effect, scope))),
+      release: async () => {
+        const exit = await Effect.runPromiseExit(Scope.close(scope, Exit.void));
+        if (Exit.isFailure(exit)) this.#world.defect(this.name, Cause.squash(exit.cause));
+      },
+    };
+  }
+
   /** Called when the machine is final, at once if it is. */
   onEnd(f: (outcome: Outcome) => void): void {
     if (this.#outcome) f(this.#outcome);
     else this.#onEnd.push(f);
   }
 
-  #provide<A>(effect: Effect.Effect<A, InsaneError, Scope.Scope | Quarantine>): Effect.Effect<A, InsaneError> {
+  #provide<A>(
+    effect: Effect.Effect<A, InsaneError, Scope.Scope | Quarantine>,
+    scope: Scope.Closeable = this.#scope,
+  ): Effect.Effect<A, InsaneError> {
     return effect.pipe(
       Effect.provideService(Quarantine, { keep: (what) => void this.#kept.push(what) }),
-      Scope.provide(this.#scope),
+      Scope.provide(scope),
     );
   }
 

@@ -1,6 +1,9 @@
 // What a link's actor asks of its two ends, whoever they are: an application's session (by control messages) or an
 // engine (by commands). An end answers when it has done what was asked; it rejects with an InsaneError.
+import type { Effect, Scope } from "effect";
 import type { LinkMemory } from "../effects/link-memory.ts";
+import type { Quarantine } from "../effects/quarantine.ts";
+import type { InsaneError } from "../protocol/codes.ts";
 import type { PoolRecord } from "../protocol/control.ts";
 import type { LinkTables } from "../runtime/plan.ts";
 
@@ -18,6 +21,8 @@ export interface LinkOffer {
   readonly bell: number;
   readonly peer: LinkEnd;
   readonly tables: LinkTables;
+  /** Acquires into the link's scope. */
+  acquire<A>(effect: Effect.Effect<A, InsaneError, Scope.Scope | Quarantine>): A;
 }
 
 /** What a consumer reads payloads from. */

@@ -98,6 +98,11 @@ export class LinkActor {
     return this.#target;
   }
 
+  /** What its producer knows. */
+  get confirmedTables(): LinkTables {
+    return this.#told.producer ?? NO_TABLES;
+  }
+
   /** Descriptors pushed and not returned, sampled from outside; 0 before it opens and when an end is dead. */
   get outstanding(): number {
     return this.#memory?.outstanding() ?? 0;
@@ -171,7 +176,9 @@ export class LinkActor {
     if (!memory) throw new InsaneError("EINTERNAL", `${this.life.name} has no memory`);
     const { id, kind, stream } = this.spec;
     const peer = this.spec[role === "producer" ? "consumer" : "producer"];
-    const offer: LinkOffer = { link: id, role, kind, stream, memory, bell: memory.bells[role], peer, tables };
+    const bell = memory.bells[role];
+    const acquire: LinkOffer["acquire"] = (effect) => this.life.acquire(effect);
+    const offer: LinkOffer = { link: id, role, kind, stream, memory, bell, peer, tables, acquire };
     this.#offers[role] = offer;
     return offer;
   }

@@ -54,8 +54,9 @@ export class SessionActor {
     null;
   readonly #onReleasing: Array<() => void> = [];
 
-  /** Owns `fd` from now on. */
-  constructor(host: Host, id: number, fd: number) {
+  #start = (): void => {};
+
+  constructor(host: Host, id: number) {
     this.#host = host;
     this.id = id;
     this.life = new Life(host.world, `session ${id}`);
@@ -65,7 +66,8 @@ export class SessionActor {
       notification: (notice) => serveNotification(host, this, notice),
       fault: (error, count) => {
         host.log.debug("bad control frame", { session: id, code: error.code, message: error.message, count });
-        if (count >= MAX_FAULTS) this.violation(`${this.label} sent ${count} bad control frames, the last: ${error.message}`);
+        if (count >= MAX_FAULTS)
+          this.violation(`${this.label} sent ${count} bad control frames, the last: ${error.message}`);
       },
       defect: (cause) => host.world.defect(this.life.name, cause),
     });
@@ -81,7 +83,12 @@ export class SessionActor {
       },
     });
     const input = { name: this.life.name, version: PROTOCOL_VERSION, layout: LAYOUT_HASH };
-    this.life.start(machine, "session", input, [id]);
+    this.#start = () => void this.life.start(machine, "session", input, [id]);
+  }
+
+  /** Owns `fd` from now on. */
+  start(fd: number): void {
+    this.#start();
     try {
       const limits = { maxFrame: MAX_FRAME, queue: QUEUE, patienceMs: UNREAD_MS };
       this.#connection = this.life.acquire(

@@ -198,7 +198,10 @@ export class StreamActor {
 
   #takeIndex(): number {
     if (this.#nextIndex > MAX_SOURCE_INDEX) {
-      throw new InsaneError("ELIMIT", `Stream ${this.name} has had ${MAX_SOURCE_INDEX + 1} sources; close and open it.`);
+      throw new InsaneError(
+        "ELIMIT",
+        `Stream ${this.name} has had ${MAX_SOURCE_INDEX + 1} sources; close and open it.`,
+      );
     }
     return this.#nextIndex++;
   }

@@ -1,8 +1,9 @@
 // The native calls that effects are made of, in the terms effects speak: what is an everyday answer (again, gone, in
 // use) is a value, what is not throws. Only src/effects may import it.
-import { check, ERRNO, platform } from "../native/platform.ts";
+import { check, ERRNO, errnoName, platform } from "../native/platform.ts";
 import { type Mapping as Mapped, mapSegment, wakeOnReadable as wake } from "../native/views.ts";
 
+export { errnoName };
 export const segmentCreate = (name: string, bytes: number): number => platform().segmentCreate(name, bytes);
 export const sealFutureWrite = (fd: number): void => platform().segmentSealFutureWrite(fd);
 export const close = (fd: number): void => platform().fdClose(fd);

@@ -5,7 +5,7 @@ import type { InsaneError } from "../protocol/codes.ts";
 import type { PoolRecord } from "../protocol/control.ts";
 import { POOL_CLASSES, poolBytes, slotStride } from "../protocol/layout.ts";
 import type { Quarantine } from "./quarantine.ts";
-import { type Mapping, mapping, sealWriters, type Segment, segment } from "./segment.ts";
+import { type Mapping, mapping, type Segment, sealWriters, segment } from "./segment.ts";
 
 /** Most bytes of a class of its own for large messages, unless its fewest slots need more. */
 const LARGE_CLASS_BYTES = 512 * 1024 * 1024;

@@ -19,6 +19,9 @@ export interface Keepable {
 export const descriptor = (doing: string, open: () => number): Scoped<number> =>
   Effect.acquireRelease(attempt(doing, open), (fd) => Effect.sync(() => native.close(fd)));
 
+/** Closes what was never anybody's. */
+export const closeDescriptor = (fd: number): void => native.close(fd);
+
 export interface Segment {
   readonly fd: number;
   readonly bytes: number;

@@ -4,7 +4,7 @@ import { Effect, type Scope } from "effect";
 import type { InsaneError } from "../protocol/codes.ts";
 import { CONTROL_PAGE, type LINK_STATE, PARKED_PAGE, type SESSION_STATE, STATS_PAGE } from "../protocol/layout.ts";
 import type { Quarantine } from "./quarantine.ts";
-import { mapping, sealWriters, type Segment, segment } from "./segment.ts";
+import { mapping, type Segment, sealWriters, segment } from "./segment.ts";
 
 type ValueOf<T> = T[keyof T];
 

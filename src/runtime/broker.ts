@@ -3,7 +3,7 @@
 import type { World } from "../actors/life.ts";
 import { LinkActor } from "../actors/link.ts";
 import type { EndRole, LinkEnd } from "../actors/link-end.ts";
-import { plan, type PlanInput, type PlannedMember, type WantedLink } from "./plan.ts";
+import { type PlanInput, type PlannedMember, plan, type WantedLink } from "./plan.ts";
 
 /** Waits before a link that failed is tried again, ms: doubled each time, while somebody wants it. */
 const RETRY_FIRST_MS = 250;

@@ -177,7 +177,10 @@ function streamOf(session: SessionActor, id: number): StreamActor {
 function find<K extends "sources" | "sinks">(session: SessionActor, kind: K, id: number, what: string) {
   for (const stream of session.streams.values()) {
     const found = stream[kind].get(id);
-    if (found) return found as K extends "sources" ? NonNullable<ReturnType<StreamActor["sources"]["get"]>> : NonNullable<ReturnType<StreamActor["sinks"]["get"]>>;
+    if (found)
+      return found as K extends "sources"
+        ? NonNullable<ReturnType<StreamActor["sources"]["get"]>>
+        : NonNullable<ReturnType<StreamActor["sinks"]["get"]>>;
   }
   throw noSuch(what, id);
 }

@@ -1,0 +1,124 @@
+// A datapath made live: one technology on one engine. Each instance has a scope of its own, so that one that broke is
+// gone before the next one opens; when to try again is the machine's business.
+
+import { datapathMachine } from "../../models/datapath.ts";
+import type { Notice } from "../../models/lifecycle.ts";
+import { type DatapathResource, datapathResource } from "../effects/datapath.ts";
+import type { EngineResource } from "../effects/engine.ts";
+import type { Endpoint } from "../native/engine.ts";
+import type { InsaneError } from "../protocol/codes.ts";
+import type { CapabilityRecord } from "../protocol/control.ts";
+import type { NetworkTechnology } from "../protocol/qos.ts";
+import { stateText } from "./inspection.ts";
+import { Life, type SubScope, type World } from "./life.ts";
+
+export interface DatapathPorts {
+  readonly world: World;
+  readonly technology: NetworkTechnology;
+  readonly at: { readonly address: string; readonly port: number };
+  readonly engine: EngineResource;
+  /** A number for an instance, never used again on this engine. */
+  nextId(): number;
+  probe(): CapabilityRecord;
+  up(endpoint: Endpoint): void;
+  down(notice: Notice): void;
+  /** The probe says no. */
+  unavailable(reason: string): void;
+  /** It gave up. */
+  escalated(notice: Notice): void;
+}
+
+export class DatapathActor {
+  readonly life: Life<typeof datapathMachine>;
+  readonly technology: NetworkTechnology;
+  readonly #ports: DatapathPorts;
+  #instance: { readonly scope: SubScope; readonly resource: DatapathResource } | null = null;
+  #opening: Promise<void> = Promise.resolve();
+
+  constructor(ports: DatapathPorts) {
+    this.#ports = ports;
+    this.technology = ports.technology;
+    this.life = new Life(ports.world, `datapath ${ports.technology}`);
+  }
+
+  start(): void {
+    const { up, down, escalated, technology } = this.#ports;
+    const machine = datapathMachine.provide({
+      actions: {
+        ...this.life.actions,
+        probe: () => this.#probe(),
+        publishCapability: () => {},
+        open: () => void (this.#opening = this.#open()),
+        publishUp: (_, { endpoint }) => up(endpoint),
+        publishDown: (_, notice) => down(notice),
+        detach: () => void this.#detach(),
+        escalate: (_, notice) => escalated(notice),
+      },
+    });
+    const patience = { openMs: 3000, teardownMs: 3000 };
+    this.life.start(machine, "datapath", { name: this.life.name, technology, patience });
+    this.life.send({ type: "open" });
+  }
+
+  get state(): string {
+    return stateText(this.life.actor.getSnapshot().value);
+  }
+
+  /** The number of the instance that is up, or null. */
+  get instance(): number | null {
+    return this.life.actor.getSnapshot().matches("up") ? (this.#instance?.resource.id ?? null) : null;
+  }
+
+  get endpoint(): Endpoint | null {
+    return this.#instance?.resource.endpoint ?? null;
+  }
+
+  counters(): Record<string, number> {
+    return this.#instance?.resource.counters() ?? {};
+  }
+
+  /** The engine says that this instance is broken. */
+  broke(id: number, why: string): void {
+    if (this.#instance?.resource.id !== id) return;
+    this.life.send({ type: "broke", notice: { code: "W_DATAPATH_DOWN", message: why } });
+  }
+
+  close(): void {
+    this.life.send({ type: "close" });
+  }
+
+  /** The engine is gone, and with it all that ran on it. */
+  lost(): void {
+    this.life.send({ type: "lost" });
+  }
+
+  #probe(): void {
+    const { available, reason, evidence } = this.#ports.probe();
+    this.life.send({ type: available ? "available" : "unavailable", evidence: [reason, ...evidence] });
+    if (!available) this.#ports.unavailable(reason);
+  }
+
+  async #open(): Promise<void> {
+    const scope = this.life.subScope();
+    const { engine, technology, at } = this.#ports;
+    try {
+      const spec = { id: this.#ports.nextId(), technology, options: "", at };
+      const resource = await scope.acquireAsync(datapathResource(engine, spec));
+      this.#instance = { scope, resource };
+      this.life.send({ type: "opened", endpoint: resource.endpoint });
+    } catch (cause) {
+      await scope.release();
+      const { code, message } = cause as InsaneError;
+      this.life.send({ type: "broke", notice: { code, message } });
+    }
+  }
+
+  async #detach(): Promise<void> {
+    // One that opened too late is taken down all the same.
+    await this.#opening;
+    const instance = this.#instance;
+    this.#instance = null;
+    await instance?.scope.release();
+    this.life.send({ type: "detached", at: this.#ports.world.clock.now() });
+  }
+}

@@ -1,0 +1,204 @@
+// An engine as one end of a link: what the link's actor asks becomes commands, each acknowledged. What is not
+// acknowledged in time keeps the link's memory aside, because the engine may still touch it.
+import type { Effect, Scope } from "effect";
+import type { Command, EngineResource } from "../effects/engine.ts";
+import type { Quarantine } from "../effects/quarantine.ts";
+import { type Keepable, mapping } from "../effects/segment.ts";
+import { InsaneError } from "../protocol/codes.ts";
+import { PARKED_PAGE } from "../protocol/layout.ts";
+import { streamTag } from "../protocol/qos.ts";
+import type { LinkTables } from "../runtime/plan.ts";
+import type { Clock } from "./clock.ts";
+import type { LinkEnd, LinkOffer, PoolShare } from "./link-end.ts";
+
+/** Commands sent before the first acknowledgement is waited for; the engine's queue holds 256. */
+const BATCH = 64;
+/** How often a draining link is looked at, ms. */
+const LOOK_MS = 5;
+
+export interface EngineEndPorts {
+  readonly clock: Clock;
+  readonly name: string;
+  resource(): EngineResource | null;
+  /** The datapath that egress links leave over, or null. */
+  datapath(): number | null;
+  /** How long a drain may take, ms. */
+  readonly drainMs: number;
+}
+
+export class EngineEnd implements LinkEnd {
+  readonly session = 0;
+  readonly #ports: EngineEndPorts;
+  readonly #gone = new Set<() => void>();
+  readonly #memory = new Map<number, Keepable[]>();
+
+  constructor(ports: EngineEndPorts) {
+    this.#ports = ports;
+  }
+
+  get label(): string {
+    return this.#ports.name;
+  }
+
+  get parkedPage(): number {
+    return this.#engine.parkedPage.fd;
+  }
+
+  pools(): PoolShare {
+    const { info, segment } = this.#engine.receivePool;
+    return { infos: [info], fds: [segment.fd] };
+  }
+
+  async open(offer: LinkOffer): Promise<void> {
+    const { memory, peer, link, stream, tables } = offer;
+    const { address, bytes } = memory.mapping;
+    const kept: Keepable[] = [memory];
+    this.#memory.set(link, kept);
+    const hold = <M extends Keepable>(effect: Effect.Effect<M, InsaneError, Scope.Scope | Quarantine>): M => {
+      const held = offer.acquire(effect);
+      kept.push(held);
+      return held;
+    };
+    const page = { fd: peer.parkedPage, bytes: PARKED_PAGE.BYTES };
+    const parked = hold(mapping(`the parked page of ${peer.label}`, page, false)).address;
+    const tag = streamTag(stream);
+    if (offer.role === "producer") {
+      await this.#order(`link ${link} into`, (api, engine) =>
+        api.addIngress(engine, link, address, bytes, memory.entries, parked, offer.bell),
+      );
+      await this.#batch(`the channels of link ${link}`, subscriptions(link, tag, NOTHING, tables));
+      return;
+    }
+    const datapath = this.#ports.datapath();
+    if (datapath === null) throw new InsaneError("ECLOSED", `${this.label} has no datapath to other hosts now.`);
+    await this.#order(`link ${link} from`, (api, engine) =>
+      api.addEgress(engine, link, datapath, tag, address, bytes, memory.entries, parked, offer.bell),
+    );
+    const { infos, fds } = peer.pools(stream);
+    const pools = infos.map((info, i) => {
+      const of = { fd: fds[i] ?? -1, bytes: info.bytes };
+      const mapped = hold(mapping(`pool ${info.pool} of ${peer.label}`, of, false));
+      return { info, base: mapped.address };
+    });
+    await this.#batch(
+      `the pools of link ${link}`,
+      pools.map(
+        ({ info, base }): Command =>
+          (api, engine) =>
+            api.addPool(engine, link, info.pool, base, info.bytes, info.payload),
+      ),
+    );
+    await this.#batch(`the sources of link ${link}`, sources(link, NOTHING, tables));
+  }
+
+  async update(offer: LinkOffer, before: LinkTables, after: LinkTables): Promise<void> {
+    const { link, stream, role } = offer;
+    const commands =
+      role === "producer" ? subscriptions(link, streamTag(stream), before, after) : sources(link, before, after);
+    await this.#batch(`the tables of link ${link}`, commands);
+  }
+
+  async close(offer: LinkOffer, mode: "drain" | "abandon"): Promise<number> {
+    const { link, memory } = offer;
+    if (mode === "drain") {
+      const until = this.#ports.clock.now() + this.#ports.drainMs - 4 * LOOK_MS;
+      while (memory.outstanding() > 0) {
+        if (this.#ports.clock.now() > until) {
+          throw new InsaneError("ETIMEDOUT", `link ${link} has ${memory.outstanding()} messages under way.`);
+        }
+        await new Promise<void>((resolve) => void this.#ports.clock.after(LOOK_MS, resolve));
+      }
+    }
+    try {
+      const still = await this.#order(`the removal of link ${link}`, (api, engine) => api.removeLink(engine, link));
+      this.#memory.delete(link);
+      return still;
+    } catch (cause) {
+      // An engine that has been joined touches nothing any more; one that is silent may.
+      if (!(cause instanceof InsaneError && cause.code === "ECLOSED")) this.#keep(link);
+      throw cause;
+    }
+  }
+
+  forget(offer: LinkOffer): void {
+    this.#memory.delete(offer.link);
+  }
+
+  onGone(f: () => void): () => void {
+    this.#gone.add(f);
+    return () => this.#gone.delete(f);
+  }
+
+  /** The engine is over. `joined`: nothing of it runs any more; else what its links are made of stays mapped. */
+  end(joined: boolean): void {
+    if (!joined) for (const link of [...this.#memory.keys()]) this.#keep(link);
+    for (const f of [...this.#gone]) f();
+    this.#gone.clear();
+  }
+
+  #keep(link: number): void {
+    for (const memory of this.#memory.get(link) ?? []) memory.keepAside();
+    this.#memory.delete(link);
+  }
+
+  get #engine(): EngineResource {
+    const resource = this.#ports.resource();
+    if (!resource) throw new InsaneError("ECLOSED", `${this.label} does not run.`);
+    return resource;
+  }
+
+  #order(what: string, send: Command): Promise<number> {
+    return this.#engine.command(what, send);
+  }
+
+  async #batch(what: string, commands: ReadonlyArray<Command>): Promise<void> {
+    for (let i = 0; i < commands.length; i += BATCH) {
+      await Promise.all(commands.slice(i, i + BATCH).map((send) => this.#order(what, send)));
+    }
+  }
+}
+
+const NOTHING: LinkTables = { channels: [], sources: [] };
+
+function subscriptions(link: number, tag: number, before: LinkTables, after: LinkTables): Command[] {
+  const had = new Set(before.channels.map(({ channel }) => channel));
+  const has = new Set(after.channels.map(({ channel }) => channel));
+  return [
+    ...before.channels
+      .filter(({ channel }) => !has.has(channel))
+      .map(
+        ({ channel }): Command =>
+          (api, engine) =>
+            api.unsubscribe(engine, link, tag, channel),
+      ),
+    ...after.channels
+      .filter(({ channel }) => !had.has(channel))
+      .map(
+        ({ channel, index }): Command =>
+          (api, engine) =>
+            api.subscribe(engine, link, tag, channel, index),
+      ),
+  ];
+}
+
+function sources(link: number, before: LinkTables, after: LinkTables): Command[] {
+  const had = new Set(before.sources.map(({ index }) => index));
+  const has = new Set(after.sources.map(({ index }) => index));
+  const indexOf = new Map(after.channels.map(({ channel, index }) => [channel, index]));
+  return [
+    ...before.sources
+      .filter(({ index }) => !has.has(index))
+      .map(
+        ({ index }): Command =>
+          (api, engine) =>
+            api.removeSource(engine, link, index),
+      ),
+    ...after.sources
+      .filter(({ index }) => !had.has(index))
+      .map(
+        ({ index, source, channel }): Command =>
+          (api, engine) =>
+            api.addSource(engine, link, index, source, indexOf.get(channel) ?? 0, channel),
+      ),
+  ];
+}

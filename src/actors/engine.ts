@@ -1,0 +1,159 @@
+// An engine made live: its thread and memory, its datapaths, its end of links. It watches what the engine says and how
+// soon it acknowledges; what is not acknowledged is kept aside, never unmapped.
+import { engineMachine } from "../../models/engine.ts";
+import type { Notice } from "../../models/lifecycle.ts";
+import { type EngineResource, engineResource } from "../effects/engine.ts";
+import { DEFAULT_ENGINE, type EngineConfig, type EngineEvent, IDLE, LEASE } from "../native/engine.ts";
+import type { EngineOptions } from "../runtime/api.ts";
+import { DatapathActor, type DatapathPorts } from "./datapath.ts";
+import { EngineEnd } from "./engine-end.ts";
+import { stateText } from "./inspection.ts";
+import { Life, type World } from "./life.ts";
+import { DRAIN_MS } from "./link.ts";
+
+export interface EnginePorts {
+  readonly world: World;
+  readonly name: string;
+  readonly options: EngineOptions;
+  event(event: Exclude<EngineEvent, { readonly type: "ack" | "datapath-down" }>): void;
+  /** Its thread runs: datapaths can be opened. */
+  running(): void;
+  ended(): void;
+}
+
+export function engineConfig(options: EngineOptions): EngineConfig {
+  const idle = { park: IDLE.PARK, yield: IDLE.YIELD, spin: IDLE.SPIN }[options.idle];
+  const lease = options.mode === "inline" ? LEASE.INLINE : LEASE.NONE;
+  return { ...DEFAULT_ENGINE, idle, lease, spinUs: options.spinMicros, cpu: options.cpu ?? -1 };
+}
+
+export class EngineActor {
+  readonly life: Life<typeof engineMachine>;
+  readonly end: EngineEnd;
+  readonly datapaths = new Map<string, DatapathActor>();
+  readonly mode: EngineOptions["mode"];
+  readonly #ports: EnginePorts;
+  #resource: EngineResource | null = null;
+  #nextDatapath = 1;
+
+  constructor(ports: EnginePorts) {
+    this.#ports = ports;
+    this.mode = ports.options.mode;
+    this.life = new Life(ports.world, `engine ${ports.name}`);
+    this.end = new EngineEnd({
+      clock: ports.world.clock,
+      name: this.life.name,
+      resource: () => this.#resource,
+      datapath: () => this.datapathUp,
+      drainMs: DRAIN_MS,
+    });
+  }
+
+  start(): void {
+    const machine = engineMachine.provide({
+      actions: {
+        ...this.life.actions,
+        start: () => this.#start(),
+        nudge: () => void this.#ping("progressed"),
+        resynchronise: () => void this.#ping("recovered"),
+        closeDatapaths: (_, { dead }) => this.#closeDatapaths(dead),
+        stop: () => this.#stop(),
+      },
+    });
+    this.life.onEnd(({ how }) => {
+      this.#resource = null;
+      this.end.end(how === "closed");
+      this.#ports.ended();
+    });
+    const mode = this.mode === "inline" ? "inline" : "shared";
+    this.life.start(machine, "engine", { name: this.life.name, mode, patience: { teardownMs: 3000 } });
+  }
+
+  get state(): string {
+    return stateText(this.life.actor.getSnapshot().value);
+  }
+
+  get resource(): EngineResource | null {
+    return this.#resource;
+  }
+
+  /** The instance that egress links leave over. */
+  get datapathUp(): number | null {
+    for (const datapath of this.datapaths.values()) if (datapath.instance !== null) return datapath.instance;
+    return null;
+  }
+
+  get counters(): Record<string, number> {
+    return this.#resource?.counters() ?? {};
+  }
+
+  addDatapath(ports: Omit<DatapathPorts, "world" | "engine" | "nextId">): DatapathActor | null {
+    const engine = this.#resource;
+    if (!engine) return null;
+    const { world } = this.#ports;
+    const datapath = new DatapathActor({ ...ports, world, engine, nextId: () => this.#nextDatapath++ });
+    this.datapaths.set(ports.technology, datapath);
+    this.life.send({ type: "childAdded", kind: "datapath" });
+    datapath.life.onEnd(({ quarantined }) => {
+      this.datapaths.delete(ports.technology);
+      this.life.send({ type: "childEnded", kind: "datapath", quarantined });
+    });
+    datapath.start();
+    return datapath;
+  }
+
+  close(): void {
+    this.life.send({ type: "close" });
+  }
+
+  #start(): void {
+    try {
+      this.#resource = this.life.acquire(
+        engineResource(this.life.name, engineConfig(this.#ports.options), {
+          event: (event) => this.#event(event),
+          overdue: (command) => this.life.send({ type: "overdue", command }),
+          late: () => this.life.send({ type: "progressed" }),
+        }),
+      );
+    } catch (cause) {
+      const { code, message } = cause as Notice;
+      this.life.send({ type: "failed", notice: { code: code ?? "EINTERNAL", message } });
+      return;
+    }
+    this.life.send({ type: "started" });
+    // In a turn of its own: the machine has to have heard that it runs.
+    queueMicrotask(() => this.#ports.running());
+  }
+
+  #event(event: Exclude<EngineEvent, { readonly type: "ack" }>): void {
+    if (event.type === "stalled-owner") this.life.send({ type: "leaseEnded", why: "silent" });
+    if (event.type !== "datapath-down") {
+      this.#ports.event(event);
+      return;
+    }
+    for (const datapath of this.datapaths.values()) {
+      datapath.broke(event.datapath, `the engine found it broken (errno ${-event.status})`);
+    }
+  }
+
+  async #ping(answer: "progressed" | "recovered"): Promise<void> {
+    try {
+      await this.#resource?.command("a ping", (api, engine) => api.ping(engine));
+      this.life.send({ type: answer });
+    } catch {
+      // Overdue: the machine was told by the command itself.
+    }
+  }
+
+  #closeDatapaths(dead: boolean): void {
+    for (const datapath of [...this.datapaths.values()]) {
+      if (dead) datapath.lost();
+      else datapath.close();
+    }
+  }
+
+  #stop(): void {
+    if (!this.#resource || this.#resource.stop()) this.life.send({ type: "stopped" });
+    else this.life.send({ type: "quarantine", what: this.life.name });
+  }
+}

@@ -1,0 +1,344 @@
+// The root of the tree: one runtime, its listeners and sessions, its links, its engine with datapaths, and what it knows
+// of other runtimes. It wires them together; what each does is in its own file.
+import { randomBytes, randomUUID } from "node:crypto";
+import { join } from "node:path";
+import type { Notice } from "../../models/lifecycle.ts";
+import { runtimeMachine } from "../../models/runtime.ts";
+import type { Credentials } from "../effects/connection.ts";
+import { listener } from "../effects/listener.ts";
+import { privateFolder } from "../effects/private-folder.ts";
+import { closeDescriptor } from "../effects/segment.ts";
+import { InsaneError } from "../protocol/codes.ts";
+import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
+import { type NetworkTechnology, type Qos, streamTag } from "../protocol/qos.ts";
+import { decide } from "../qos/decide.ts";
+import type { ExplainReport, RuleStrategy, RuntimeConfig, StatusReport, Strategy } from "../runtime/api.ts";
+import { Broker } from "../runtime/broker.ts";
+import { withCure } from "../runtime/cures.ts";
+import type { Directory } from "../runtime/directory.ts";
+import type { Log } from "../runtime/log.ts";
+import { explainReport, type Reported, statusReport } from "../runtime/status.ts";
+import { packageVersion } from "../runtime/version.ts";
+import { SYSTEM_CLOCK } from "./clock.ts";
+import type { Host, RuntimeIdentity } from "./host.ts";
+import { Inspection, stateText } from "./inspection.ts";
+import { Life, type World } from "./life.ts";
+import { Network } from "./network.ts";
+import { SessionActor } from "./session.ts";
+import { Supervisor } from "./supervisor.ts";
+
+/** Sockets that may be connected beyond the sessions: operators, and those that are being refused. */
+const SPARE_CONNECTIONS = 32;
+
+export interface RuntimeOptions {
+  readonly config: RuntimeConfig;
+  readonly strategy: Strategy | RuleStrategy | null;
+  readonly log: Log;
+  probe(): ReadonlyArray<CapabilityRecord>;
+  directory(identity: RuntimeIdentity, world: World): Directory;
+}
+
+export class RuntimeActor implements Host {
+  readonly config: RuntimeConfig;
+  readonly identity: RuntimeIdentity;
+  readonly epoch = randomBytes(4).readUInt32LE();
+  readonly log: Log;
+  readonly world: World;
+  readonly life: Life<typeof runtimeMachine>;
+  readonly broker: Broker;
+  readonly network: Network;
+  /** Where it listens; null before it does. */
+  socket: string | null = null;
+  readonly #options: RuntimeOptions;
+  readonly #supervisor: Supervisor;
+  readonly #sessions = new Map<number, SessionActor>();
+  readonly #tags = new Map<number, { readonly name: string; uses: number }>();
+  readonly #startedAt: number;
+  #capabilities: ReadonlyArray<CapabilityRecord> = [];
+  #nextSession = 1;
+  #nextEndpoint = 1;
+  #quarantined = 0;
+  #accepting = true;
+  #started: { readonly resolve: () => void; readonly reject: (error: InsaneError) => void } | null = null;
+
+  constructor(options: RuntimeOptions) {
+    const { config, log } = options;
+    this.#options = options;
+    this.config = config;
+    this.log = log;
+    this.identity = { id: randomUUID(), name: config.name, version: packageVersion(), pid: process.pid };
+    this.world = {
+      clock: SYSTEM_CLOCK,
+      inspection: new Inspection(),
+      warn: (about, { code, message, ...more }) => {
+        if (code === "W_QUARANTINED") this.#quarantined++;
+        const text = message.startsWith(about) ? message : `${about}: ${message}`;
+        // Codes of warnings begin with W_; an end by a typed failure is told as what it is.
+        if (code.startsWith("W_")) this.log.warn(withCure(code, text, (more as { readonly cure?: string }).cure));
+        else this.log.info(text, { code });
+      },
+      defect: (about, cause) => {
+        const what = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+        this.log.error("EINTERNAL", `${about} failed inside`, { cause: what });
+      },
+    };
+    this.#startedAt = this.world.clock.now();
+    this.life = new Life(this.world, "runtime");
+    this.#supervisor = new Supervisor(this.world.clock, {
+      restarting: (name, attempt, delayMs) =>
+        this.world.warn(name, {
+          code: "W_RESTARTED",
+          message: `${name} failed; restart ${attempt + 1} in ${delayMs} ms`,
+        }),
+      restarted: (name) => this.life.send({ type: "restored", what: name }),
+      stopped: () => {},
+      escalated: (name, why) => this.#degraded(name, { code: "W_RESTARTED", message: `${name} is given up: ${why}` }),
+    });
+    this.network = new Network({
+      host: this,
+      directory: options.directory(this.identity, this.world),
+      supervisor: this.#supervisor,
+      sessions: () => this.#sessions.values(),
+      degraded: (what, notice) => this.#degraded(what, notice),
+      restored: (what) => this.life.send({ type: "restored", what }),
+      child: (kind, change, quarantined = []) =>
+        this.life.send(change === "added" ? { type: "childAdded", kind } : { type: "childEnded", kind, quarantined }),
+    });
+    this.broker = new Broker({
+      world: this.world,
+      entries: config.link.entries,
+      input: () => ({
+        members: this.#members(),
+        remote: this.network.remote,
+        network: this.network.up,
+      }),
+      end: (session) => (session === null ? this.network.end : this.#linkable(session)),
+      accused: (link, end, message) => {
+        this.world.warn(link.life.name, { code: "W_EVICTED", message: `is closed for good: ${end.label}: ${message}` });
+      },
+      added: () => this.life.send({ type: "childAdded", kind: "link" }),
+      changed: (link, ready) => {
+        for (const { index } of link.tables.sources) this.#sourceOf(link.spec, index)?.linked(link, ready);
+        if (link.spec.kind === "ingress") this.network.announce();
+      },
+      ended: (link) => {
+        for (const { index } of link.tables.sources) this.#sourceOf(link.spec, index)?.linked(link, false);
+        const quarantined = link.life.outcome?.quarantined ?? [];
+        this.life.send({ type: "childEnded", kind: "link", quarantined });
+      },
+    });
+  }
+
+  /** Resolves when it serves; rejects with what went wrong, after everything has been released. */
+  start(): Promise<void> {
+    const machine = runtimeMachine.provide({
+      actions: {
+        ...this.life.actions,
+        start: () => void this.#start(),
+        stopListening: () => this.#stopListening(),
+        closeChildren: (_, { kinds }) => {
+          if (kinds.includes("session")) this.#closeSessions();
+          if (kinds.includes("peer")) void this.network.stopDirectory();
+          if (kinds.includes("engine")) void this.network.stopEngine();
+        },
+      },
+    });
+    return new Promise((resolve, reject) => {
+      this.#started = { resolve, reject };
+      this.life.onEnd(({ notice }) => {
+        const { code, message } = notice ?? { code: "ECLOSED", message: "The runtime was closed." };
+        reject(new InsaneError(code as InsaneError["code"], message));
+      });
+      this.life.start(machine, "runtime", { name: "runtime" });
+    });
+  }
+
+  /** Resolves when everything has ended. */
+  async close(): Promise<void> {
+    this.life.send({ type: "close" });
+    await this.life.ended;
+  }
+
+  get state(): string {
+    return this.life.outcome?.how ?? stateText(this.life.actor.getSnapshot().value);
+  }
+
+  nextEndpoint(): number {
+    return this.#nextEndpoint++;
+  }
+
+  refusal({ pid, uid, gid }: Credentials): Notice | null {
+    const { uids, gids } = this.config.allow;
+    const own = pid === process.pid;
+    if (!own && (uids.length > 0 || gids.length > 0) && !uids.includes(uid) && !gids.includes(gid)) {
+      const message = `User ${uid} (group ${gid}) may not attach to this runtime; its configuration (allow) names who may.`;
+      return { code: "EPERM", message };
+    }
+    const limit = this.config.limits.sessions;
+    const attached = [...this.#sessions.values()].filter((session) => session.attached).length;
+    if (attached >= limit) {
+      return { code: "ELIMIT", message: `${attached} sessions are attached, as many as may be (limits.sessions).` };
+    }
+    return null;
+  }
+
+  decide(qos: Qos): DecisionRecord {
+    const { mode, idle, cpu } = this.config.engine;
+    const pinned = cpu === null ? "" : ` on cpu ${cpu}`;
+    return decide({
+      qos,
+      capabilities: this.#offered(),
+      strategy: this.#options.strategy,
+      wait: `${mode === "inline" ? "inline" : idle}${pinned}`,
+      trustDomain: `user ${process.getuid?.()}, group ${process.getgid?.()}`,
+      now: new Date(),
+    });
+  }
+
+  claimTag(name: string): number {
+    const tag = streamTag(name);
+    const holder = this.#tags.get(tag);
+    if (holder && holder.name !== name) {
+      throw new InsaneError(
+        "ECOLLISION",
+        `The stream names ${name} and ${holder.name} have the same tag (${tag}); choose another name.`,
+        { name, other: holder.name, tag },
+      );
+    }
+    if (holder) holder.uses++;
+    else this.#tags.set(tag, { name, uses: 1 });
+    return tag;
+  }
+
+  releaseTag(name: string): void {
+    const tag = streamTag(name);
+    const holder = this.#tags.get(tag);
+    if (holder && --holder.uses <= 0) this.#tags.delete(tag);
+  }
+
+  membersChanged(): void {
+    this.broker.reconcile();
+    this.network.announce();
+  }
+
+  session(id: number): SessionActor | undefined {
+    return this.#sessions.get(id);
+  }
+
+  status(): StatusReport {
+    return statusReport(this.#reported());
+  }
+
+  doctor(): ReadonlyArray<CapabilityRecord> {
+    this.#capabilities = this.#options.probe();
+    return this.#capabilities;
+  }
+
+  explain(stream?: string): ReadonlyArray<ExplainReport> {
+    return explainReport(this.#reported(), stream);
+  }
+
+  /** The probe of one technology, for its datapath. */
+  capability(technology: NetworkTechnology): CapabilityRecord | undefined {
+    return this.#capabilities.find((capability) => capability.technology === technology);
+  }
+
+  /** A datapath has come up or gone: streams decide again. */
+  datapathChanged(lost: { readonly datapath: NetworkTechnology; readonly notice: Notice } | null): void {
+    for (const session of this.#sessions.values()) {
+      for (const stream of session.streams.values()) stream.capabilitiesChanged(lost);
+    }
+    this.membersChanged();
+  }
+
+  async #start(): Promise<void> {
+    const { config } = this;
+    try {
+      this.#capabilities = this.#options.probe();
+      const accept = (fd: number): void => this.#accept(fd);
+      // Without a socket for others there is one that nobody else finds: this process attaches like any other.
+      const path = config.socket ?? join(this.life.acquire(privateFolder), "socket");
+      const mode = config.socket === null ? 0o600 : config.socketMode;
+      this.socket = this.life.acquire(listener(path, mode, accept)).path;
+      if (config.network.enabled) await this.network.start();
+    } catch (cause) {
+      const { code, message } =
+        cause instanceof Error ? (cause as InsaneError) : { code: "EINTERNAL", message: String(cause) };
+      this.life.send({ type: "failed", notice: { code: code ?? "EINTERNAL", message } });
+      return;
+    }
+    this.log.info("runtime is up", { id: this.identity.id, socket: config.socket, port: this.network.port });
+    this.life.send({ type: "started" });
+    this.#started?.resolve();
+  }
+
+  #accept(fd: number): void {
+    const limit = this.config.limits.sessions + SPARE_CONNECTIONS;
+    if (!this.#accepting || this.#sessions.size >= limit) {
+      closeDescriptor(fd);
+      return;
+    }
+    const id = this.#nextSession++;
+    const session = new SessionActor(this, id);
+    this.#sessions.set(id, session);
+    this.life.send({ type: "childAdded", kind: "session" });
+    session.life.onEnd(({ quarantined }) => {
+      this.#sessions.delete(id);
+      this.broker.forget(id);
+      this.life.send({ type: "childEnded", kind: "session", quarantined });
+      this.membersChanged();
+    });
+    session.start(fd);
+  }
+
+  #stopListening(): void {
+    this.#accepting = false;
+  }
+
+  #closeSessions(): void {
+    for (const session of [...this.#sessions.values()]) session.close("the runtime stops");
+    if (this.#sessions.size === 0) this.broker.stop("the runtime stops");
+  }
+
+  #linkable(id: number): SessionActor["end"] | undefined {
+    const session = this.#sessions.get(id);
+    return session && !session.gone && session.mapped ? session.end : undefined;
+  }
+
+  #members() {
+    return [...this.#sessions.values()]
+      .filter((session) => session.mapped && !session.gone)
+      .flatMap((session) => [...session.streams.values()].map((stream) => stream.member));
+  }
+
+  #sourceOf(link: { readonly producer: { readonly session: number }; readonly stream: string }, index: number) {
+    const stream = this.#sessions.get(link.producer.session)?.streamNamed(link.stream);
+    return stream && [...stream.sources.values()].find((source) => source.spec.index === index);
+  }
+
+  /** What streams can be bound to now: what the probes found, as far as this runtime is configured for it. */
+  #offered(): ReadonlyArray<CapabilityRecord> {
+    return this.#capabilities.map((capability) => {
+      if (capability.technology === "shm" || !capability.available) return capability;
+      const why = this.network.unavailable(capability.technology);
+      return why === null ? capability : { ...capability, available: false, reason: why.reason, cure: why.cure };
+    });
+  }
+
+  #degraded(what: string, notice: Notice): void {
+    this.life.send({ type: "degraded", what, notice });
+  }
+
+  #reported(): Reported {
+    return {
+      host: this,
+      state: this.state,
+      startedAt: this.#startedAt,
+      sessions: [...this.#sessions.values()],
+      engines: this.network.engine ? [this.network.engine] : [],
+      peers: this.network.peers,
+      alive: this.network.alive,
+      quarantined: this.#quarantined,
+    };
+  }
+}

@@ -1,0 +1,67 @@
+// An open datapath as a scoped effect: its endpoint, and its place on an engine. It is closed only after the engine has
+// acknowledged that it let go of it; without that word it stays open for good.
+import { Effect, type Scope } from "effect";
+import { type DatapathHandle, type Endpoint, engines } from "../native/engine.ts";
+import type { InsaneError } from "../protocol/codes.ts";
+import { attempt, refused } from "./attempt.ts";
+import type { EngineResource } from "./engine.ts";
+import { Quarantine } from "./quarantine.ts";
+
+export interface DatapathResource {
+  readonly id: number;
+  readonly endpoint: Endpoint;
+  counters(): Record<string, number>;
+}
+
+export interface DatapathSpec {
+  /** Number of this instance on its engine, never used again. */
+  readonly id: number;
+  readonly technology: string;
+  readonly options: string;
+  readonly at: { readonly address: string; readonly port: number };
+}
+
+export const datapathResource = (
+  engine: EngineResource,
+  spec: DatapathSpec,
+): Effect.Effect<DatapathResource, InsaneError, Scope.Scope | Quarantine> =>
+  Effect.gen(function* () {
+    const { id, technology, options, at } = spec;
+    const quarantine = yield* Quarantine;
+    const api = yield* attempt("load the datapaths", engines);
+    let kept = false;
+    let open = true;
+    const opened = yield* Effect.acquireRelease(
+      attempt(`open datapath ${technology} at ${at.address}:${at.port}`, () =>
+        api.openDatapath(technology, options, at),
+      ),
+      ({ handle }) =>
+        Effect.sync(() => {
+          open = false;
+          if (kept) quarantine.keep(`datapath ${technology} ${id}`);
+          else api.closeDatapath(handle);
+        }),
+    );
+    const order = (
+      what: string,
+      send: (handle: DatapathHandle) => Promise<number>,
+    ): Effect.Effect<number, InsaneError> =>
+      Effect.tryPromise({ try: () => send(opened.handle), catch: (cause) => refused(what, cause) });
+    yield* Effect.acquireRelease(
+      order(`hand datapath ${technology} to its engine`, (handle) =>
+        engine.command(`the datapath ${technology}`, (native, self) => native.addDatapath(self, id, handle)),
+      ),
+      () =>
+        order(`take datapath ${technology} from its engine`, () =>
+          engine.command(`the removal of datapath ${technology}`, (native, self) => native.removeDatapath(self, id)),
+        ).pipe(
+          // An engine that has been joined touches nothing any more.
+          Effect.catch((error) => Effect.sync(() => void (kept = error.code !== "ECLOSED"))),
+        ),
+    );
+    return {
+      id,
+      endpoint: opened.endpoint,
+      counters: () => (open ? { ...api.datapathStats(opened.handle) } : {}),
+    } satisfies DatapathResource;
+  });

@@ -1,0 +1,66 @@
+// `Runtime.embed`: a whole runtime in this process. The daemon is this as well, with a socket for others; an embedding
+// application gets its sessions over the same control protocol as everybody else, and the inline engine if it wants it.
+import { RuntimeActor } from "../actors/runtime.ts";
+import type { Session } from "../client/api.ts";
+import { openSession } from "../client/session.ts";
+import { InsaneError } from "../protocol/codes.ts";
+import { probeAll } from "../qos/capabilities.ts";
+import type { EmbeddedRuntime, EmbedOptions } from "./api.ts";
+import { completeConfig, strategyOf } from "./config.ts";
+import { HelloDirectory } from "./hello-directory.ts";
+import { createLog } from "./log.ts";
+
+/**
+ * Starts a runtime in this process; resolves when it serves.
+ * Errors: ECONFIG (a field, its value, what is allowed), EADDRINUSE (somebody holds the socket or a port), EPERM (socket
+ * directory not writable), ESYSTEM, EPLATFORM, ENODE, ELIBRARY.
+ */
+export async function embed(options: EmbedOptions = {}): Promise<EmbeddedRuntime> {
+  const config = completeConfig(options);
+  const runtime = new RuntimeActor({
+    config,
+    strategy: strategyOf(options, config),
+    log: createLog(config.log, { runtime: config.name }),
+    probe: () => probeAll(),
+    directory: ({ id, name }, world) => new HelloDirectory({ id, name, network: config.network, world }),
+  });
+  await runtime.start();
+  const sessions = new Set<Session>();
+  let leased = false;
+
+  const close = async (): Promise<void> => {
+    await Promise.allSettled([...sessions].map((session) => session.close()));
+    await runtime.close();
+  };
+  return {
+    id: runtime.identity.id,
+    socket: config.socket,
+    get port() {
+      return runtime.network.port;
+    },
+    async connect({ name } = {}) {
+      const socket = runtime.socket;
+      if (socket === null || runtime.life.outcome) throw new InsaneError("ECLOSED", "This runtime is closed.");
+      // One thread, one lease: the first session that is open has it.
+      const inline = leased ? undefined : runtime.network.inline;
+      const session = await openSession({
+        socket,
+        ...(name === undefined ? {} : { name }),
+        ...(inline === undefined ? {} : { inlineEngine: inline }),
+      });
+      sessions.add(session);
+      if (inline) leased = true;
+      session.on("closed", () => {
+        sessions.delete(session);
+        if (inline) leased = false;
+      });
+      return session;
+    },
+    addPeer: (endpoint) => runtime.network.addPeer(endpoint),
+    status: () => runtime.status(),
+    doctor: () => runtime.doctor(),
+    explain: (stream) => runtime.explain(stream),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
