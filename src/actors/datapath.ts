@@ -48,7 +48,9 @@ export class DatapathActor {
         ...this.life.actions,
         probe: () => this.#probe(),
         publishCapability: () => {},
-        open: () => void (this.#opening = this.#open()),
+        open: () => {
+          this.#opening = this.#open();
+        },
         publishUp: (_, { endpoint }) => up(endpoint),
         publishDown: (_, notice) => down(notice),
         detach: () => void this.#detach(),

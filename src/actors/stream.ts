@@ -55,7 +55,9 @@ export class StreamActor {
           drain: () => this.life.send({ type: "drained" }),
           mark: () => this.life.send({ type: "echoed" }),
           switch: () => this.#switch(),
-          callOff: () => void (this.#next = null),
+          callOff: () => {
+            this.#next = null;
+          },
           closeEndpoints: () => this.#closeEndpoints(),
         },
       });

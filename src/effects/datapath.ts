@@ -56,7 +56,11 @@ export const datapathResource = (
           engine.command(`the removal of datapath ${technology}`, (native, self) => native.removeDatapath(self, id)),
         ).pipe(
           // An engine that has been joined touches nothing any more.
-          Effect.catch((error) => Effect.sync(() => void (kept = error.code !== "ECLOSED"))),
+          Effect.catch((error) =>
+            Effect.sync(() => {
+              kept = error.code !== "ECLOSED";
+            }),
+          ),
         ),
     );
     return {

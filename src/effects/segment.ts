@@ -52,7 +52,12 @@ export const mapping = (name: string, of: Segment, writable: boolean): Guarded<M
     return yield* Effect.acquireRelease(
       attempt(`map ${name}`, () => {
         const mapped = native.map(of.fd, of.bytes, writable);
-        return { ...mapped, keepAside: () => void (kept = true) };
+        return {
+          ...mapped,
+          keepAside: () => {
+            kept = true;
+          },
+        };
       }),
       (mapped) =>
         Effect.sync(() => {
@@ -74,7 +79,12 @@ export const bellPair = (name: string): Guarded<BellPair> =>
     return yield* Effect.acquireRelease(
       attempt(`make the doorbell of ${name}`, () => {
         const ends = native.bellPair();
-        return { ends, keepAside: () => void (kept = true) };
+        return {
+          ends,
+          keepAside: () => {
+            kept = true;
+          },
+        };
       }),
       ({ ends }) =>
         Effect.sync(() => {
