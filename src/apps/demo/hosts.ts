@@ -1,6 +1,7 @@
 // Two hosts on one machine: as root two network namespaces joined by a veth pair, else two loopback addresses; a runtime
 // on each. Whatever is made here is removed here, also on Ctrl-C.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -40,11 +41,13 @@ function canMakeNamespaces(): boolean {
   }
 }
 
-export function makeHosts(onDaemonExit: (host: string, how: string) => void): Hosts {
+/** Resolves when both runtimes say that they are up. `onDaemonExit` is told when one ends before `remove`. */
+export async function makeHosts(onDaemonExit: (host: string, how: string) => void): Promise<Hosts> {
   const folder = mkdtempSync(join(tmpdir(), "insane-demo-"));
   const undo: Array<() => void> = [() => rmSync(folder, { recursive: true, force: true })];
   const daemons: ChildProcess[] = [];
   let removed = false;
+  process.on("exit", () => remove());
   const remove = (): void => {
     if (removed) return;
     removed = true;
@@ -70,13 +73,16 @@ export function makeHosts(onDaemonExit: (host: string, how: string) => void): Ho
     const [a, b] = [host(0), host(1)];
     for (const [self, other] of [[a, b], [b, a]] as const) {
       const command = [...self.prefix, process.execPath, CLI, "up", "--name", self.name, "--socket", self.socket];
-      command.push("--listen", `${self.address}:${HELLO_PORT}`, "--peer", `${other.address}:${HELLO_PORT}`, "--log", "error");
-      const daemon = spawn(command[0] as string, command.slice(1), { stdio: ["ignore", "ignore", 2] });
+      command.push("--listen", `${self.address}:${HELLO_PORT}`, "--peer", `${other.address}:${HELLO_PORT}`);
+      command.push("--log", "error", "--json");
+      const daemon = spawn(command[0] as string, command.slice(1), { stdio: ["ignore", "pipe", 2] });
       daemon.on("exit", (code, signal) => {
         if (!removed) onDaemonExit(self.name, signal ?? `code ${code}`);
       });
       daemons.push(daemon);
     }
+    // The one line on standard output says that the runtime is up.
+    await Promise.all(daemons.map((daemon) => once(daemon.stdout as NodeJS.ReadableStream, "data")));
     return {
       kind: namespaces ? "namespaces" : "loopback",
       a,

@@ -3,7 +3,7 @@
 import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { makeHosts } from "./hosts.ts";
+import { type Host, makeHosts } from "./hosts.ts";
 import { summary, tellBinding, tellTable, type Received } from "./report.ts";
 import { type FromRole, type Role, startRole } from "./roles.ts";
 
@@ -14,8 +14,8 @@ publishes a data set and a camera streams a picture on host A; two applications 
 both; another is killed midway. Ends with a table of what was emitted, delivered, dropped, and of the slots still out.
 
   --image FILE    the camera's picture (PNG, JPEG, WebP, AVIF, GIF, TIFF); default: one that the demo draws
-  --frames N      frames to stream (12)
-  --rounds N      times the data set is published (6)
+  --frames N      frames to stream (24)
+  --rounds N      times the data set is published (3)
   --output DIR    where received pictures are saved (demo-output)
   --json          one object on the last line of standard output, and nothing else there
   --help          this text
@@ -27,8 +27,8 @@ function options() {
     return parseArgs({
       options: {
         image: { type: "string" },
-        frames: { type: "string", default: "12" },
-        rounds: { type: "string", default: "6" },
+        frames: { type: "string", default: "24" },
+        rounds: { type: "string", default: "3" },
         output: { type: "string", default: "demo-output" },
         json: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
@@ -57,10 +57,8 @@ mkdirSync(output, { recursive: true });
 const note = (text: string): void => void process.stderr.write(`${text}\n`);
 
 const roles: Role[] = [];
-const hosts = makeHosts((name, how) => fail(new Error(`the runtime on ${name} ended (${how})`)));
 process.on("exit", () => {
   for (const role of roles) role.child.kill("SIGKILL");
-  hosts.remove();
 });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
@@ -87,8 +85,9 @@ function onMessage(role: string, message: FromRole): void {
 }
 
 try {
+  const hosts = await makeHosts((name, how) => fail(new Error(`the runtime on ${name} ended (${how})`)));
   note(hosts.kind === "namespaces" ? "two network namespaces joined by a veth pair stand for two hosts" : "not root: two loopback addresses stand for two hosts");
-  const start = (name: string, file: string, host: typeof hosts.a, args: string[]): Role => {
+  const start = (name: string, file: string, host: Host, args: string[]): Role => {
     const role = startRole(name, file, host.prefix, host.socket, args, onMessage);
     roles.push(role);
     return role;

@@ -1,4 +1,4 @@
-// Role: publishes the data set as typed messages, one row at a time, as fast as its consumers allow but at most 20,000 a second.
+// Role: publishes the data set as typed messages, one row at a time, as fast as its consumers allow but 2,000 a second at most.
 import { connect } from "../../index.ts";
 import { loadReadings, readingsChannel } from "./readings.ts";
 import { runRole, STREAMS } from "./roles.ts";
@@ -22,8 +22,8 @@ await runRole(async (say, told) => {
     for (let row = 0; row < rows.length; row++) {
       while (source.tryEmit(rows[row] as (typeof rows)[number]) === 0) await source.source.ready();
       messages++;
-      if (messages % 20 === 0) {
-        const ahead = messages / 20 - (performance.now() - begun);
+      if (messages % 2 === 0) {
+        const ahead = messages / 2 - (performance.now() - begun);
         if (ahead > 1) await new Promise((resolve) => setTimeout(resolve, ahead));
       }
     }
