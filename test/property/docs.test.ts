@@ -23,7 +23,7 @@ describe("docs/codes.md", () => {
   it("has every code once, with cause and cure, and no other", () => {
     const listed = rows(page("codes.md")).filter(([code]) => code !== "code");
     const codes = listed.map(([code]) => code?.replaceAll("`", ""));
-    expect(codes).toEqual([...Object.values(ERROR_CODES), ...Object.values(WARNING_CODES)]);
+    expect(codes.toSorted()).toEqual([...Object.values(ERROR_CODES), ...Object.values(WARNING_CODES)].toSorted());
     for (const [code, cause = "", cure = "", ...more] of listed) {
       expect(more, code).toEqual([]);
       expect(Math.min(cause.length, cure.length), code).toBeGreaterThan(8);
