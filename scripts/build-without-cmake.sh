@@ -9,5 +9,5 @@ mkdir -p build/release
 # shellcheck disable=SC2046
 cc -std=gnu11 -O3 -g -Wall -Wextra -fPIC -fvisibility=hidden -D_GNU_SOURCE= -Isrc/native -shared -pthread \
   -Wl,-z,nodelete -Wl,-z,defs -Wl,-soname,libinsane.so \
-  $(find src/native/core src/native/datapaths -name '*.c' 2>/dev/null) -o "$library.new" -ldl
+  $(find src/native/core src/native/packet src/native/datapaths -name '*.c' 2>/dev/null) -o "$library.new" -ldl
 mv "$library.new" "$library"
