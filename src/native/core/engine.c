@@ -70,12 +70,20 @@ int ins_engine_release(struct ins_engine *e) {
 
 /* ---- the thread ---- */
 
-/* While an inline owner polls: looks now and then whether it still does. */
-static void stand_by(struct ins_engine *e) {
+/* While an inline owner polls: looks now and then whether it still does. An owner that polls without a pause is looked at
+   less often (each look costs it its core for a moment), but takes the interval up to STAND_BY_LONGEST times to miss. */
+enum { STAND_BY_LONGEST = 8, POLLS_WITHOUT_PAUSE = 500 };
+
+static void stand_by(struct ins_engine *e, uint32_t *times) {
     uint32_t seen = __atomic_load_n(&e->polls, __ATOMIC_RELAXED);
-    ins_idle_stand_by(e, e->config.takeover_us);
-    if (__atomic_load_n(&e->stop, __ATOMIC_RELAXED) || !__atomic_load_n(&e->owner, __ATOMIC_RELAXED) ||
-        __atomic_load_n(&e->polls, __ATOMIC_RELAXED) != seen || !try_enter(e))
+    ins_idle_stand_by(e, e->config.takeover_us * *times);
+    uint32_t polled = __atomic_load_n(&e->polls, __ATOMIC_RELAXED) - seen;
+    if (polled < POLLS_WITHOUT_PAUSE * *times)
+        *times = 1;
+    else if (*times < STAND_BY_LONGEST)
+        *times *= 2;
+    if (__atomic_load_n(&e->stop, __ATOMIC_RELAXED) || !__atomic_load_n(&e->owner, __ATOMIC_RELAXED) || polled ||
+        !try_enter(e))
         return;
     __atomic_store_n(&e->owner, 0, __ATOMIC_SEQ_CST);
     ins_engine_clock(e);
@@ -119,12 +127,14 @@ static void park(struct ins_engine *e) {
 
 static void serve(struct ins_engine *e) {
     uint64_t idle_since = 0;
+    uint32_t times = 1;
     while (!__atomic_load_n(&e->stop, __ATOMIC_RELAXED)) {
         if (__atomic_load_n(&e->owner, __ATOMIC_RELAXED)) {
-            stand_by(e);
+            stand_by(e, &times);
             idle_since = 0;
             continue;
         }
+        times = 1;
         if (!try_enter(e)) {
             sched_yield();
             continue;

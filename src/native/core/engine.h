@@ -22,7 +22,8 @@ struct ins_engine_config {
     uint32_t spin_us;        /* INS_IDLE_PARK: how long it looks before it sleeps */
     uint32_t cpu_plus_one;   /* pin to this cpu - 1; 0: not pinned */
     uint32_t lease;          /* INS_LEASE_INLINE: ins_engine_poll may take over; the thread stands by */
-    uint32_t takeover_us;    /* how long an inline owner may be away before the thread takes over (1000) */
+    uint32_t takeover_us;    /* how long an inline owner may be away before the thread takes over (1000); up to eight
+                                times that after it has polled without a pause */
     uint32_t heartbeat_ms;   /* first heartbeat after the last message of a flow (10), then doubled, six times */
     uint32_t receive_slots;  /* slots of the receive pool */
     uint32_t receive_bytes;  /* payload bytes of a receive slot (65536 when a datapath can coalesce) */
