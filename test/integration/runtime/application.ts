@@ -1,0 +1,169 @@
+// An application in a process of its own, for tests. Sources emit numbered messages (source id, number, filler whose bytes
+// follow from both); sinks check what they get: intact, in order, at most once, only their channel.
+import { connect, type Message, type Sink, type Source, type Stream } from "../../../src/index.ts";
+
+const [, , socket = "", name = ""] = process.argv;
+const session = await connect({ socket, name });
+const streams = new Map<string, Stream>();
+const sources: Array<{ source: Source; next: number; running: boolean; done: Promise<void> }> = [];
+
+interface Received {
+  count: number;
+  last: number;
+  gaps: number;
+}
+const sinks: Array<{ sink: Sink; from: Map<string, Received>; faults: string[]; held: Message[]; hold: number }> = [];
+
+const stamp = (bytes: Uint8Array, tag: number, channel: number, number: number): void => {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  view.setUint32(0, tag, true);
+  view.setUint32(4, channel, true);
+  view.setUint32(8, number, true);
+  bytes.fill((tag * 31 + number) & 0xff, 12);
+};
+
+function check(state: (typeof sinks)[number], message: Message): void {
+  const { bytes, channel } = message;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const tag = view.getUint32(0, true);
+  const number = view.getUint32(8, true);
+  if (view.getUint32(4, true) !== state.sink.channel || channel !== state.sink.channel) {
+    state.faults.push(`message of channel ${view.getUint32(4, true)} on ${state.sink.channel}`);
+  }
+  const filler = (tag * 31 + number) & 0xff;
+  for (let i = 12; i < bytes.length; i++) if (bytes[i] !== filler) state.faults.push(`byte ${i} of ${tag}/${number}`);
+  const key = `${tag}`;
+  const seen = state.from.get(key) ?? { count: 0, last: -1, gaps: 0 };
+  if (number <= seen.last) state.faults.push(`${tag}: ${number} after ${seen.last}`);
+  // The first message may be any: the sink may have come later.
+  if (seen.last >= 0) seen.gaps += number - seen.last - 1;
+  seen.last = number;
+  seen.count++;
+  state.from.set(key, seen);
+}
+
+async function streamOf(words: Record<string, unknown>): Promise<Stream> {
+  const streamName = String(words["stream"] ?? "test");
+  const known = streams.get(streamName);
+  if (known) return known;
+  const maxMessage = Number(words["maxMessage"] ?? 65536);
+  const stream = await session.createStream({ name: streamName, maxMessage });
+  streams.set(streamName, stream);
+  return stream;
+}
+
+/** Emits until told to stop or `count` is reached; yields to the event loop between bursts and at back-pressure. */
+async function run(state: (typeof sources)[number], tag: number, size: number, count: number): Promise<void> {
+  const { source } = state;
+  while (state.running && state.next < count) {
+    for (let burst = 0; burst < 64 && state.running && state.next < count; burst++) {
+      const buffer = source.tryGetBuffer(size);
+      if (!buffer) break;
+      stamp(buffer.bytes, tag, source.channel, state.next);
+      if (source.tryEmit(buffer) === 0) {
+        buffer[Symbol.dispose]();
+        break;
+      }
+      state.next++;
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+const calls: Record<string, (words: Record<string, unknown>) => unknown> = {
+  source: async (words) => {
+    const source = await (await streamOf(words)).createSource(Number(words["channel"] ?? 1));
+    sources.push({ source, next: 0, running: false, done: Promise.resolve() });
+    return { index: sources.length - 1, id: source.id, consumers: source.consumers };
+  },
+  matched: async ({ index, count }) => {
+    await sources[Number(index)]?.source.matched(Number(count ?? 1));
+  },
+  emit: ({ index, size, count, tag }) => {
+    const state = sources[Number(index)];
+    if (!state) throw new Error("no such source");
+    state.running = true;
+    state.done = run(
+      state,
+      Number(tag ?? state.source.id),
+      Number(size ?? 64),
+      Number(count ?? Number.POSITIVE_INFINITY),
+    );
+  },
+  stop: async ({ index }) => {
+    const state = sources[Number(index)];
+    if (!state) throw new Error("no such source");
+    state.running = false;
+    await state.done;
+    return { emitted: state.next };
+  },
+  finished: async ({ index }) => {
+    await sources[Number(index)]?.done;
+    return { emitted: sources[Number(index)]?.next };
+  },
+  settled: async ({ index }) => await sources[Number(index)]?.source.settled(),
+  sourceStats: ({ index }) => sources[Number(index)]?.source.stats,
+  closeSource: async ({ index }) => {
+    const state = sources[Number(index)];
+    if (state) state.running = false;
+    await state?.done;
+    await state?.source.close();
+  },
+  sink: async (words) => {
+    const state = {
+      sink: undefined as unknown as Sink,
+      from: new Map<string, Received>(),
+      faults: [] as string[],
+      held: [] as Message[],
+      hold: Number(words["hold"] ?? 0),
+    };
+    const policy = (words["policy"] ?? { kind: "block" }) as never;
+    state.sink = await (await streamOf(words)).createSink(Number(words["channel"] ?? 1), { policy }, (message) => {
+      check(state, message);
+      state.held.push(message);
+      while (state.held.length > state.hold) state.held.shift()?.release();
+    });
+    sinks.push(state);
+    return { index: sinks.length - 1, id: state.sink.id, unconfirmed: state.sink.unconfirmed };
+  },
+  received: ({ index }) => {
+    const state = sinks[Number(index)];
+    return {
+      count: [...(state?.from.values() ?? [])].reduce((sum, { count }) => sum + count, 0),
+      from: Object.fromEntries(state?.from ?? []),
+      faults: state?.faults.slice(0, 5),
+      stats: state?.sink.stats,
+    };
+  },
+  closeSink: async ({ index }) => {
+    const state = sinks[Number(index)];
+    for (const message of state?.held.splice(0) ?? []) message.release();
+    await state?.sink.close();
+  },
+  closeStream: async (words) => {
+    const streamName = String(words["stream"] ?? "test");
+    await streams.get(streamName)?.close();
+    streams.delete(streamName);
+  },
+  binding: async (words) => (await streamOf(words)).binding,
+  block: ({ ms }) => {
+    // Holds the thread as a busy application would: no control message is answered meanwhile.
+    const until = performance.now() + Number(ms);
+    while (performance.now() < until);
+  },
+  close: async () => {
+    await session.close();
+    setImmediate(() => process.disconnect());
+  },
+};
+
+process.on("message", async (words: Record<string, unknown>) => {
+  try {
+    process.send?.({ answer: words["call"], result: (await calls[String(words["method"])]?.(words)) ?? null });
+  } catch (error) {
+    process.send?.({ answer: words["call"], error: String(error) });
+  }
+});
+process.on("disconnect", () => process.exit(0));
+session.on("closed", ({ reason }) => process.send?.({ closed: reason }));
+process.send?.({ connected: true, session: session.id });
