@@ -1,0 +1,344 @@
+// The command line end to end: real daemons, real applications, all as processes of their own.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { CapabilityRecord } from "../../src/protocol/control.ts";
+import type { ExplainReport, RuntimeConfig, StatusReport } from "../../src/runtime/api.ts";
+
+const MAIN = join(import.meta.dirname, "../../src/apps/cli/main.ts");
+let folder = "";
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "insane-cli-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const running = new Set<Insane>();
+afterEach(async () => {
+  for (const insane of running) insane.child.kill("SIGKILL");
+  for (const insane of running) await insane.exit;
+});
+
+/** One run of `insane`. */
+class Insane {
+  readonly child: ChildProcess;
+  /** Exit code, or the signal that ended it. */
+  readonly exit: Promise<number | string>;
+  out = "";
+  err = "";
+  #wake: Array<() => void> = [];
+
+  constructor(line: ReadonlyArray<string>, input?: string) {
+    const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: "1" };
+    delete env["INSANE_SOCKET"];
+    this.child = spawn(process.execPath, [MAIN, ...line], { env, stdio: ["pipe", "pipe", "pipe"] });
+    const note = (): void => {
+      for (const wake of this.#wake.splice(0)) wake();
+    };
+    this.child.stdout?.setEncoding("utf8").on("data", (text) => {
+      this.out += text;
+      note();
+    });
+    this.child.stderr?.setEncoding("utf8").on("data", (text) => {
+      this.err += text;
+      note();
+    });
+    // A program that ends without reading its input is no failure of the test.
+    this.child.stdin?.on("error", () => {}).end(input ?? "");
+    running.add(this);
+    this.exit = once(this.child, "close").then(([code, signal]) => {
+      running.delete(this);
+      note();
+      return (code ?? signal) as number | string;
+    });
+  }
+
+  /** Resolves when what it has said matches; rejects when it ends before that. */
+  async says(pattern: RegExp, where: "out" | "err" = "out"): Promise<RegExpExecArray> {
+    for (;;) {
+      const match = pattern.exec(this[where]);
+      if (match) return match;
+      if (!running.has(this)) throw new Error(`ended without ${pattern}: ${this.out}${this.err}`);
+      await new Promise<void>((resolve) => this.#wake.push(resolve));
+    }
+  }
+
+  json<T>(): T {
+    return JSON.parse(this.out) as T;
+  }
+}
+
+const run = async (...line: string[]): Promise<Insane & { readonly code: number | string }> => {
+  const insane = new Insane(line);
+  return Object.assign(insane, { code: await insane.exit });
+};
+
+let sockets = 0;
+interface Daemon {
+  readonly insane: Insane;
+  readonly socket: string;
+  readonly hello: string;
+  readonly pid: number;
+}
+async function up(...options: string[]): Promise<Daemon> {
+  const socket = join(folder, `${sockets++}.sock`);
+  const insane = new Insane(["up", "--json", "--socket", socket, "--listen", "127.0.0.1:0", ...options]);
+  const [line] = await insane.says(/^\{"ready".*$/m);
+  const ready = JSON.parse(line) as { readonly hello: string; readonly pid: number };
+  return { insane, socket, ...ready };
+}
+/** A subscriber that listens. */
+async function sub(socket: string, ...options: string[]): Promise<Insane> {
+  const insane = new Insane(["sub", "--socket", socket, ...options]);
+  await insane.says(/listening on|"ready":true/, "err");
+  return insane;
+}
+
+describe("the command line", () => {
+  it("helps", async () => {
+    const overview = await run("--help");
+    expect(overview.code).toBe(0);
+    for (const name of ["up", "doctor", "status", "top", "explain", "pub", "sub"]) {
+      expect(overview.out).toMatch(new RegExp(`^ {2}${name} `, "m"));
+    }
+    const up = await run("up", "--help");
+    expect([up.code, up.err]).toEqual([0, ""]);
+    expect(Math.max(...up.out.split("\n").map((line) => line.length))).toBeLessThanOrEqual(100);
+    expect((await run("--version")).out).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  it.each([
+    [[], 2, "usage:"],
+    [["upp"], 2, 'no command "upp"'],
+    [["up", "--colour"], 2, "--colour"],
+    [["pub"], 2, "CHANNEL"],
+    [["pub", "x", "text"], 2, 'CHANNEL is "x"'],
+    [["sub", "1", "2"], 2, '"2" is too much'],
+    [["sub", "1", "--count", "many"], 2, '--count is "many"'],
+    [["sub", "1", "--acceleration", "warp"], 2, "none, fast"],
+    [["up", "--listen", "10.0.0.300"], 4, "network.address"],
+    [["up", "--peer", "nowhere"], 4, "network.peers.0"],
+    [["up", "--config", "/nonexistent.json"], 4, "cannot be read"],
+  ] as Array<[string[], number, string]>)("%j ends with code %i and says %s", async (line, code, words) => {
+    const insane = await run(...line);
+    expect(insane.code).toBe(code);
+    expect(insane.err).toContain(words);
+    expect(insane.err).not.toMatch(/^\s+at /m);
+    expect(insane.out).toBe("");
+  });
+
+  it("says how to start a runtime when there is none, also as JSON", async () => {
+    const socket = join(folder, "none.sock");
+    for (const name of ["status", "explain", "top"]) {
+      const insane = await run(name, "--socket", socket);
+      expect(insane.code).toBe(3);
+      expect(insane.err).toMatch(/^insane: ENORUNTIME: .*insane up --socket .*\n$/);
+    }
+    const json = await run("sub", "1", "--socket", socket, "--json");
+    expect(json.code).toBe(3);
+    expect(JSON.parse(json.err)).toMatchObject({ error: { code: "ENORUNTIME" } });
+  });
+});
+
+describe("insane up", () => {
+  it("prints the configuration that file and options make", async () => {
+    const file = join(folder, "config.json");
+    writeFileSync(
+      file,
+      JSON.stringify({ name: "from-file", engine: { idle: "yield" }, network: { peers: ["127.0.0.1:9"] } }),
+    );
+    const insane = await run(
+      "up",
+      "--config",
+      file,
+      "--name",
+      "from-line",
+      "--listen",
+      "127.0.0.5:7000",
+      "--print-config",
+    );
+    expect(insane.code).toBe(0);
+    const config = insane.json<RuntimeConfig>();
+    expect(config).toMatchObject({ name: "from-line", socketMode: "0600", engine: { idle: "yield", mode: "thread" } });
+    expect(config.network).toMatchObject({ address: "127.0.0.5", port: 7000, dataPort: 7001, peers: ["127.0.0.1:9"] });
+    writeFileSync(file, JSON.stringify(config));
+    expect((await run("up", "--config", file, "--print-config")).json()).toEqual(config);
+  });
+
+  it("ends in order at SIGTERM and takes its socket away", async () => {
+    const { insane, socket } = await up();
+    expect(existsSync(socket)).toBe(true);
+    insane.child.kill("SIGTERM");
+    expect(await insane.exit).toBe(0);
+    expect(existsSync(socket)).toBe(false);
+    for (const line of insane.err.trim().split("\n")) expect(JSON.parse(line)).toHaveProperty("level");
+  });
+
+  it("refuses a second runtime on its socket and names itself; a stale socket is taken over", async () => {
+    const first = await up();
+    const second = await run("up", "--socket", first.socket, "--listen", "127.0.0.1:0", "--log", "silent");
+    expect(second.code).toBe(5);
+    expect(second.err).toContain(`process ${first.pid}`);
+    first.insane.child.kill("SIGKILL");
+    await first.insane.exit;
+    expect(existsSync(first.socket)).toBe(true);
+    const third = new Insane(["up", "--socket", first.socket, "--listen", "127.0.0.1:0"]);
+    await third.says(/is up/);
+  });
+});
+
+describe("with a runtime", () => {
+  it("a message goes from pub to sub, as text and as JSON", async () => {
+    const { socket } = await up();
+    const text = await sub(socket, "42", "--count", "3");
+    const json = await sub(socket, "42", "--count", "3", "--json");
+    expect(await new Insane(["pub", "42", "hello, edge", "--socket", socket]).exit).toBe(0);
+    const lines = new Insane(["pub", "42", "-", "--socket", socket, "--json"], "two\nthree\n");
+    expect(await lines.exit).toBe(0);
+    expect(lines.json()).toMatchObject({ channel: 42, messages: 2, bytes: 8, pushed: 4, consumed: 4, outstanding: 0 });
+    expect([await text.exit, await json.exit]).toEqual([0, 0]);
+    expect(text.out).toBe("hello, edge\ntwo\nthree\n");
+    const messages = json.out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(messages).toMatchObject([
+      { channel: 42, length: 11, text: "hello, edge" },
+      { text: "two" },
+      { text: "three" },
+    ]);
+    expect(messages[1].source).not.toBe(messages[0].source);
+    expect(messages[2].sequence - messages[1].sequence).toBe(1);
+  });
+
+  it("messages of any size go, as fast as they are taken; top shows them", async () => {
+    const { socket } = await up();
+    const taker = await sub(socket, "7", "--rate", "--json", "--max-message", "4000000");
+    const giver = new Insane([
+      "pub",
+      "7",
+      "--size",
+      "3000000",
+      "--count",
+      "0",
+      "--rate",
+      "50",
+      "--max-message",
+      "4000000",
+      "--socket",
+      socket,
+    ]);
+    await taker.says(/messagesPerSecond/);
+    const top = await run("top", "--once", "--json", "--interval", "0.5", "--socket", socket);
+    expect(top.code).toBe(0);
+    const { rates } = top.json<{ rates: Array<{ kind: string; messagesPerSecond: number; bytesPerSecond: number }> }>();
+    for (const kind of ["source", "sink"]) {
+      const rate = rates.find((one) => one.kind === kind);
+      expect(rate?.messagesPerSecond).toBeGreaterThan(10);
+      expect(rate?.bytesPerSecond).toBeGreaterThan(30_000_000);
+    }
+    giver.child.kill("SIGINT");
+    taker.child.kill("SIGINT");
+    expect([await giver.exit, await taker.exit]).toEqual([0, 0]);
+    const picture = await run("top", "--once", "--interval", "0.1", "--socket", socket);
+    expect(picture.out).toContain("nothing is open");
+  });
+
+  it("waiting has an end: nobody listens, or nothing comes", async () => {
+    const { socket } = await up();
+    const pub = await run("pub", "1", "x", "--wait", "0.2", "--socket", socket);
+    expect(pub.code).toBe(6);
+    expect(pub.err).toContain("insane sub 1");
+    const sub = await run("sub", "1", "--count", "1", "--timeout", "0.2", "--socket", socket);
+    expect(sub.code).toBe(6);
+    expect(sub.err).toContain("0 of 1 messages");
+    expect((await run("pub", "1", "x", "--wait", "0", "--socket", socket)).code).toBe(0);
+  });
+
+  it("doctor and explain tell why a fast stream runs on UDP", async () => {
+    const { socket } = await up();
+    const doctor = await run("doctor", "--json", "--socket", socket);
+    expect(doctor.code).toBe(0);
+    const { technologies } = doctor.json<{ technologies: CapabilityRecord[] }>();
+    expect(technologies.map(({ technology }) => technology)).toEqual(["shm", "udp", "xdp", "dpdk", "rdma"]);
+    const text = await run("doctor", "--socket", socket);
+    for (const { technology, available, reason } of technologies) {
+      expect(text.out).toMatch(new RegExp(`^${technology.padEnd(4)} ${available ? "yes" : "no "} `, "m"));
+      expect(text.out).toContain(reason);
+    }
+    expect((await run("explain", "--socket", socket)).out).toContain("no streams yet");
+    const listener = await sub(socket, "1", "--acceleration", "fast", "--stream", "control-loop");
+    const without = technologies.filter(({ technology, available }) => !available && technology !== "shm");
+    if (without.length === 3) expect(listener.err).toContain("W_FALLBACK_UDP");
+    const json = await run("explain", "control-loop", "--json", "--socket", socket);
+    const [report] = json.json<ExplainReport[]>();
+    expect(report).toMatchObject({ stream: "control-loop", sessions: [{ name: expect.stringContaining("sub") }] });
+    const explained = await run("explain", "control-loop", "--socket", socket);
+    expect(explained.out).toContain("acceleration fast");
+    for (const { technology, rule, why } of report!.decision.candidates) {
+      expect(explained.out).toMatch(new RegExp(`^ {2}${technology} `, "m"));
+      expect(explained.out.replaceAll(/\s+/g, " ")).toContain(`${why} [${rule}]`);
+    }
+    const nothing = await run("explain", "nothing", "--socket", socket);
+    expect(nothing.code).toBe(1);
+    expect(nothing.err).toContain('no stream "nothing"');
+  });
+
+  it("status shows who is there, and nobody who died", async () => {
+    const { socket, pid } = await up("--name", "edge-1");
+    const listener = await sub(socket, "5", "--stream", "telemetry");
+    const status = (await run("status", "--json", "--socket", socket)).json<StatusReport>();
+    expect(status.runtime).toMatchObject({ name: "edge-1", pid });
+    expect(status.sessions).toMatchObject([
+      { pid: listener.child.pid, streams: [{ name: "telemetry", sources: [], sinks: [{ channel: 5 }] }] },
+    ]);
+    const text = await run("status", "--socket", socket);
+    expect(text.out).toMatch(/telemetry/);
+    expect(text.out).toMatch(/^edge-1 /);
+    const watcher = new Insane(["status", "--watch", "0", "--socket", socket]);
+    await watcher.says(/session \d+ +attached/);
+    listener.child.kill("SIGKILL");
+    await listener.exit;
+    await watcher.says(/session \d+ +closed/);
+    await watcher.says(/sink \d+ +closed/);
+    expect((await run("status", "--json", "--socket", socket)).json<StatusReport>().sessions).toEqual([]);
+    watcher.child.kill("SIGINT");
+    expect(await watcher.exit).toBe(0);
+    const nobody = await run("status", "--watch", "999", "--socket", socket);
+    expect(nobody.code).toBe(1);
+    expect(nobody.err).toContain("ENOENT");
+  });
+});
+
+describe("two runtimes", () => {
+  it("that list each other carry messages, and show each other as peers", async () => {
+    const a = await up("--name", "a");
+    const b = await up("--name", "b", "--peer", a.hello);
+    // A runtime that is not listed is told of, with the line that would list it.
+    const warning = await a.insane.says(/^.*W_PEER_UNLISTED.*$/m, "err");
+    expect(warning[0]).toContain(b.hello);
+    a.insane.child.kill("SIGTERM");
+    await a.insane.exit;
+    const again = new Insane([
+      "up",
+      "--json",
+      "--name",
+      "a",
+      "--socket",
+      a.socket,
+      "--listen",
+      a.hello,
+      "--peer",
+      b.hello,
+    ]);
+    await again.says(/"ready"/);
+    const listener = await sub(a.socket, "9", "--count", "2");
+    expect((await run("pub", "9", "over the wire", "--count", "2", "--wait", "10", "--socket", b.socket)).code).toBe(0);
+    expect(await listener.exit).toBe(0);
+    expect(listener.out).toBe("over the wire\nover the wire\n");
+    const { peers } = (await run("status", "--json", "--socket", b.socket)).json<StatusReport>();
+    expect(peers).toMatchObject([{ name: "a", endpoint: a.hello, state: "alive" }]);
+  });
+});
