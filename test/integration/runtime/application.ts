@@ -12,7 +12,14 @@ interface Received {
   last: number;
   gaps: number;
 }
-const sinks: Array<{ sink: Sink; from: Map<string, Received>; faults: string[]; held: Message[]; hold: number }> = [];
+const sinks: Array<{
+  sink: Sink;
+  channel: number;
+  from: Map<string, Received>;
+  faults: string[];
+  held: Message[];
+  hold: number;
+}> = [];
 
 const stamp = (bytes: Uint8Array, tag: number, channel: number, number: number): void => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -27,8 +34,8 @@ function check(state: (typeof sinks)[number], message: Message): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const tag = view.getUint32(0, true);
   const number = view.getUint32(8, true);
-  if (view.getUint32(4, true) !== state.sink.channel || channel !== state.sink.channel) {
-    state.faults.push(`message of channel ${view.getUint32(4, true)} on ${state.sink.channel}`);
+  if (view.getUint32(4, true) !== state.channel || channel !== state.channel) {
+    state.faults.push(`message of channel ${view.getUint32(4, true)} on ${state.channel}`);
   }
   const filler = (tag * 31 + number) & 0xff;
   for (let i = 12; i < bytes.length; i++) if (bytes[i] !== filler) state.faults.push(`byte ${i} of ${tag}/${number}`);
@@ -111,14 +118,16 @@ const calls: Record<string, (words: Record<string, unknown>) => unknown> = {
   },
   sink: async (words) => {
     const state = {
+      // Its callback may be called before it has resolved.
       sink: undefined as unknown as Sink,
+      channel: Number(words["channel"] ?? 1),
       from: new Map<string, Received>(),
       faults: [] as string[],
       held: [] as Message[],
       hold: Number(words["hold"] ?? 0),
     };
     const policy = (words["policy"] ?? { kind: "block" }) as never;
-    state.sink = await (await streamOf(words)).createSink(Number(words["channel"] ?? 1), { policy }, (message) => {
+    state.sink = await (await streamOf(words)).createSink(state.channel, { policy }, (message) => {
       check(state, message);
       state.held.push(message);
       while (state.held.length > state.hold) state.held.shift()?.release();
