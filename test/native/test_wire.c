@@ -1,0 +1,165 @@
+/* Wire v1: what is written is read back, byte by byte as docs/wire.md says, and every malformed header is refused for its
+   own reason. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/wire.h"
+
+static const struct ins_wire sample = {
+    .type = INS_WIRE_TYPE_DATA,
+    .flags = 0x0001,
+    .tag = 0x01020304,
+    .channel = 0x11121314,
+    .source = 0x21222324,
+    .flow = 0x31323334,
+    .sequence = 0x4142434445464748,
+    .emit_time = 0x5152535455565758,
+    .length = 16,
+};
+
+static void a_header_is_what_the_document_says(void **state) {
+    (void)state;
+    static const uint8_t expected[INS_WIRE_HEADER] = {
+        0x49, 0x4e, 1,    1,    0x00, 0x01, 0,    0,    0x01, 0x02, 0x03, 0x04, 0x11, 0x12, 0x13, 0x14,
+        0x21, 0x22, 0x23, 0x24, 0x31, 0x32, 0x33, 0x34, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48,
+        0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0,    0,    0,    16,   0,    0,    0,    0,
+    };
+    uint8_t header[INS_WIRE_HEADER];
+    memset(header, 0xee, sizeof header);
+    ins_wire_write(header, &sample);
+    assert_memory_equal(header, expected, sizeof expected);
+}
+
+static void what_was_written_is_read_back_at_any_alignment(void **state) {
+    (void)state;
+    for (uint32_t shift = 0; shift < 8; shift++) {
+        uint8_t buffer[8 + INS_WIRE_HEADER + 16] = {0};
+        struct ins_wire read;
+        memset(&read, 0, sizeof read);
+        ins_wire_write(buffer + shift, &sample);
+        assert_int_equal(ins_wire_parse(buffer + shift, INS_WIRE_HEADER + 16, &read), INS_WIRE_OK);
+        assert_memory_equal(&read, &sample, sizeof read);
+    }
+}
+
+static void a_header_becomes_metadata_where_it_lies(void **state) {
+    (void)state;
+    uint8_t buffer[1 + INS_WIRE_HEADER + 16] = {0};
+    struct ins_wire wire;
+    ins_wire_write(buffer + 1, &sample);
+    assert_int_equal(ins_wire_parse(buffer + 1, sizeof buffer - 1, &wire), INS_WIRE_OK);
+    ins_wire_to_meta(buffer + 1, &wire);
+    uint32_t u32;
+    uint64_t u64;
+    memcpy(&u32, buffer + 1 + INS_META_SOURCE, 4);
+    assert_int_equal(u32, sample.source);
+    memcpy(&u32, buffer + 1 + INS_META_FLOW, 4);
+    assert_int_equal(u32, sample.flow);
+    memcpy(&u64, buffer + 1 + INS_META_SEQUENCE, 8);
+    assert_true(u64 == sample.sequence);
+    memcpy(&u64, buffer + 1 + INS_META_EMIT_TIME, 8);
+    assert_true(u64 == sample.emit_time);
+    memcpy(&u32, buffer + 1 + INS_META_LENGTH, 4);
+    assert_int_equal(u32, sample.length);
+}
+
+/* Changes one thing in a good message and says what the parser makes of it. Each buffer is exactly as long as is said, so
+   that a sanitizer sees a read beyond it. */
+static int verdict(uint32_t at, uint8_t value, uint32_t available) {
+    uint8_t good[INS_WIRE_HEADER + 16] = {0};
+    struct ins_wire wire;
+    ins_wire_write(good, &sample);
+    if (at < sizeof good)
+        good[at] = value;
+    uint8_t *data = malloc(available ? available : 1);
+    assert_non_null(data);
+    memcpy(data, good, available);
+    int fault = (int)ins_wire_parse(data, available, &wire);
+    free(data);
+    return fault;
+}
+
+static void every_malformed_header_is_refused_for_its_reason(void **state) {
+    (void)state;
+    const uint32_t whole = INS_WIRE_HEADER + 16, none = 1000;
+    assert_int_equal(verdict(none, 0, whole), INS_WIRE_OK);
+    for (uint32_t length = 0; length < INS_WIRE_HEADER; length++)
+        assert_int_equal(verdict(none, 0, length), INS_WIRE_BAD_SHORT);
+    for (uint32_t length = INS_WIRE_HEADER; length < whole; length++)
+        assert_int_equal(verdict(none, 0, length), INS_WIRE_BAD_LENGTH);
+    assert_int_equal(verdict(0, 0x4a, whole), INS_WIRE_BAD_MAGIC);
+    assert_int_equal(verdict(1, 0x4f, whole), INS_WIRE_BAD_MAGIC);
+    for (uint32_t version = 0; version < 256; version++)
+        assert_int_equal(verdict(INS_WIRE_VERSION, (uint8_t)version, whole), version == 1 ? INS_WIRE_OK : INS_WIRE_BAD_VERSION);
+    for (uint32_t type = 0; type < 256; type++) {
+        int expected = type == INS_WIRE_TYPE_DATA        ? INS_WIRE_OK
+                       : type == INS_WIRE_TYPE_HEARTBEAT ? INS_WIRE_BAD_LENGTH /* 16 bytes are no records */
+                                                         : INS_WIRE_BAD_TYPE;
+        assert_int_equal(verdict(INS_WIRE_TYPE, (uint8_t)type, whole), expected);
+    }
+    for (uint32_t bit = 0; bit < 8; bit++) {
+        assert_int_equal(verdict(INS_WIRE_FLAGS, (uint8_t)(1u << bit), whole), INS_WIRE_BAD_FLAGS);
+        assert_int_equal(verdict(INS_WIRE_FLAGS + 1, (uint8_t)(1u << bit), whole), INS_WIRE_OK);
+    }
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(verdict(INS_WIRE_LENGTH + i, 0xff, whole), INS_WIRE_BAD_LENGTH);
+    assert_int_equal(verdict(INS_WIRE_LENGTH + 3, 17, whole), INS_WIRE_BAD_LENGTH);
+    assert_int_equal(verdict(INS_WIRE_LENGTH + 3, 15, whole), INS_WIRE_OK); /* another message may follow */
+    for (uint32_t i = 0; i < 2; i++)
+        assert_int_equal(verdict(INS_WIRE_FRAGMENT_SIZE + i, 1, whole), INS_WIRE_BAD_LENGTH);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(verdict(INS_WIRE_FRAGMENT_INDEX + i, 1, whole), INS_WIRE_BAD_LENGTH);
+}
+
+static void the_longest_payload_is_accepted_and_one_more_is_not(void **state) {
+    (void)state;
+    uint32_t bytes = INS_WIRE_HEADER + INS_WIRE_MAX_PAYLOAD + 1;
+    uint8_t *data = calloc(1, bytes);
+    struct ins_wire wire = sample, read;
+    wire.length = INS_WIRE_MAX_PAYLOAD;
+    ins_wire_write(data, &wire);
+    assert_int_equal(ins_wire_parse(data, bytes, &read), INS_WIRE_OK);
+    wire.length++;
+    ins_wire_write(data, &wire);
+    assert_int_equal(ins_wire_parse(data, bytes, &read), INS_WIRE_BAD_LENGTH);
+    free(data);
+}
+
+static void heartbeats_carry_whole_records_up_to_their_limit(void **state) {
+    (void)state;
+    uint32_t bytes = INS_WIRE_HEADER + (INS_HEARTBEAT_MAX_RECORDS + 1) * INS_HEARTBEAT_RECORD_BYTES;
+    uint8_t *data = calloc(1, bytes);
+    struct ins_wire wire = {.type = INS_WIRE_TYPE_HEARTBEAT}, read;
+    for (uint32_t length = 0; length <= bytes - INS_WIRE_HEADER; length++) {
+        wire.length = length;
+        ins_wire_write(data, &wire);
+        int whole = length % INS_HEARTBEAT_RECORD_BYTES == 0 &&
+                    length <= INS_HEARTBEAT_MAX_RECORDS * INS_HEARTBEAT_RECORD_BYTES;
+        assert_int_equal(ins_wire_parse(data, bytes, &read), whole ? INS_WIRE_OK : INS_WIRE_BAD_LENGTH);
+    }
+    struct ins_heartbeat beat = {.flow = 1, .tag = 2, .channel = 3, .source = 4, .next = 0x0102030405060708}, back;
+    static const uint8_t expected[INS_HEARTBEAT_RECORD_BYTES] = {0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3,
+                                                                 0, 0, 0, 4, 1, 2, 3, 4, 5, 6, 7, 8};
+    ins_heartbeat_write(data, &beat);
+    assert_memory_equal(data, expected, sizeof expected);
+    ins_heartbeat_read(data, &back);
+    assert_memory_equal(&beat, &back, sizeof beat);
+    free(data);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_header_is_what_the_document_says),
+        cmocka_unit_test(what_was_written_is_read_back_at_any_alignment),
+        cmocka_unit_test(a_header_becomes_metadata_where_it_lies),
+        cmocka_unit_test(every_malformed_header_is_refused_for_its_reason),
+        cmocka_unit_test(the_longest_payload_is_accepted_and_one_more_is_not),
+        cmocka_unit_test(heartbeats_carry_whole_records_up_to_their_limit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
