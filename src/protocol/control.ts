@@ -150,10 +150,16 @@ export const ClientMethods = {
   "sink.close": method(Schema.Struct({ sink: u32 }), empty),
   /** Orderly end; the runtime then closes the socket. */
   "session.close": method(empty, empty),
-  /** What `insane status`, `doctor` and `explain` show; shapes in src/protocol/report.ts. */
-  status: method(empty, Schema.Unknown),
+  /**
+   * What `insane status`, `doctor` and `explain` show; shapes in src/runtime/api.ts. A report that is too large for one
+   * frame comes in parts (src/protocol/parts.ts), which are asked for one by one.
+   */
+  status: method(Schema.Struct({ part: Schema.optionalKey(u32) }), Schema.Unknown),
   doctor: method(empty, Schema.Array(Capability)),
-  explain: method(Schema.Struct({ stream: Schema.optionalKey(Schema.String) }), Schema.Unknown),
+  explain: method(
+    Schema.Struct({ stream: Schema.optionalKey(Schema.String), part: Schema.optionalKey(u32) }),
+    Schema.Unknown,
+  ),
   /** Operators: the machines of one session (0: all) and their states now; `machine.state` tells of each change. */
   watch: method(Schema.Struct({ session: u32 }), Schema.Struct({ machines: Schema.Array(MachineState) })),
 } as const;

@@ -9,6 +9,7 @@ import type { ClientMethodName, ClientMethodTable, Params, Result } from "../pro
 import { linkBytes } from "../protocol/layout.ts";
 import { defaultStreamName } from "../protocol/qos.ts";
 import type { ClientNotification } from "./contract.ts";
+import { answerPart } from "./long-answers.ts";
 import type { PlannedMember } from "./plan.ts";
 
 type Answer<M extends ClientMethodName> = Reply<Result<ClientMethodTable, M>>;
@@ -108,9 +109,11 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
     return { result: {} };
   },
 
-  status: (host) => ({ result: host.status() }),
+  status: (host, session, { part = 0 }) => ({ result: answerPart(session, "status", part, () => host.status()) }),
   doctor: (host) => ({ result: host.doctor() }),
-  explain: (host, _, { stream }) => ({ result: host.explain(stream) }),
+  explain: (host, session, { stream, part = 0 }) => ({
+    result: answerPart(session, "explain", part, () => host.explain(stream)),
+  }),
 
   watch: (host, session, params) => {
     const wanted = (sessions: ReadonlyArray<number>): boolean =>

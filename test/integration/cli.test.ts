@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { connect } from "../../src/index.ts";
 import type { CapabilityRecord } from "../../src/protocol/control.ts";
 import type { ExplainReport, RuntimeConfig, StatusReport } from "../../src/runtime/api.ts";
 
@@ -309,6 +310,26 @@ describe("with a runtime", () => {
     const nobody = await run("status", "--watch", "999", "--socket", socket);
     expect(nobody.code).toBe(1);
     expect(nobody.err).toContain("ENOENT");
+  });
+});
+
+describe("a large runtime", () => {
+  it("is shown whole, though its report is larger than a control frame", async () => {
+    const { socket } = await up("--no-network");
+    const sessions = await Promise.all(
+      Array.from({ length: 6 }, (_, i) => connect({ socket, name: `application ${i}` })),
+    );
+    try {
+      for (const session of sessions) {
+        for (let i = 0; i < 60; i++) await session.createStream({ name: `${"a long name, ".repeat(15)}${i}` });
+      }
+      const status = (await run("status", "--json", "--socket", socket)).json<StatusReport>();
+      expect(status.sessions.map(({ streams }) => streams.length)).toEqual([60, 60, 60, 60, 60, 60]);
+      const explained = (await run("explain", "--json", "--socket", socket)).json<ExplainReport[]>();
+      expect(explained.map(({ sessions }) => sessions.length)).toEqual(Array(60).fill(6));
+    } finally {
+      await Promise.all(sessions.map((session) => session.close()));
+    }
   });
 });
 

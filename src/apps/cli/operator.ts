@@ -7,6 +7,7 @@ import { wakeOnReadable } from "../../native/views.ts";
 import { InsaneError } from "../../protocol/codes.ts";
 import type { ClientMethodTable, Params, Result } from "../../protocol/control.ts";
 import { LAYOUT_HASH } from "../../protocol/layout.ts";
+import { isPart, joinParts, type Part } from "../../protocol/parts.ts";
 import { PROTOCOL_VERSION } from "../../protocol/rpc.ts";
 import { packageVersion } from "./version.ts";
 
@@ -40,8 +41,15 @@ export async function connectOperator(socket: string | undefined, command: strin
   const operator = {
     socket: path,
     runtime: { id: "", name: "", version: "", pid: 0 },
-    ask: async <K extends Question>(method: K, params: Params<ClientMethodTable, K>) =>
-      (await control.request(method, params)).result,
+    ask: async <K extends Question>(method: K, params: Params<ClientMethodTable, K>) => {
+      const ask = async (part: number): Promise<unknown> =>
+        (await control.request(method, part === 0 ? params : { ...params, part })).result;
+      const first = await ask(0);
+      if (!isPart(first)) return first as Result<ClientMethodTable, K>;
+      const parts = [first];
+      while (parts.length < first.parts) parts.push((await ask(parts.length)) as Part);
+      return joinParts(parts) as Result<ClientMethodTable, K>;
+    },
     onNotification: (_method: string, _params: unknown): void => {},
     ended: ended.promise,
     [Symbol.asyncDispose]: async () => close(),
