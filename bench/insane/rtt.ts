@@ -68,6 +68,9 @@ function next(sink: Sink, yielding: boolean): Message | null {
   }
 }
 
+/** A turn of the event loop, without which an embedded runtime greets nobody; never while something is measured. */
+const aside = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 function finish(watch: Stopwatch): void {
   say(watch.result());
   void close().then(() => process.exit(0));
@@ -81,7 +84,7 @@ async function spinning(yielding: boolean): Promise<void> {
     for (;;) {
       const message = next(sink, yielding);
       if (message !== null) answer(message);
-      else await new Promise((resolve) => setImmediate(resolve)); // control frames, while nothing is measured
+      else await aside();
     }
   }
   const watch = new Stopwatch(Number(warmupText), Number(secondsText));
@@ -90,7 +93,10 @@ async function spinning(yielding: boolean): Promise<void> {
     send(sequence);
     for (let answered = false; !answered; ) {
       const message = next(sink, yielding);
-      if (message === null) break;
+      if (message === null) {
+        await aside();
+        break;
+      }
       answered = sequenceOf(message) === sequence; // else an answer that came too late
       message.release();
       if (answered) more = watch.stop();
