@@ -18,7 +18,7 @@ export class TestProcess {
   constructor(file: string, name: string, args: ReadonlyArray<string>) {
     this.#name = name;
     this.child = fork(join(import.meta.dirname, file), args, {
-      execArgv: [],
+      execArgv: ["--expose-gc"],
       stdio: ["ignore", "inherit", "inherit", "ipc"],
       env: { ...process.env, NODE_OPTIONS: "", VITEST: "" },
     });
@@ -104,19 +104,19 @@ export class Stage implements AsyncDisposable {
 
   /** A runtime in a process of its own. */
   async daemon(settings: Words = {}): Promise<TestProcess> {
-    const daemon = this.#start("daemon.ts", "daemon", [JSON.stringify({ socket: this.socket, ...settings })]);
+    const daemon = this.start("daemon.ts", "daemon", [JSON.stringify({ socket: this.socket, ...settings })]);
     await daemon.until((words) => words["up"] === true, "it is up");
     return daemon;
   }
 
   /** An application that is connected. */
   async application(name: string): Promise<TestProcess> {
-    const application = this.#start("application.ts", name, [this.socket, name]);
+    const application = this.start("application.ts", name, [this.socket, name]);
     await application.until((words) => words["connected"] === true, "it is connected");
     return application;
   }
 
-  #start(file: string, name: string, args: ReadonlyArray<string>): TestProcess {
+  start(file: string, name: string, args: ReadonlyArray<string>): TestProcess {
     const started = new TestProcess(file, name, args);
     this.#processes.push(started);
     return started;
@@ -144,11 +144,6 @@ export function segmentsOf(pid: number): { readonly count: number; readonly byte
   }, 0);
   return { count: lines.length, bytes };
 }
-
-export const residentBytes = (pid: number): number => {
-  const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
-  return Number(line?.[1] ?? 0) * 1024;
-};
 
 /** Waits for something outside that only shows when looked at; fails with what it saw last. */
 export async function eventually<T>(look: () => T | Promise<T>, good: (seen: T) => boolean, ms = 8000): Promise<T> {
