@@ -45,4 +45,12 @@ export const WIRE_TYPE = { DATA: 1, COALESCED: 2, FRAGMENT: 3, HELLO: 4, HEARTBE
 export const HELLO = { MAX_BYTES: 1400 } as const;
 
 /** A heartbeat's body: records of (flow, tag, channel, source: u32; next sequence: u64). LENGTH counts body bytes. */
-export const HEARTBEAT = { RECORD_BYTES: 24, FLOW: 0, TAG: 4, CHANNEL: 8, SOURCE: 12, NEXT: 16, MAX_RECORDS: 48 } as const;
+export const HEARTBEAT = {
+  RECORD_BYTES: 24,
+  FLOW: 0,
+  TAG: 4,
+  CHANNEL: 8,
+  SOURCE: 12,
+  NEXT: 16,
+  MAX_RECORDS: 48,
+} as const;

@@ -38,7 +38,9 @@ interface Import {
 function importsOf(file: string): Import[] {
   const text = readFileSync(join(root, file), "utf8");
   const found: Import[] = [];
-  for (const match of text.matchAll(/^(?:import|export)\s+(type\s+)?[^;"']*?from\s+"([^"]+)"|import\(\s*"([^"]+)"\s*\)|^import\s+"([^"]+)"/gms)) {
+  for (const match of text.matchAll(
+    /^(?:import|export)\s+(type\s+)?[^;"']*?from\s+"([^"]+)"|import\(\s*"([^"]+)"\s*\)|^import\s+"([^"]+)"/gms,
+  )) {
     found.push({ file, from: match[2] ?? match[3] ?? match[4] ?? "", typeOnly: match[1] !== undefined });
   }
   return found;
@@ -64,7 +66,9 @@ describe("the house", () => {
     const wrong = imports.flatMap(({ file, from, typeOnly }) => {
       if (!file.startsWith("src/apps/") || !from.startsWith(".") || typeOnly) return [];
       const target = roomOf(relative(root, resolve(root, dirname(file), from)));
-      return ["src/apps", "src/index.ts", "src/protocol"].includes(target) || file.startsWith("src/apps/cli/") ? [] : [`${file} imports ${from}`];
+      return ["src/apps", "src/index.ts", "src/protocol"].includes(target) || file.startsWith("src/apps/cli/")
+        ? []
+        : [`${file} imports ${from}`];
     });
     expect(wrong).toEqual([]);
   });

@@ -177,6 +177,9 @@ describe("the decoder", () => {
     expect(changed(WIRE.FLAGS, 0x80)).toBe("flags");
     expect(changed(WIRE.LENGTH + 3, 0)).toBe("length");
     expect(decodeHello(frame.subarray(0, 10)).fault).toBe("short");
-    expect(decodeHello(wire({ ...hello, version: 0 }))).toMatchObject({ fault: "body", why: expect.stringContaining("version") });
+    expect(decodeHello(wire({ ...hello, version: 0 }))).toMatchObject({
+      fault: "body",
+      why: expect.stringContaining("version"),
+    });
   });
 });

@@ -26,7 +26,15 @@ await runRole(async (say, told) => {
   const slowest = (): number => (taken.size < receivers ? 0 : Math.min(...taken.values()));
   say({
     type: "ready",
-    streams: [{ name: stream.name, requested: "fast, resources no concern", datapath: stream.binding.datapath, warnings: stream.warnings, decision: stream.binding }],
+    streams: [
+      {
+        name: stream.name,
+        requested: "fast, resources no concern",
+        datapath: stream.binding.datapath,
+        warnings: stream.warnings,
+        decision: stream.binding,
+      },
+    ],
   });
   await told("go");
   await source.matched(consumers, { signal: AbortSignal.timeout(15_000) });
@@ -34,7 +42,12 @@ await runRole(async (say, told) => {
   const buffers = [new Uint8Array(picture.pixels.length), new Uint8Array(picture.pixels.length)];
   let sent = 0;
   for (let number = 0; number < frames; number++) {
-    const frame: Frame = { number, width: picture.width, height: picture.height, pixels: nextFrame(picture, number, buffers[number & 1] as Uint8Array) };
+    const frame: Frame = {
+      number,
+      width: picture.width,
+      height: picture.height,
+      pixels: nextFrame(picture, number, buffers[number & 1] as Uint8Array),
+    };
     const hash = digest(frame.pixels);
     const pieces = pieceCount(frame);
     for (let piece = 0; piece < pieces; piece++) {
@@ -48,7 +61,10 @@ await runRole(async (say, told) => {
           };
           wake();
         });
-        if (!credited) throw new Error(`no credit for 3 s after ${sent} pieces; receivers have taken ${[...taken].map(([who, n]) => `#${who}: ${n}`).join(", ")}`);
+        if (!credited)
+          throw new Error(
+            `no credit for 3 s after ${sent} pieces; receivers have taken ${[...taken].map(([who, n]) => `#${who}: ${n}`).join(", ")}`,
+          );
       }
       await sendPiece(source, frame, piece, hash);
       sent++;

@@ -71,7 +71,10 @@ export async function makeHosts(onDaemonExit: (host: string, how: string) => voi
       prefix: namespaces ? ["ip", "netns", "exec", names[index]] : [],
     });
     const [a, b] = [host(0), host(1)];
-    for (const [self, other] of [[a, b], [b, a]] as const) {
+    for (const [self, other] of [
+      [a, b],
+      [b, a],
+    ] as const) {
       const command = [...self.prefix, process.execPath, CLI, "up", "--name", self.name, "--socket", self.socket];
       command.push("--listen", `${self.address}:${HELLO_PORT}`, "--peer", `${other.address}:${HELLO_PORT}`);
       command.push("--log", "error", "--json");
@@ -87,7 +90,10 @@ export async function makeHosts(onDaemonExit: (host: string, how: string) => voi
       kind: namespaces ? "namespaces" : "loopback",
       a,
       b,
-      status: (at) => JSON.parse(execFileSync(process.execPath, [CLI, "status", "--json", "--socket", at.socket], { encoding: "utf8" })),
+      status: (at) =>
+        JSON.parse(
+          execFileSync(process.execPath, [CLI, "status", "--json", "--socket", at.socket], { encoding: "utf8" }),
+        ),
       remove,
     };
   } catch (error) {

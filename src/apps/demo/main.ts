@@ -68,7 +68,10 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 }
 function fail(error: unknown): never {
   note(`demo failed: ${error instanceof Error ? error.message : String(error)}`);
-  if (given.json) process.stdout.write(`${JSON.stringify({ ok: false, error: error instanceof Error ? error.message : String(error) })}\n`);
+  if (given.json)
+    process.stdout.write(
+      `${JSON.stringify({ ok: false, error: error instanceof Error ? error.message : String(error) })}\n`,
+    );
   process.exit(1);
 }
 process.on("uncaughtException", fail);
@@ -78,15 +81,24 @@ let told = 0;
 function onMessage(role: string, message: FromRole): void {
   if (message.type !== "progress") return;
   const before = progress.get(role);
-  progress.set(role, { readings: Math.max(message.readings, before?.readings ?? 0), frames: Math.max(message.frames, before?.frames ?? 0) });
+  progress.set(role, {
+    readings: Math.max(message.readings, before?.readings ?? 0),
+    frames: Math.max(message.frames, before?.frames ?? 0),
+  });
   if (performance.now() - told < 250) return;
   told = performance.now();
-  note(`  ${[...progress].map(([name, p]) => `${name} ${p.frames > 0 ? `${p.frames} frames` : `${p.readings} readings`}`).join("  ")}`);
+  note(
+    `  ${[...progress].map(([name, p]) => `${name} ${p.frames > 0 ? `${p.frames} frames` : `${p.readings} readings`}`).join("  ")}`,
+  );
 }
 
 try {
   const hosts = await makeHosts((name, how) => fail(new Error(`the runtime on ${name} ended (${how})`)));
-  note(hosts.kind === "namespaces" ? "two network namespaces joined by a veth pair stand for two hosts" : "not root: two loopback addresses stand for two hosts");
+  note(
+    hosts.kind === "namespaces"
+      ? "two network namespaces joined by a veth pair stand for two hosts"
+      : "not root: two loopback addresses stand for two hosts",
+  );
   const start = (name: string, file: string, host: Host, args: string[]): Role => {
     const role = startRole(name, file, host.prefix, host.socket, args, onMessage);
     roles.push(role);
@@ -100,7 +112,12 @@ try {
   const victim = start("victim", "receiver.ts", hosts.a, ["9", "", "bystander"]);
   // Beside the sources: the local viewer, the victim, and the engine that serves the other host.
   const sensor = start("sensor", "sensor.ts", hosts.a, [String(rounds), "3"]);
-  const camera = start("camera", "camera.ts", hosts.a, [String(frames), String(receivers.length), "3", ...(given.image === undefined ? [] : [resolve(given.image)])]);
+  const camera = start("camera", "camera.ts", hosts.a, [
+    String(frames),
+    String(receivers.length),
+    "3",
+    ...(given.image === undefined ? [] : [resolve(given.image)]),
+  ]);
   const streams = [...(await sensor.next("ready")).streams, ...(await camera.next("ready")).streams];
   if (!given.json) for (const stream of streams) tellBinding(stream);
   await Promise.all([...receivers.map(({ role }) => role.next("ready")), victim.next("ready")]);
@@ -119,7 +136,10 @@ try {
     received.push({ ...(await role.next("received")), name: role.name, over: over === "network" ? datapath : over });
   }
   const slots = [hosts.status(hosts.a), hosts.status(hosts.b)].reduce(
-    (sum, status) => ({ total: sum.total + status.slots.total, outstanding: sum.outstanding + status.slots.outstanding }),
+    (sum, status) => ({
+      total: sum.total + status.slots.total,
+      outstanding: sum.outstanding + status.slots.outstanding,
+    }),
     { total: 0, outstanding: 0 },
   );
   const outcome = { streams, ...sent, receivers: received, killed: victim.name, slots };

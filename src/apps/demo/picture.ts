@@ -14,7 +14,10 @@ const scene = (): string => {
     `<circle cx="-52" cy="-60" r="30" fill="#0f172a" opacity=".55"/><circle cx="52" cy="-60" r="30" fill="#0f172a" opacity=".55"/>` +
     `<rect x="-70" y="6" width="140" height="26" rx="13" fill="#f8fafc" opacity=".85"/>` +
     `<text x="0" y="118" font-family="DejaVu Sans,sans-serif" font-size="34" fill="#e2e8f0" text-anchor="middle">${label}</text></g>`;
-  const rollers = Array.from({ length: 25 }, (_, i) => `<circle cx="${40 + i * 77}" cy="760" r="30" fill="#475569"/>`).join("");
+  const rollers = Array.from(
+    { length: 25 },
+    (_, i) => `<circle cx="${40 + i * 77}" cy="760" r="30" fill="#475569"/>`,
+  ).join("");
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="1920" height="1080"><defs><linearGradient id="g" x2="0" y2="1">` +
     `<stop stop-color="#0f172a"/><stop offset="1" stop-color="#1e3a5f"/></linearGradient></defs><rect width="1920" height="1080" fill="url(#g)"/>` +
@@ -28,15 +31,23 @@ const scene = (): string => {
 /** Decodes `file`, or draws the default. Throws with the file's name when it is not a picture. */
 export async function loadPicture(file: string | undefined): Promise<Picture> {
   try {
-    const { data, info } = await sharp(file ?? Buffer.from(scene())).removeAlpha().toColourspace("srgb").raw().toBuffer({ resolveWithObject: true });
+    const { data, info } = await sharp(file ?? Buffer.from(scene()))
+      .removeAlpha()
+      .toColourspace("srgb")
+      .raw()
+      .toBuffer({ resolveWithObject: true });
     return { width: info.width, height: info.height, pixels: data };
   } catch (error) {
-    throw new Error(`${file ?? "the default picture"} cannot be decoded: ${(error as Error).message}. Give --image a PNG, JPEG, WebP, AVIF, GIF or TIFF file.`);
+    throw new Error(
+      `${file ?? "the default picture"} cannot be decoded: ${(error as Error).message}. Give --image a PNG, JPEG, WebP, AVIF, GIF or TIFF file.`,
+    );
   }
 }
 
 export async function savePicture(file: string, picture: Picture): Promise<void> {
-  await sharp(picture.pixels, { raw: { width: picture.width, height: picture.height, channels: 3 } }).png({ compressionLevel: 6 }).toFile(file);
+  await sharp(picture.pixels, { raw: { width: picture.width, height: picture.height, channels: 3 } })
+    .png({ compressionLevel: 6 })
+    .toFile(file);
 }
 
 /** The same picture seen one step later: the rows move on, so that every frame and its hash differ. */

@@ -16,7 +16,10 @@ export const Reading = Schema.Struct({
 });
 export type Reading = typeof Reading.Type;
 
-export const readingsChannel = defineChannel({ channel: CHANNELS.readings, schema: Schema.toStandardSchemaV1(Reading) });
+export const readingsChannel = defineChannel({
+  channel: CHANNELS.readings,
+  schema: Schema.toStandardSchemaV1(Reading),
+});
 
 /** Rows of vega-datasets' seattle-weather.csv: date, precipitation, temp_max, temp_min, wind, weather. */
 export function loadReadings(): Reading[] {

@@ -20,12 +20,17 @@ const faint = (text: string): string => styleText("dim", text, { stream: process
 const number = (value: number): string => value.toLocaleString("en-US");
 
 export function tellBinding(stream: StreamReport): void {
-  line(`${bold(stream.name)} asked for: ${stream.requested}; bound to ${bold(stream.datapath ?? "nothing")} across hosts, ${bold("shm")} on this one`);
+  line(
+    `${bold(stream.name)} asked for: ${stream.requested}; bound to ${bold(stream.datapath ?? "nothing")} across hosts, ${bold("shm")} on this one`,
+  );
   for (const candidate of stream.decision.candidates) {
     const mark = candidate.verdict === "rejected" ? faint("  -") : "  +";
     line(`${mark} ${candidate.technology.padEnd(5)} ${candidate.why}`);
   }
-  for (const warning of stream.warnings) line(`  ${styleText("yellow", warning.code, { stream: process.stdout })} ${warning.message} ${faint(warning.cure)}`);
+  for (const warning of stream.warnings)
+    line(
+      `  ${styleText("yellow", warning.code, { stream: process.stdout })} ${warning.message} ${faint(warning.cure)}`,
+    );
 }
 
 /** The object that `--json` prints on the last line. */
@@ -48,7 +53,12 @@ export function summary(outcome: Outcome) {
     slots.outstanding === 0;
   return {
     ok,
-    streams: outcome.streams.map(({ name, requested, datapath, warnings }) => ({ name, requested, datapath, warnings })),
+    streams: outcome.streams.map(({ name, requested, datapath, warnings }) => ({
+      name,
+      requested,
+      datapath,
+      warnings,
+    })),
     receivers: receivers.length,
     messages,
     frames,
@@ -61,7 +71,9 @@ export function tellTable(outcome: Outcome): void {
   const total = summary(outcome);
   line();
   const rate = (camera.bytes / camera.seconds / 1e6).toFixed(0);
-  line(`sensor: ${number(sensor.messages)} readings in ${sensor.seconds.toFixed(1)} s; camera: ${camera.frames} frames, ${rate} MB/s to each receiver; ${killed} was killed midway`);
+  line(
+    `sensor: ${number(sensor.messages)} readings in ${sensor.seconds.toFixed(1)} s; camera: ${camera.frames} frames, ${rate} MB/s to each receiver; ${killed} was killed midway`,
+  );
   line();
   const columns = ["receiver", "over", "readings", "latency p50/p99", "frames", "intact", "frame p50/p99", "dropped"];
   const rows = receivers.map((r) => [
@@ -75,10 +87,24 @@ export function tellTable(outcome: Outcome): void {
     String(r.lost),
   ]);
   const widths = columns.map((title, i) => Math.max(title.length, ...rows.map((row) => (row[i] as string).length)));
-  for (const row of [columns, ...rows]) line(row.map((cell, i) => cell.padEnd(widths[i] as number)).join("  ").trimEnd());
+  for (const row of [columns, ...rows])
+    line(
+      row
+        .map((cell, i) => cell.padEnd(widths[i] as number))
+        .join("  ")
+        .trimEnd(),
+    );
   for (const r of receivers) if (r.picture !== null) line(`${r.name} saved the last frame it received: ${r.picture}`);
   line();
   const expected = total.messages.emitted * receivers.length;
-  line(`emitted ${number(total.messages.emitted)} to ${receivers.length} receivers  delivered ${number(total.messages.delivered)} of ${number(expected)}  dropped ${total.messages.dropped}  slots outstanding ${slots.outstanding} of ${number(slots.total)}`);
-  line(total.ok ? styleText("green", "ok: everything arrived, every frame intact, every slot came home", { stream: process.stdout }) : styleText("red", "not ok", { stream: process.stdout }));
+  line(
+    `emitted ${number(total.messages.emitted)} to ${receivers.length} receivers  delivered ${number(total.messages.delivered)} of ${number(expected)}  dropped ${total.messages.dropped}  slots outstanding ${slots.outstanding} of ${number(slots.total)}`,
+  );
+  line(
+    total.ok
+      ? styleText("green", "ok: everything arrived, every frame intact, every slot came home", {
+          stream: process.stdout,
+        })
+      : styleText("red", "not ok", { stream: process.stdout }),
+  );
 }

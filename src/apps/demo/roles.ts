@@ -106,7 +106,10 @@ export function startRole(
           clearTimeout(timer);
           act();
         };
-        const timer = setTimeout(() => finish(() => reject(new Error(`${name} did not say "${type}" within ${timeoutMs} ms`))), timeoutMs);
+        const timer = setTimeout(
+          () => finish(() => reject(new Error(`${name} did not say "${type}" within ${timeoutMs} ms`))),
+          timeoutMs,
+        );
         const check = (): void => {
           const at = seen.findIndex((message) => message.type === type);
           const failed = seen.find((message) => message.type === "failed");
@@ -140,7 +143,11 @@ export async function runRole(body: (say: (message: FromRole) => void, told: Tol
     await body(say, told);
     process.disconnect?.();
   } catch (error) {
-    say({ type: "failed", message: error instanceof Error ? `${(error as { code?: string }).code ?? error.name}: ${error.message}` : String(error) });
+    say({
+      type: "failed",
+      message:
+        error instanceof Error ? `${(error as { code?: string }).code ?? error.name}: ${error.message}` : String(error),
+    });
     process.exitCode = 1;
     process.disconnect?.();
   }
@@ -149,6 +156,7 @@ export async function runRole(body: (say: (message: FromRole) => void, told: Tol
 /** p50 and p99 in microseconds of samples in milliseconds. */
 export function latency(samples: number[]): Latency {
   const sorted = samples.toSorted((a, b) => a - b);
-  const at = (q: number): number => Math.round((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? 0) * 1000);
+  const at = (q: number): number =>
+    Math.round((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? 0) * 1000);
   return { p50: at(0.5), p99: at(0.99) };
 }

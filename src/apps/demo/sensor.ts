@@ -12,7 +12,15 @@ await runRole(async (say, told) => {
   const source = await readingsChannel.createSource(stream);
   say({
     type: "ready",
-    streams: [{ name: stream.name, requested: "no acceleration", datapath: stream.binding.datapath, warnings: stream.warnings, decision: stream.binding }],
+    streams: [
+      {
+        name: stream.name,
+        requested: "no acceleration",
+        datapath: stream.binding.datapath,
+        warnings: stream.warnings,
+        decision: stream.binding,
+      },
+    ],
   });
   await told("go");
   await source.source.matched(consumers, { signal: AbortSignal.timeout(15_000) });
