@@ -1,4 +1,4 @@
-// Hello frames between the control endpoints of runtimes (docs/wire.md, Hello): wire header, then a MessagePack map.
+// Hello frames between the control endpoints of runtimes (docs/hello.md): wire header, then a MessagePack map.
 // Codec and paging only, pure; when which frame is sent is the directory's business (runtime/hello-directory.ts).
 import { decode, encode } from "@msgpack/msgpack";
 import * as Result from "effect/Result";

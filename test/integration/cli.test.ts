@@ -1,5 +1,5 @@
 // The command line end to end: real daemons, real applications, all as processes of their own.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -31,10 +31,12 @@ class Insane {
   err = "";
   #wake: Array<() => void> = [];
 
-  constructor(line: ReadonlyArray<string>, input?: string) {
+  /** `inside`: a network namespace to run in. */
+  constructor(line: ReadonlyArray<string>, input?: string, inside?: string) {
     const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: "1" };
     delete env["INSANE_SOCKET"];
-    this.child = spawn(process.execPath, [MAIN, ...line], { env, stdio: ["pipe", "pipe", "pipe"] });
+    const command = [...(inside === undefined ? [] : ["ip", "netns", "exec", inside]), process.execPath, MAIN, ...line];
+    this.child = spawn(command[0]!, command.slice(1), { env, stdio: ["pipe", "pipe", "pipe"] });
     const note = (): void => {
       for (const wake of this.#wake.splice(0)) wake();
     };
@@ -175,6 +177,18 @@ describe("insane up", () => {
     expect(await insane.exit).toBe(0);
     expect(existsSync(socket)).toBe(false);
     for (const line of insane.err.trim().split("\n")) expect(JSON.parse(line)).toHaveProperty("level");
+  });
+
+  it("does not wait at the second signal", async () => {
+    const { insane, socket } = await up();
+    // An application that answers nothing keeps an orderly end waiting for its deadlines.
+    const stopped = await sub(socket, "1");
+    stopped.child.kill("SIGSTOP");
+    insane.child.kill("SIGTERM");
+    await insane.says(/"closing"/, "err");
+    insane.child.kill("SIGTERM");
+    expect(await insane.exit).toBe(1);
+    expect(insane.err).toContain("not waiting");
   });
 
   it("refuses a second runtime on its socket and names itself; a stale socket is taken over", async () => {
@@ -361,5 +375,69 @@ describe("two runtimes", () => {
     expect(listener.out).toBe("over the wire\nover the wire\n");
     const { peers } = (await run("status", "--json", "--socket", b.socket)).json<StatusReport>();
     expect(peers).toMatchObject([{ name: "a", endpoint: a.hello, state: "alive" }]);
+  });
+});
+
+/** Network namespaces need root and iproute2. */
+const canMakeNamespaces = process.getuid?.() === 0 && spawnSync("ip", ["netns", "list"]).status === 0;
+
+describe.runIf(canMakeNamespaces)("two hosts", () => {
+  const names = [`icl-a-${process.pid}`, `icl-b-${process.pid}`] as const;
+  const ip = (...line: string[]) => execFileSync("ip", line, { stdio: ["ignore", "ignore", "pipe"] });
+  beforeAll(() => {
+    for (const name of names) ip("netns", "add", name);
+    ip("link", "add", "icl0", "netns", names[0], "type", "veth", "peer", "name", "icl0", "netns", names[1]);
+    names.forEach((name, i) => {
+      ip("-n", name, "addr", "add", `10.84.0.${i + 1}/24`, "dev", "icl0");
+      ip("-n", name, "link", "set", "lo", "up");
+      ip("-n", name, "link", "set", "icl0", "up");
+    });
+  });
+  afterAll(() => {
+    for (const name of names) spawnSync("ip", ["netns", "del", name]);
+  });
+
+  const host = async (i: 0 | 1, instance: string) => {
+    const file = join(folder, `host-${i}.json`);
+    const socket = join(folder, `host-${i}-${instance}.sock`);
+    // The same list on both: each finds itself in it and passes it over.
+    const peers = ["10.84.0.1:6174", "10.84.0.2:6174"];
+    writeFileSync(file, JSON.stringify({ network: { peers, helloIntervalMs: 50, silentAfterMs: 200 } }));
+    const line = [
+      "up",
+      "--config",
+      file,
+      "--json",
+      "--name",
+      `host-${i}`,
+      "--socket",
+      socket,
+      "--listen",
+      `10.84.0.${i + 1}`,
+    ];
+    const insane = new Insane(line, "", names[i]);
+    await insane.says(/^\{"ready".*$/m);
+    return { insane, socket };
+  };
+  const send = async (from: string, to: Insane, text: string) => {
+    expect((await run("pub", "3", text, "--wait", "10", "--socket", from)).code).toBe(0);
+    await to.says(new RegExp(`^${text}$`, "m"));
+  };
+
+  it("find each other, warn that nobody is authenticated, notice a death and use the other again", async () => {
+    const a = await host(0, "first");
+    const b = await host(1, "first");
+    for (const { insane } of [a, b]) await insane.says(/W_UNAUTHENTICATED/, "err");
+    const listener = await sub(b.socket, "3");
+    await send(a.socket, listener, "one");
+    b.insane.child.kill("SIGKILL");
+    await b.insane.exit;
+    await a.insane.says(/W_PEER_SILENT/, "err");
+    const { peers } = (await run("status", "--json", "--socket", a.socket)).json<StatusReport>();
+    expect(peers).toMatchObject([{ name: "host-1", state: "silent" }]);
+    // Nobody is there to listen, so nobody is waited for in vain.
+    expect((await run("pub", "3", "nobody", "--wait", "0.1", "--socket", a.socket)).code).toBe(6);
+    const again = await host(1, "second");
+    await send(a.socket, await sub(again.socket, "3"), "two");
   });
 });

@@ -4,7 +4,7 @@ import { accessSync, constants, existsSync, readFileSync, statSync } from "node:
 import { availableParallelism, release } from "node:os";
 import { dirname } from "node:path";
 import { libraryPath, loadLibrary } from "../../native/library.ts";
-import { platform } from "../../native/platform.ts";
+import { ERRNO, platform } from "../../native/platform.ts";
 
 export interface Finding {
   readonly name: string;
@@ -117,10 +117,13 @@ function socketPlace(socket: string): Finding {
   return good(name, wanted === folder ? wanted : `${wanted} (will be made in ${folder})`);
 }
 
+const { EACCES } = ERRNO;
+
 function daemon(socket: string): Finding {
   if (!existsSync(socket)) return good("runtime", `none on ${socket}; start one with \`insane up\``);
   const { raw } = platform();
   const fd = raw.socketConnect(socket);
+  if (fd === EACCES) return note("runtime", `one may listen on ${socket}, which is not open to this user`, "");
   if (fd < 0) return note("runtime", `${socket} is stale: nobody listens`, "`insane up` takes it over.");
   try {
     const who = new Int32Array(3);

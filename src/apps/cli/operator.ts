@@ -2,7 +2,7 @@
 // through here.
 import { ControlConnection } from "../../client/control.ts";
 import { defaultSocketPath } from "../../client/paths.ts";
-import { platform } from "../../native/platform.ts";
+import { ERRNO, platform } from "../../native/platform.ts";
 import { wakeOnReadable } from "../../native/views.ts";
 import { InsaneError } from "../../protocol/codes.ts";
 import type { ClientMethodTable, Params, Result } from "../../protocol/control.ts";
@@ -80,10 +80,8 @@ export async function connectOperator(socket: string | undefined, command: strin
   }
 }
 
-const EACCES = -13;
-
 function noRuntime(path: string, error: number): InsaneError {
-  if (error === EACCES) {
+  if (error === ERRNO.EACCES) {
     return new InsaneError(
       "EPERM",
       `The runtime's socket ${path} is not open to this user: ask its owner, or run as a user that it lets in.`,

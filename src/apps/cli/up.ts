@@ -51,7 +51,12 @@ async function main({ values }: Parsed<typeof spec.options>): Promise<number> {
   const { embed } = await import("../../runtime/embed.ts");
   const runtime = await embed(config);
   await announce(runtime, config, values.json);
-  await signals.first;
+  const signal = await signals.first;
+  process.stderr.write(
+    values.json
+      ? `${JSON.stringify({ level: "info", time: new Date().toISOString(), signal, msg: "closing" })}\n`
+      : `insane: ${signal}: closing; a second signal does not wait\n`,
+  );
   await runtime.close();
   return EXIT.OK;
 }
