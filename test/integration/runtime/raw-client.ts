@@ -91,15 +91,10 @@ export class RawClient implements Disposable {
 
   /** A notification of the runtime. */
   notified(method: string): Promise<Record<string, unknown>> {
-    return this.until(
-      (frames) =>
-        (
-          frames.find((frame) => frame.type === "notification" && frame.method === method) as
-            | { params: never }
-            | undefined
-        )?.params,
-      method,
-    );
+    return this.until<Record<string, unknown>>((frames) => {
+      const found = frames.find((frame) => frame.type === "notification" && frame.method === method);
+      return found?.type === "notification" ? (found.params as Record<string, unknown>) : undefined;
+    }, method);
   }
 
   close(): void {
