@@ -76,14 +76,14 @@ enum { STAND_BY_LONGEST = 8, POLLS_WITHOUT_PAUSE = 500 };
 
 static void stand_by(struct ins_engine *e, uint32_t *times) {
     uint32_t seen = __atomic_load_n(&e->polls, __ATOMIC_RELAXED);
-    ins_idle_stand_by(e, e->config.takeover_us * *times);
+    int over = ins_idle_stand_by(e, e->config.takeover_us * *times);
     uint32_t polled = __atomic_load_n(&e->polls, __ATOMIC_RELAXED) - seen;
-    if (polled < POLLS_WITHOUT_PAUSE * *times)
+    if (!over || polled < POLLS_WITHOUT_PAUSE * *times)
         *times = 1;
     else if (*times < STAND_BY_LONGEST)
         *times *= 2;
     if (__atomic_load_n(&e->stop, __ATOMIC_RELAXED) || !__atomic_load_n(&e->owner, __ATOMIC_RELAXED) || polled ||
-        !try_enter(e))
+        !over || !try_enter(e))
         return;
     __atomic_store_n(&e->owner, 0, __ATOMIC_SEQ_CST);
     ins_engine_clock(e);

@@ -204,10 +204,12 @@ void ins_idle_drain(struct ins_engine *e, const struct ins_ready *ready) {
     }
 }
 
-void ins_idle_stand_by(struct ins_engine *e, uint32_t us) {
+int ins_idle_stand_by(struct ins_engine *e, uint32_t us) {
     struct pollfd wake = {.fd = e->wake, .events = POLLIN};
     struct timespec timeout = {.tv_sec = us / 1000000, .tv_nsec = (long)(us % 1000000) * 1000};
     uint64_t count;
-    if (ppoll(&wake, 1, &timeout, NULL) > 0 && read(e->wake, &count, sizeof count) < 0)
-        return;
+    int ready = ppoll(&wake, 1, &timeout, NULL);
+    if (ready > 0 && read(e->wake, &count, sizeof count) < 0)
+        return 0;
+    return ready == 0;
 }

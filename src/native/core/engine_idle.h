@@ -35,7 +35,7 @@ static inline int ins_idle_parked(const struct ins_engine *e) { return e->parked
 void ins_idle_awake(struct ins_engine *e);
 /* The thread, inside: empties the bells that rang (those still ours). */
 void ins_idle_drain(struct ins_engine *e, const struct ins_ready *ready);
-/* The thread, outside, standing by: sleeps `us` or until kicked. */
-void ins_idle_stand_by(struct ins_engine *e, uint32_t us);
+/* The thread, outside, standing by: sleeps `us` or until kicked. 1 when the time is over. */
+int ins_idle_stand_by(struct ins_engine *e, uint32_t us);
 
 #endif
