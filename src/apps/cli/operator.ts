@@ -9,7 +9,7 @@ import type { ClientMethodTable, Params, Result } from "../../protocol/control.t
 import { LAYOUT_HASH } from "../../protocol/layout.ts";
 import { isPart, joinParts, type Part } from "../../protocol/parts.ts";
 import { PROTOCOL_VERSION } from "../../protocol/rpc.ts";
-import { packageVersion } from "./version.ts";
+import { packageVersion } from "../../runtime/version.ts";
 
 type Question = "status" | "doctor" | "explain" | "watch";
 

@@ -41,7 +41,7 @@ export async function run(line: ReadonlyArray<string>): Promise<number> {
     }
     if (name === "--help" || name === "-h" || name === "help") return await help(rest[0]);
     if (name === "--version" || name === "version") {
-      const { packageVersion } = await import("./version.ts");
+      const { packageVersion } = await import("../../runtime/version.ts");
       process.stdout.write(`${packageVersion()}\n`);
       return EXIT.OK;
     }

@@ -47,7 +47,7 @@ async function main({ values }: Parsed<typeof spec.options>): Promise<number> {
     printJson(printable(config));
     return EXIT.OK;
   }
-  const signals = new Signals();
+  const signals = new Signals(values.json);
   const { embed } = await import("../../runtime/embed.ts");
   const runtime = await embed(config);
   await announce(runtime, config, values.json);
@@ -120,13 +120,17 @@ async function announce(runtime: EmbeddedRuntime, config: RuntimeConfig, json: b
 /** The first signal asks for an orderly end, the second does not ask. */
 class Signals {
   readonly first: Promise<NodeJS.Signals>;
-  constructor() {
+  constructor(json: boolean) {
     let seen = false;
     this.first = new Promise((resolve) => {
       for (const name of ["SIGINT", "SIGTERM"] as const) {
         process.on(name, () => {
           if (seen) {
-            process.stderr.write(`insane: ${name} again: not waiting any longer\n`);
+            process.stderr.write(
+              json
+                ? `${JSON.stringify({ level: "warn", time: new Date().toISOString(), signal: name, msg: "not waiting" })}\n`
+                : `insane: ${name} again: not waiting any longer\n`,
+            );
             process.exit(EXIT.FAILURE);
           }
           seen = true;
