@@ -80,15 +80,14 @@ function describe(report: StatusReport): string[] {
     ),
     ...section(
       "Sources",
-      ["ID", "STREAM", "CHANNEL", "STATE", "EMITTED", "PUSHED", "CONSUMED", "DROPPED", "ABANDONED", "OUT", "UNMATCHED"],
-      streams.flatMap(({ stream }) =>
+      ["ID", "SESSION", "STREAM", "CHANNEL", "STATE", "EMITTED", "PUSHED", "CONSUMED", "DROPPED", "OUT", "UNMATCHED"],
+      streams.flatMap(({ session, stream }) =>
         stream.sources.map((source) =>
-          endpoint(source, stream.id, [
+          endpoint(source, session.id, stream.id, [
             "emitted",
             "pushed",
             "consumed",
             "dropped",
-            "abandoned",
             "outstanding",
             "unmatched",
           ]),
@@ -97,9 +96,11 @@ function describe(report: StatusReport): string[] {
     ),
     ...section(
       "Sinks",
-      ["ID", "STREAM", "CHANNEL", "STATE", "RECEIVED", "CONSUMED", "DROPPED", "LOST", "HELD"],
-      streams.flatMap(({ stream }) =>
-        stream.sinks.map((sink) => endpoint(sink, stream.id, ["received", "consumed", "dropped", "lost", "held"])),
+      ["ID", "SESSION", "STREAM", "CHANNEL", "STATE", "RECEIVED", "CONSUMED", "DROPPED", "LOST", "HELD"],
+      streams.flatMap(({ session, stream }) =>
+        stream.sinks.map((sink) =>
+          endpoint(sink, session.id, stream.id, ["received", "consumed", "dropped", "lost", "held"]),
+        ),
       ),
     ),
     ...section(
@@ -146,10 +147,12 @@ function describe(report: StatusReport): string[] {
 
 const endpoint = (
   { id, channel, state: at, stats }: EndpointReport,
+  session: number,
   stream: number,
   names: ReadonlyArray<string>,
 ): string[] => [
   String(id),
+  String(session),
   String(stream),
   String(channel),
   state(at),
