@@ -8,7 +8,7 @@ const ANCHOR_EVERY_MS = 1000;
 const HIGH = 0x100000000;
 
 export class Clock {
-  /** Of the last `stamp`: nanoseconds since 1970 as two u32. */
+  /** Of the last `stamp`: nanoseconds since 1970, the two halves as they go into an Int32Array. */
   low = 0;
   high = 0;
   private readonly realTime: RealTime;
@@ -28,8 +28,8 @@ export class Clock {
     if (now - this.anchor > ANCHOR_EVERY_MS) this.drop(now);
     const low = this.anchorLow + Math.round((now - this.anchor) * 1e6);
     const carry = Math.floor(low / HIGH);
-    this.low = low - carry * HIGH;
-    this.high = this.anchorHigh + carry;
+    this.low = (low - carry * HIGH) | 0;
+    this.high = (this.anchorHigh + carry) | 0;
   }
 
   /** Milliseconds since 1970 with fractions. */

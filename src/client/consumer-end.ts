@@ -6,7 +6,7 @@ import { DESCRIPTOR, PARKED_PAGE, POOL, STATUS } from "../protocol/layout.ts";
 import type { Clock } from "./clock.ts";
 import type { Doorbell } from "./doorbell.ts";
 import { LinkConsumer } from "./link.ts";
-import { type PoolView, Received } from "./message.ts";
+import { HELD, type PoolView, Received } from "./message.ts";
 import type { ChannelRow, LinkKind, Peer } from "./producer-end.ts";
 import type { SinkQueue } from "./sink.ts";
 
@@ -14,6 +14,13 @@ import type { SinkQueue } from "./sink.ts";
 const BURST = 256;
 /** Returns that wait for the end of the burst at most. */
 const RETURNS = 64;
+const CONSUMED = 0x10000;
+// Constants of the hot path are copied into the module: a property of an imported object is loaded every time.
+const { ENTRY_MASK, POOL_SHIFT, POOL_MASK, FLAGS_SHIFT, FLAG_MARKER, CHANNEL_MASK, SOURCE_SHIFT } = DESCRIPTOR;
+const { HEADER_ROOM } = POOL;
+const { DONE, NO_SINK, INVALID } = STATUS;
+const { WISH_CREDITS } = PARKED_PAGE;
+const LENT = HELD;
 
 /** What an end asks of its session. */
 export interface ConsumerHost {
@@ -38,14 +45,17 @@ class Delivery {
     this.messages = new Array(entries).fill(undefined);
   }
 
-  deliver(entry: number, pool: PoolView, offset: number, length: number, source: number): void {
+  /** False: the producer uses an entry again that it has not got back. */
+  deliver(entry: number, pool: PoolView, offset: number, length: number, source: number): boolean {
     const message = this.messages[entry] ?? this.first(entry, pool);
+    if ((message.generation & LENT) !== 0) return false;
+    message.generation++;
     if (message.pool !== pool) message.pool = pool;
     message.offset = offset;
     message.length = length;
     message.sourceIndex = source;
-    message.held = true;
     this.sink.take(message);
+    return true;
   }
 
   private first(entry: number, pool: PoolView): Received {
@@ -69,10 +79,8 @@ export class ConsumerEnd {
   state: "open" | "closed" = "open";
   /** What its producer did wrong, or empty. */
   fault = "";
-  /** Sinks that have not released the message of an entry. */
-  private readonly holders: Uint16Array;
-  /** Whether one of them has consumed it, when there are several. */
-  private readonly consumed: Uint8Array;
+  /** For entries delivered to several sinks, those that have not released it, and CONSUMED when one of them has. */
+  private readonly holders: Int32Array;
   private readonly pools: ReadonlyArray<PoolView | undefined>;
   private readonly mapping: Mapping;
   private readonly host: ConsumerHost;
@@ -100,8 +108,7 @@ export class ConsumerEnd {
     this.host = host;
     this.link = new LinkConsumer(new Int32Array(mapping.buffer), init.entries);
     this.times = new Float64Array(init.entries);
-    this.holders = new Uint16Array(init.entries);
-    this.consumed = new Uint8Array(init.entries);
+    this.holders = new Int32Array(init.entries);
   }
 
   /** New tables, or sinks that came or went. An index that is in no table any more may still be under way. */
@@ -127,53 +134,56 @@ export class ConsumerEnd {
     this.route(this.channels, sinks);
   }
 
-  /** One burst. Returns how many messages were delivered; a producer that lies sets `fault`, and nothing more is taken. */
+  /** One burst. Returns how many messages were delivered; of a producer that lies nothing more is taken. */
   drain(): number {
-    if (this.state === "closed" || this.fault !== "") return 0;
-    const { link } = this;
+    if (this.fault !== "") return 0;
+    const { link, holders, times, host } = this;
     let count = link.available();
     if (count === 0) return 0;
     if (count < 0) {
-      this.blamed("published more than it had credits for");
+      this.blame("published more than it had credits for");
       return 0;
     }
     if (count > BURST) count = BURST;
-    const now = this.host.clock.milliseconds();
+    const now = host.clock.milliseconds();
+    const { words } = link;
     this.busy = true;
     let delivered = 0;
-    for (let i = 0; i < count && this.state === "open"; i++) {
-      if (link.next() < 0) {
-        this.blamed(`published entry ${link.entry} of ${link.entries}`);
+    // The end may be closed by what a callback does.
+    for (let i = 0; i < count && this.busy === true; i++) {
+      const at = link.position();
+      const word = words[at] as number;
+      const offset = words[at + 1] as number;
+      const length = words[at + 2] as number;
+      const route = words[at + 3] as number;
+      const entry = word & ENTRY_MASK;
+      if (entry >= holders.length) {
+        this.blame(`published entry ${entry} of ${holders.length}`);
         break;
       }
-      const { entry, offset, length } = link;
-      const pool = this.pools[link.pool];
-      if (
-        pool === undefined ||
-        offset < POOL.HEADER_ROOM ||
-        offset + length > pool.bytes ||
-        this.holders[entry] !== 0
-      ) {
-        const what = this.blame(pool);
-        link.giveBack(entry, STATUS.INVALID);
-        this.blamed(what);
+      link.advance();
+      const pool = this.pools[(word >>> POOL_SHIFT) & POOL_MASK];
+      // Signed, which is cheaper; offsets beyond 2^31 get a second look.
+      const fits = pool !== undefined && offset >= HEADER_ROOM && length >= 0 && length <= pool.bytes - offset;
+      if (!fits && !pool?.holds(offset >>> 0, length >>> 0)) {
+        this.wrong(word, pool, `published bytes ${offset >>> 0} and ${length >>> 0} more of a pool of ${pool?.bytes}`);
         break;
       }
-      const route = this.routes[link.channel];
-      if (route === undefined || (link.flags & DESCRIPTOR.FLAG_MARKER) !== 0) {
-        link.giveBack(entry, route === undefined ? STATUS.NO_SINK : STATUS.DONE);
+      const deliveries = this.routes[route & CHANNEL_MASK];
+      if (deliveries === undefined || ((word >>> FLAGS_SHIFT) & FLAG_MARKER) !== 0) {
+        link.giveBack(entry, deliveries === undefined ? NO_SINK : DONE);
         continue;
       }
-      this.times[entry] = now;
+      times[entry] = now;
       delivered++;
-      if (route.length === 1) {
-        this.holders[entry] = 1;
-        (route[0] as Delivery).deliver(entry, pool, offset, length, link.source);
-      } else {
-        const { source } = link;
-        this.holders[entry] = route.length;
-        this.consumed[entry] = 0;
-        for (const delivery of route) delivery.deliver(entry, pool, offset, length, source);
+      const source = route >>> SOURCE_SHIFT;
+      const at0 = fits ? offset : offset >>> 0;
+      const { length: sinks } = deliveries;
+      if (sinks !== 1) holders[entry] = sinks;
+      for (let k = 0; k < sinks; k++) {
+        if ((deliveries[k] as Delivery).deliver(entry, pool, at0, length, source)) continue;
+        this.wrong(word, pool, `published entry ${entry} again before it was returned`);
+        break;
       }
     }
     this.busy = false;
@@ -181,42 +191,56 @@ export class ConsumerEnd {
     return delivered;
   }
 
-  private blamed(what: string): void {
+  private blame(what: string): void {
     this.fault = what;
+    this.busy = false;
     this.host.faulted(this, what);
   }
-  private blame(pool: PoolView | undefined): string {
-    const { entry, offset, length } = this.link;
-    if (pool === undefined) return `published a message in pool ${this.link.pool}, which this link does not have`;
-    if (this.holders[entry] !== 0) return `published entry ${entry} again before it was returned`;
-    return `published bytes ${offset} to ${offset + length} of a pool of ${pool.bytes}`;
+  /** A descriptor that was taken and is no message. */
+  private wrong(word: number, pool: PoolView | undefined, what: string): void {
+    const index = (word >>> POOL_SHIFT) & POOL_MASK;
+    this.link.giveBack(word & ENTRY_MASK, INVALID);
+    this.blame(pool === undefined ? `published a message in pool ${index}, which this link does not have` : what);
   }
 
   /** A sink is done with the message of `entry`. */
-  giveBack(entry: number, status: number): void {
-    const left = (this.holders[entry] as number) - 1;
-    this.holders[entry] = left;
-    if (left !== 0 || this.consumed[entry] !== 0) {
-      // Several sinks: it was consumed if one of them did.
-      if (status === STATUS.DONE) this.consumed[entry] = 1;
-      if (left !== 0) return;
-      if (this.consumed[entry] !== 0) status = STATUS.DONE;
-      this.consumed[entry] = 0;
+  giveBack(entry: number, status: number, sink: SinkQueue): void {
+    const { link } = this;
+    if (this.holders[entry] !== 0) {
+      status = this.share(entry, status);
+      if (status < 0) return;
     }
-    this.link.giveBack(entry, status);
+    link.giveBack(entry, status);
+    if (this.busy === false) this.late(sink);
+    else if (link.unpublished >= RETURNS) this.publishReturns();
+  }
+
+  /** One of several sinks is done: the status to return, or -1 while others are not. It was consumed if one consumed it. */
+  private share(entry: number, status: number): number {
+    let left = (this.holders[entry] as number) - 1;
+    if (status === DONE) left |= CONSUMED;
+    const last = (left & ~CONSUMED) === 0;
+    this.holders[entry] = last ? 0 : left;
+    if (!last) return -1;
+    return (left & CONSUMED) !== 0 ? DONE : status;
+  }
+
+  /** Given back outside a turn. */
+  private late(sink: SinkQueue): void {
+    sink.touch();
     if (this.link.unpublished >= RETURNS) this.publishReturns();
-    else if (!this.busy) this.host.returnsWaiting();
-    if (this.state === "closed" && this.link.held === 0) this.unmap();
+    else this.host.returnsWaiting();
+    if (this.state === "closed" && this.link.held <= 0) this.unmap();
   }
 
   publishReturns(): void {
     if (this.unmapped || this.link.publish() === 0) return;
-    this.doorbell.ring(PARKED_PAGE.WISH_CREDITS);
+    this.doorbell.ring(WISH_CREDITS);
   }
 
   /** Nothing held, and nothing to take, or nothing that would be taken. */
   get idle(): boolean {
-    return this.link.held === 0 && (this.fault !== "" || this.link.available() === 0);
+    return this.link.held <= 0 && (this.fault !== "" || this.link.available() === 0);
   }
 
   /** No more is taken; what is held stays readable until it is released. */
@@ -224,8 +248,10 @@ export class ConsumerEnd {
     if (this.state === "closed") return;
     this.publishReturns();
     this.state = "closed";
+    this.busy = false;
+    this.fault ||= "closed";
     this.doorbell.close();
-    if (this.link.held === 0) this.unmap();
+    if (this.link.held <= 0) this.unmap();
   }
 
   private unmap(): void {

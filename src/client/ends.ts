@@ -159,7 +159,7 @@ export class Ends implements ConsumerHost {
     for (const end of this.host.pump.producers) {
       if (end.stream !== stream || end.state !== "open") continue;
       const row = end.channels.get(channel);
-      if (row !== undefined) targets.push({ end, index: row.index, block: row.block });
+      if (row !== undefined) targets.push({ end, link: end.link, index: row.index, block: row.block });
     }
     return targets;
   }

@@ -11,17 +11,30 @@ export const FAULT = -2;
 const FORWARD_TAIL = LINK.FORWARD_TAIL >>> 2;
 const RETURN_TAIL = LINK.RETURN_TAIL >>> 2;
 const RING = LINK.RING >>> 2;
+// Constants of the hot path are copied into the module: a property of an imported object is loaded every time.
+const { ENTRY_MASK, STATUS_SHIFT, STATUS_MASK } = RETURN;
+const { FLAGS_SHIFT } = DESCRIPTOR;
+/** A place carries its pool where a descriptor does. */
+const POOL_BITS = DESCRIPTOR.POOL_MASK << DESCRIPTOR.POOL_SHIFT;
 
 /** Where what a producer gave out comes back to. */
 export interface Home {
-  /** `status` is what the consumer wrote: any byte is possible. */
-  comeHome(pool: number, slot: number, context: number, status: number): void;
+  /**
+   * `place`: pool << PLACE_SHIFT | slot. `status` is what the consumer wrote: any byte is possible. Called in the middle
+   * of a reclaim: not to touch the link.
+   */
+  comeHome(place: number, context: number, status: number): void;
 }
+/** A slot of a pool as one number. */
+export const PLACE_SHIFT = 16;
+export const PLACE_MASK = 0xffff;
 
 export class LinkProducer {
   readonly entries: number;
   /** Pushed and not back. */
   live = 0;
+  /** Entries that can be pushed now, as far as is known without a look at the returns. */
+  credits: number;
   /** Returns taken by the last `reclaim`, those before a fault too. */
   reclaimed = 0;
   private readonly words: Int32Array;
@@ -30,13 +43,10 @@ export class LinkProducer {
   private tail = 0;
   private published = 0;
   private returnHead = 0;
-  private freeCount: number;
-  /** A stack: the entry that came back last is used first, 0 first of all. */
+  /** A stack of `credits` entries: the one that came back last is used first, 0 first of all. */
   private readonly freeEntries: Uint16Array;
-  private readonly slots: Int32Array;
-  private readonly contexts: Int32Array;
-  private readonly pools: Uint8Array;
-  private readonly lives: Uint8Array;
+  /** Two words an entry: place + 1 (0: not live), context. */
+  private readonly shadow: Int32Array;
 
   constructor(words: Int32Array, entries: number) {
     checkShape(words, entries);
@@ -44,49 +54,30 @@ export class LinkProducer {
     this.entries = entries;
     this.mask = entries - 1;
     this.returns = RING + entries * (LINK.DESCRIPTOR_BYTES >>> 2);
-    this.freeCount = entries;
+    this.credits = entries;
     this.freeEntries = new Uint16Array(entries);
     for (let i = 0; i < entries; i++) this.freeEntries[i] = entries - 1 - i;
-    this.slots = new Int32Array(entries);
-    this.contexts = new Int32Array(entries);
-    this.pools = new Uint8Array(entries);
-    this.lives = new Uint8Array(entries);
+    this.shadow = new Int32Array(2 * entries);
   }
 
-  /** Entries that can be pushed now, as far as is known without a look at the returns. */
-  get credits(): number {
-    return this.freeCount;
-  }
-  get unpublished(): number {
-    return (this.tail - this.published) | 0;
-  }
-
-  /** Takes a credit and writes a descriptor, not yet visible. Returns the entry, or AGAIN. */
-  push(
-    pool: number,
-    slot: number,
-    context: number,
-    offset: number,
-    length: number,
-    channel: number,
-    source: number,
-    flags: number,
-  ): number {
-    if (this.freeCount === 0) return AGAIN;
-    const entry = this.freeEntries[--this.freeCount] as number;
-    this.slots[entry] = slot;
-    this.contexts[entry] = context;
-    this.pools[entry] = pool;
-    this.lives[entry] = 1;
+  /**
+   * Takes a credit and writes a descriptor, not yet visible. `route`: channel index | source index << 16. Returns the
+   * entry, or AGAIN.
+   */
+  push(place: number, context: number, offset: number, length: number, route: number, flags: number): number {
+    if (this.credits === 0) return AGAIN;
+    const entry = this.freeEntries[--this.credits] as number;
+    const { shadow, words } = this;
+    shadow[2 * entry] = (place + 1) | 0;
+    shadow[2 * entry + 1] = context | 0;
     this.live++;
-    const { words } = this;
     const at = RING + ((this.tail & this.mask) << 2);
     this.tail = (this.tail + 1) | 0;
     // The place is free: what was read from it last was taken before the credit used now came back.
-    words[at] = entry | ((pool & DESCRIPTOR.POOL_MASK) << DESCRIPTOR.POOL_SHIFT) | (flags << DESCRIPTOR.FLAGS_SHIFT);
-    words[at + 1] = offset;
-    words[at + 2] = length;
-    words[at + 3] = (channel & DESCRIPTOR.CHANNEL_MASK) | (source << DESCRIPTOR.SOURCE_SHIFT);
+    words[at] = entry | (place & POOL_BITS) | (flags << FLAGS_SHIFT);
+    words[at + 1] = offset | 0;
+    words[at + 2] = length | 0;
+    words[at + 3] = route | 0;
     return entry;
   }
 
@@ -109,45 +100,40 @@ export class LinkProducer {
   /** Takes up to `max` returns; FAULT when there are more than live entries, or one is not live. */
   reclaim(home: Home, max: number): number {
     this.reclaimed = 0;
-    const { words, mask, returns, lives } = this;
+    const { words, mask, returns, shadow, freeEntries } = this;
     // Pairs with the consumer's store of the return tail in `publish`.
     let waiting = (Atomics.load(words, RETURN_TAIL) - this.returnHead) >>> 0;
     if (waiting > this.live) return FAULT;
     if (waiting > max) waiting = max;
-    for (let i = 0; i < waiting; i++) {
-      const word = words[returns + (this.returnHead & mask)] as number;
-      const entry = word & RETURN.ENTRY_MASK;
-      if (entry >= this.entries || lives[entry] === 0) return FAULT;
-      lives[entry] = 0;
-      this.freeEntries[this.freeCount++] = entry;
-      this.live--;
-      this.returnHead = (this.returnHead + 1) | 0;
-      this.reclaimed = i + 1;
-      home.comeHome(
-        this.pools[entry] as number,
-        this.slots[entry] as number,
-        this.contexts[entry] as number,
-        (word >>> RETURN.STATUS_SHIFT) & RETURN.STATUS_MASK,
-      );
+    let taken = 0;
+    for (; taken < waiting; taken++) {
+      const word = words[returns + ((this.returnHead + taken) & mask)] as number;
+      const entry = word & ENTRY_MASK;
+      const place = entry < this.entries ? (shadow[2 * entry] as number) : 0;
+      if (place === 0) break;
+      shadow[2 * entry] = 0;
+      freeEntries[this.credits + taken] = entry;
+      home.comeHome(place - 1, shadow[2 * entry + 1] as number, (word >>> STATUS_SHIFT) & STATUS_MASK);
     }
-    return waiting;
+    this.returnHead = (this.returnHead + taken) | 0;
+    this.credits += taken;
+    this.live -= taken;
+    this.reclaimed = taken;
+    return taken === waiting ? taken : FAULT;
   }
 
   /** Everything live comes back as ABANDONED, up to `max`, in the order of entries. The link carries nothing afterwards. */
   abandon(home: Home, max: number): number {
+    const { shadow } = this;
     let count = 0;
     for (let entry = 0; entry < this.entries && count < max && this.live > 0; entry++) {
-      if (this.lives[entry] === 0) continue;
-      this.lives[entry] = 0;
-      this.freeEntries[this.freeCount++] = entry;
+      const place = shadow[2 * entry] as number;
+      if (place === 0) continue;
+      shadow[2 * entry] = 0;
+      this.freeEntries[this.credits++] = entry;
       this.live--;
       count++;
-      home.comeHome(
-        this.pools[entry] as number,
-        this.slots[entry] as number,
-        this.contexts[entry] as number,
-        STATUS.ABANDONED,
-      );
+      home.comeHome(place - 1, shadow[2 * entry + 1] as number, STATUS.ABANDONED);
     }
     return count;
   }
@@ -155,15 +141,8 @@ export class LinkProducer {
 
 export class LinkConsumer {
   readonly entries: number;
-  /** The descriptor taken last, checked against the ring's own shape only. */
-  entry = 0;
-  pool = 0;
-  flags = 0;
-  offset = 0;
-  length = 0;
-  channel = 0;
-  source = 0;
-  private readonly words: Int32Array;
+  /** For reading descriptors, each word once: another may be there the next moment. */
+  readonly words: Int32Array;
   private readonly mask: number;
   private readonly returns: number;
   private head = 0;
@@ -187,7 +166,7 @@ export class LinkConsumer {
     return (this.returnTail - this.publishedReturns) | 0;
   }
 
-  /** How many descriptors `next` will find; one load when the known ones are used up. FAULT: a tail outside its window. */
+  /** How many descriptors can be taken; one load when the known ones are used up. FAULT: a tail outside its window. */
   available(): number {
     const { head } = this;
     if (this.cachedTail !== head) return (this.cachedTail - head) >>> 0;
@@ -199,30 +178,19 @@ export class LinkConsumer {
     return count;
   }
 
-  /** Takes the next of those that `available` counted into the fields. FAULT when its entry is not of this link. */
-  next(): number {
-    const { words } = this;
-    const at = RING + ((this.head & this.mask) << 2);
-    const word0 = words[at] as number;
-    const word3 = words[at + 3] as number;
-    const entry = word0 & DESCRIPTOR.ENTRY_MASK;
-    this.entry = entry;
-    this.pool = (word0 >>> DESCRIPTOR.POOL_SHIFT) & DESCRIPTOR.POOL_MASK;
-    this.flags = word0 >>> DESCRIPTOR.FLAGS_SHIFT;
-    this.offset = (words[at + 1] as number) >>> 0;
-    this.length = (words[at + 2] as number) >>> 0;
-    this.channel = word3 & DESCRIPTOR.CHANNEL_MASK;
-    this.source = word3 >>> DESCRIPTOR.SOURCE_SHIFT;
-    if (entry >= this.entries) return FAULT;
+  /** Where in `words` the next descriptor lies, one of those that `available` counted. */
+  position(): number {
+    return RING + ((this.head & this.mask) << 2);
+  }
+  /** It has been read, and its entry is one of this link's: it is taken. Otherwise the link must be closed. */
+  advance(): void {
     this.head = (this.head + 1) | 0;
-    return 1;
   }
 
   /** Gives one taken entry back, not yet visible. Order is free; every taken entry exactly once. */
   giveBack(entry: number, status: number): void {
     // The place is free: there are never more returns under way than credits.
-    this.words[this.returns + (this.returnTail & this.mask)] =
-      (entry & RETURN.ENTRY_MASK) | ((status & RETURN.STATUS_MASK) << RETURN.STATUS_SHIFT);
+    this.words[this.returns + (this.returnTail & this.mask)] = entry | (status << STATUS_SHIFT);
     this.returnTail = (this.returnTail + 1) | 0;
   }
 

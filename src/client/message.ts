@@ -3,7 +3,7 @@
 
 import type { Mapping } from "../native/views.ts";
 import { InsaneError } from "../protocol/codes.ts";
-import { META } from "../protocol/layout.ts";
+import { META, POOL } from "../protocol/layout.ts";
 import { type Area, areaOf } from "../protocol/msgpack-encode.ts";
 import type { Message } from "./api.ts";
 import type { ConsumerEnd } from "./consumer-end.ts";
@@ -26,11 +26,20 @@ export class PoolView {
     this.view = new DataView(mapping.buffer);
   }
 
+  /** Whether these bytes can be a slot's payload, with room for its metadata. */
+  holds(offset: number, length: number): boolean {
+    return offset >= POOL.HEADER_ROOM && offset + length <= this.bytes;
+  }
+
   get area(): Area {
     this.codecArea ??= areaOf(this.memory);
     return this.codecArea;
   }
 }
+
+/** Bit of the generation: held, not released. */
+export const HELD = 1;
+const LENT = HELD;
 
 export class Received implements Message {
   readonly end: ConsumerEnd;
@@ -40,8 +49,8 @@ export class Received implements Message {
   offset = 0;
   length = 0;
   sourceIndex = 0;
+  /** Odd while the message is held. */
   generation = 0;
-  held = false;
 
   constructor(end: ConsumerEnd, sink: SinkQueue, entry: number, pool: PoolView) {
     this.end = end;
@@ -57,7 +66,7 @@ export class Received implements Message {
     return this.pool.words;
   }
   get bytes(): Uint8Array {
-    if (!this.held) throw this.gone();
+    if ((this.generation & LENT) === 0) throw this.gone();
     return this.pool.memory.subarray(this.offset, this.offset + this.length);
   }
   get channel(): number {
@@ -78,33 +87,31 @@ export class Received implements Message {
   }
 
   copy(): Uint8Array {
-    if (!this.held) throw this.gone();
+    if ((this.generation & LENT) === 0) throw this.gone();
     return this.pool.memory.slice(this.offset, this.offset + this.length);
   }
 
   release(): void {
-    if (!this.held) throw this.gone();
-    this.held = false;
+    if ((this.generation & LENT) === 0) throw this.gone();
     this.generation++;
-    this.sink.released();
-    this.end.giveBack(this.entry, 0);
+    this.sink.consumed++;
+    this.end.giveBack(this.entry, 0, this.sink);
   }
 
   /** As release, but counted as a drop for `status`. */
   drop(status: number): void {
-    this.held = false;
     this.generation++;
-    this.sink.droppedOne();
-    this.end.giveBack(this.entry, status);
+    this.sink.dropped++;
+    this.end.giveBack(this.entry, status, this.sink);
   }
 
   [Symbol.dispose](): void {
-    if (this.held) this.release();
+    if ((this.generation & LENT) !== 0) this.release();
   }
 
   /** A field of the metadata in host order (little-endian); receive slots may be unaligned. */
   private u32(field: number): number {
-    if (!this.held) throw this.gone();
+    if ((this.generation & LENT) === 0) throw this.gone();
     return this.pool.view.getUint32(this.offset - META.BYTES + field, true);
   }
   private gone(): InsaneError {

@@ -21,32 +21,31 @@ export const REASONS: Readonly<Record<number, DropReason>> = {
 /** Statuses a consumer may invent count as invalid. */
 export const reasonOf = (status: number): DropReason => REASONS[status] ?? "invalid";
 
-export class Outcomes {
-  /** pool << 16 | slot of each remembered emission. */
-  private readonly places = new Int32Array(REMEMBERED);
-  /** Status with which it ended, 0 while it is out or when it was sent. */
-  private readonly statuses = new Uint8Array(REMEMBERED);
+/** An emission: place | status << STATUS_SHIFT; status 0 while it is out, or when it was sent. */
+const STATUS_SHIFT = 24;
+const PLACE = (1 << STATUS_SHIFT) - 1;
 
-  remember(token: number, pool: number, slot: number): void {
-    const at = token & MASK;
-    this.places[at] = (pool << 16) | slot;
-    this.statuses[at] = 0;
+export class Outcomes {
+  private readonly ring = new Int32Array(REMEMBERED);
+
+  remember(token: number, place: number): void {
+    this.ring[token & MASK] = place | 0;
   }
 
-  /** `latest`: the token given out last. */
-  refused(token: number, status: number, latest: number): void {
-    if (latest - token < REMEMBERED) this.statuses[token & MASK] = status === 0 ? STATUS.INVALID : status;
+  /** `latest`: the token given out last; `low`: the low 32 bits of the token refused. */
+  refused(low: number, status: number, latest: number): void {
+    if ((latest - low) >>> 0 >= REMEMBERED) return;
+    const at = low & MASK;
+    this.ring[at] = ((this.ring[at] as number) & PLACE) | ((status || STATUS.INVALID) << STATUS_SHIFT);
   }
 
   /** Status of a settled emission: 0 is sent, or too long ago to know. */
   status(token: number, latest: number): number {
-    return latest - token < REMEMBERED ? (this.statuses[token & MASK] as number) : 0;
+    return latest - token < REMEMBERED ? (this.ring[token & MASK] as number) >>> STATUS_SHIFT : 0;
   }
 
-  /** Where it is, if it is out: undefined when that is not remembered. */
-  place(token: number, latest: number): { readonly pool: number; readonly slot: number } | undefined {
-    if (latest - token >= REMEMBERED) return undefined;
-    const place = this.places[token & MASK] as number;
-    return { pool: place >>> 16, slot: place & 0xffff };
+  /** Where it went, or undefined when that is not remembered. */
+  place(token: number, latest: number): number | undefined {
+    return latest - token < REMEMBERED ? (this.ring[token & MASK] as number) & PLACE : undefined;
   }
 }

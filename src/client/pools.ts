@@ -6,16 +6,35 @@ import type { PoolRecord } from "../protocol/control.ts";
 import { POOL, STATUS } from "../protocol/layout.ts";
 import { type Area, areaOf } from "../protocol/msgpack-encode.ts";
 import type { SlotBuffer } from "./api.ts";
-import type { Home } from "./link.ts";
+import { type Home, PLACE_MASK, PLACE_SHIFT } from "./link.ts";
 
 /** What a pool tells the source whose message comes home. */
 export interface Account {
   /** (message, consumer) pairs that have come back, for whatever reason. */
   back: number;
   dropped(status: number): void;
-  /** No consumer took the message of this token. */
+  /** No consumer took the message of this token; its low 32 bits. */
   refused(token: number, status: number): void;
 }
+
+/** Four words a slot, so that one cache line tells all: */
+export const SLOT = {
+  WORDS: 4,
+  /** links it is out on; */
+  REFS: 0,
+  /** consumers its message was meant for << 16 | those of them that did not take it; */
+  FAN: 1,
+  /** low half of the token; */
+  TOKEN: 2,
+  /** the source. */
+  CONTEXT: 3,
+} as const;
+const FAN_SHIFT = 16;
+// Constants of the hot path are copied into the module: a property of an imported object is loaded every time.
+const { WORDS, FAN, TOKEN, CONTEXT } = SLOT;
+const POOL_SHIFT = PLACE_SHIFT;
+const SLOT_MASK = PLACE_MASK;
+const { DONE } = STATUS;
 
 export class SlotPool {
   readonly index: number;
@@ -30,13 +49,8 @@ export class SlotPool {
   /** A stack: the slot that came home last is the warmest. */
   readonly free: Int32Array;
   freeCount: number;
-  /** On how many links the slot is out. */
-  readonly refs: Int32Array;
-  /** How many consumers its message was meant for, and how many did not take it. */
-  readonly fan: Int32Array;
-  readonly drops: Int32Array;
-  readonly tokens: Float64Array;
-  readonly contexts: Int32Array;
+  /** See SLOT. */
+  readonly states: Int32Array;
   private readonly handles: Slot[] = [];
   private readonly stride: number;
   private readonly owner: StreamPools;
@@ -55,11 +69,7 @@ export class SlotPool {
     this.free = new Int32Array(info.slots);
     this.freeCount = info.slots;
     for (let i = 0; i < info.slots; i++) this.free[i] = info.slots - 1 - i;
-    this.refs = new Int32Array(info.slots);
-    this.fan = new Int32Array(info.slots);
-    this.drops = new Int32Array(info.slots);
-    this.tokens = new Float64Array(info.slots);
-    this.contexts = new Int32Array(info.slots);
+    this.states = new Int32Array(WORDS * info.slots);
   }
 
   get area(): Area {
@@ -73,19 +83,40 @@ export class SlotPool {
     const slot = this.handles[index] ?? this.handle(index);
     slot.length = bytes;
     slot.limit = bytes;
-    slot.lent = true;
     return slot;
   }
 
+  /** A message goes out on `refs` links, while `missed` consumers do not get it. */
+  goOut(slot: number, refs: number, missed: number, token: number, context: number): void {
+    const { states } = this;
+    const at = WORDS * slot;
+    states[at] = refs | 0;
+    states[at + FAN] = ((refs + missed) << FAN_SHIFT) | missed;
+    states[at + TOKEN] = token | 0;
+    states[at + CONTEXT] = context | 0;
+  }
+
+  /** Whether the message of this token is still out on a link. */
+  isOut(slot: number, token: number, context: number): boolean {
+    const at = WORDS * slot;
+    const { states } = this;
+    return states[at] !== 0 && states[at + TOKEN] === (token | 0) && states[at + CONTEXT] === context;
+  }
+  anyOut(token: number, context: number): boolean {
+    for (let slot = 0; slot < this.slots; slot++) if (this.isOut(slot, token, context)) return true;
+    return false;
+  }
+
+  giveBack(slot: number): void {
+    this.free[this.freeCount++] = slot;
+  }
+
   private handle(index: number): Slot {
-    const slot = new Slot(this.owner, this, index, index * this.stride + POOL.HEADER_ROOM);
     // Filled in the order of first use: an array without holes.
-    while (this.handles.length < index) {
-      const at = this.handles.length;
+    for (let at = this.handles.length; at <= index; at++) {
       this.handles.push(new Slot(this.owner, this, at, at * this.stride + POOL.HEADER_ROOM));
     }
-    this.handles[index] = slot;
-    return slot;
+    return this.handles[index] as Slot;
   }
 }
 
@@ -94,16 +125,18 @@ export class Slot implements SlotBuffer {
   readonly pools: StreamPools;
   readonly pool: SlotPool;
   readonly index: number;
+  /** As descriptors and shadows carry it. */
+  readonly place: number;
   readonly offset: number;
   length = 0;
-  /** What was asked for. */
-  limit = 0;
-  lent = false;
+  /** What was asked for; -1: not lent, any length is beyond it. */
+  limit: number = -1;
 
   constructor(pools: StreamPools, pool: SlotPool, index: number, offset: number) {
     this.pools = pools;
     this.pool = pool;
     this.index = index;
+    this.place = (pool.index << PLACE_SHIFT) | index;
     this.offset = offset;
   }
 
@@ -114,13 +147,13 @@ export class Slot implements SlotBuffer {
     return this.pool.words;
   }
   get bytes(): Uint8Array {
-    return this.pool.memory.subarray(this.offset, this.offset + Math.min(this.length, this.limit));
+    return this.pool.memory.subarray(this.offset, this.offset + Math.max(0, Math.min(this.length, this.limit)));
   }
 
   [Symbol.dispose](): void {
-    if (!this.lent) return;
-    this.lent = false;
-    this.pool.free[this.pool.freeCount++] = this.index;
+    if (this.limit < 0) return;
+    this.limit = -1;
+    this.pool.giveBack(this.index);
     this.pools.cameHome();
   }
 }
@@ -171,22 +204,29 @@ export class StreamPools implements Home {
     this.accounts[context] = undefined;
   }
 
-  comeHome(poolIndex: number, slot: number, context: number, status: number): void {
-    const pool = this.byIndex[poolIndex] as SlotPool;
+  comeHome(place: number, context: number, status: number): void {
+    const pool = this.byIndex[place >>> POOL_SHIFT] as SlotPool;
     const account = this.accounts[context] as Account;
+    const slot = place & SLOT_MASK;
+    const { states } = pool;
+    const at = WORDS * slot;
+    const refs = (states[at] as number) - 1;
+    states[at] = refs;
     account.back++;
-    if (status !== STATUS.DONE) {
-      account.dropped(status);
-      (pool.drops[slot] as number)++;
-    }
-    const refs = (pool.refs[slot] as number) - 1;
-    pool.refs[slot] = refs;
+    if (status !== DONE) this.dropped(pool, slot, account, status);
     if (refs !== 0) return;
-    pool.free[pool.freeCount++] = slot;
-    if (pool.drops[slot] !== 0 && pool.drops[slot] === pool.fan[slot]) {
-      account.refused(pool.tokens[slot] as number, status);
-    }
-    if (this.closing) this.cameHome();
+    pool.free[pool.freeCount++] = slot | 0;
+    if (this.closing === true) this.cameHome();
+  }
+
+  /** Not consumed; and if nobody consumed it at all, its source remembers that. */
+  private dropped({ states }: SlotPool, slot: number, account: Account, status: number): void {
+    const at = WORDS * slot;
+    const fan = (states[at + FAN] as number) + 1;
+    states[at + FAN] = fan;
+    account.dropped(status);
+    const nobody = states[at] === 0 && (fan & SLOT_MASK) === fan >>> FAN_SHIFT;
+    if (nobody) account.refused(states[at + TOKEN] as number, status);
   }
 
   /** Slots lent to the application or out on links. */

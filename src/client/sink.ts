@@ -37,9 +37,14 @@ export class SinkQueue implements Sink {
   /** Whether `block` is behind the counters below. */
   stale = false;
   readonly policy: SinkPolicyRecord;
+  /** Counted by the messages themselves. */
+  consumed = 0;
+  dropped = 0;
   private readonly host: SinkHost;
   private readonly owner: SinkOwner;
   private readonly callback: ((message: Message) => void) | undefined;
+  /** The callback, unless messages are kept for the end of the burst. */
+  private readonly direct: ((message: Message) => void) | undefined;
   /** Messages kept at most; those beyond are overtaken. */
   private readonly depth: number;
   /** A ring of a power of two. */
@@ -51,8 +56,6 @@ export class SinkQueue implements Sink {
   private closed = false;
   private closing: Promise<void> | undefined;
   private receivedCount = 0;
-  private consumedCount = 0;
-  private droppedCount = 0;
   private lostCount = 0;
   private byteCount = 0;
 
@@ -71,14 +74,15 @@ export class SinkQueue implements Sink {
     this.policy = options.policy ?? { kind: "block" };
     this.depth = this.policy.kind === "keep-last" ? this.policy.depth : Number.POSITIVE_INFINITY;
     this.callback = callback;
+    this.direct = this.policy.kind === "keep-last" ? undefined : callback;
   }
 
   /** From the link: one message, in order. */
   take(message: Received): void {
     this.receivedCount++;
     this.byteCount += message.length;
-    if (!this.stale) this.host.sinkChanged(this);
-    if (this.callback !== undefined && this.depth === Number.POSITIVE_INFINITY) this.call(this.callback, message);
+    if (this.stale === false) this.host.sinkChanged(this);
+    if (this.direct !== undefined) this.call(this.direct, message);
     else if (this.waiters.length > 0) (this.waiters.shift() as Waiter).resolve(message);
     else this.enqueue(message);
   }
@@ -95,7 +99,7 @@ export class SinkQueue implements Sink {
       callback(message);
     } catch (error) {
       // Whoever throws has not kept it, or could not say so: an entry lost for ever would be worse.
-      if (message.held && message.generation === generation) message.release();
+      if (message.generation === generation) message.release();
       this.host.thrown(error);
     }
   }
@@ -128,17 +132,13 @@ export class SinkQueue implements Sink {
     return this.count;
   }
 
-  released(): void {
-    this.consumedCount++;
-    if (!this.stale) this.host.sinkChanged(this);
-  }
-  droppedOne(): void {
-    this.droppedCount++;
-    if (!this.stale) this.host.sinkChanged(this);
+  /** The counters have moved. */
+  touch(): void {
+    if (this.stale === false) this.host.sinkChanged(this);
   }
   lost(event: LostEvent): void {
     this.lostCount += event.count;
-    if (!this.stale) this.host.sinkChanged(this);
+    if (this.stale === false) this.host.sinkChanged(this);
     this.listeners.emit("lost", event);
   }
 
@@ -223,10 +223,10 @@ export class SinkQueue implements Sink {
   get stats(): SinkStats {
     return {
       received: this.receivedCount,
-      consumed: this.consumedCount,
-      dropped: this.droppedCount,
+      consumed: this.consumed,
+      dropped: this.dropped,
       lost: this.lostCount,
-      held: this.receivedCount - this.consumedCount - this.droppedCount,
+      held: this.receivedCount - this.consumed - this.dropped,
     };
   }
 
@@ -235,10 +235,10 @@ export class SinkQueue implements Sink {
     const { block } = this;
     if (block === undefined || block.length === 0) return;
     block[SINK_STATS.RECEIVED] = this.receivedCount;
-    block[SINK_STATS.CONSUMED] = this.consumedCount;
-    block[SINK_STATS.DROPPED] = this.droppedCount;
+    block[SINK_STATS.CONSUMED] = this.consumed;
+    block[SINK_STATS.DROPPED] = this.dropped;
     block[SINK_STATS.LOST] = this.lostCount;
-    block[SINK_STATS.HELD] = this.receivedCount - this.consumedCount - this.droppedCount;
+    block[SINK_STATS.HELD] = this.receivedCount - this.consumed - this.dropped;
     block[SINK_STATS.BYTES] = this.byteCount;
   }
 

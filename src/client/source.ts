@@ -1,10 +1,11 @@
 // A source: borrows slots from the stream's pools, pushes them on every link that has a consumer for its channel, and
 // knows what became of them. The path of a message allocates nothing and calls nothing native.
 import { InsaneError } from "../protocol/codes.ts";
-import { META, SOURCE_STATS, STATUS } from "../protocol/layout.ts";
+import { DESCRIPTOR, META, SOURCE_STATS, STATUS } from "../protocol/layout.ts";
 import type { DropReason, Outcome, SlotBuffer, Source, SourceStats } from "./api.ts";
 import type { Clock } from "./clock.ts";
 import { Listeners } from "./emitter.ts";
+import { type LinkProducer, PLACE_MASK, PLACE_SHIFT } from "./link.ts";
 import { Outcomes, reasonOf } from "./outcomes.ts";
 import type { Account, Slot, SlotPool, StreamPools } from "./pools.ts";
 import type { ProducerEnd } from "./producer-end.ts";
@@ -41,6 +42,8 @@ export interface SourceOwner {
 }
 export interface Target {
   readonly end: ProducerEnd;
+  readonly link: LinkProducer;
+  /** Channel index of that link. */
   readonly index: number;
   readonly block: boolean;
 }
@@ -56,8 +59,10 @@ export class EmittingSource implements Source, Account {
   again = "";
   private readonly host: SourceHost;
   private readonly owner: SourceOwner;
-  /** As descriptors carry it. */
-  private readonly index: number;
+  /** The source index as descriptors carry it. */
+  private readonly sourceBits: number;
+  /** The pools while it may emit. */
+  private emitting: StreamPools | undefined;
   private readonly block: Float64Array;
   private targets: ReadonlyArray<Target> = [];
   private readonly outcomes = new Outcomes();
@@ -89,7 +94,8 @@ export class EmittingSource implements Source, Account {
     this.owner = owner;
     this.pools = pools;
     this.id = init.id;
-    this.index = init.index;
+    this.sourceBits = init.index << DESCRIPTOR.SOURCE_SHIFT;
+    this.emitting = pools;
     this.channel = init.channel;
     this.stream = init.stream;
     this.block = block;
@@ -123,7 +129,8 @@ export class EmittingSource implements Source, Account {
 
   tryGetBuffer(bytes: number): SlotBuffer | null {
     const pool = this.pools.classFor(bytes);
-    if (pool === undefined || this.closed || !(bytes >= 0) || !Number.isInteger(bytes)) throw this.refusal(bytes);
+    if (pool === undefined || this.emitting === undefined || !(bytes >= 0) || !Number.isInteger(bytes))
+      throw this.refusal(bytes);
     if (pool.freeCount === 0) {
       this.host.catchUp(this.stream);
       if (pool.freeCount === 0) {
@@ -146,65 +153,57 @@ export class EmittingSource implements Source, Account {
   tryEmit(buffer: SlotBuffer, more = false): number {
     const slot = buffer as Slot;
     const { host } = this;
-    if (!host.stamped) host.beginBurst();
-    const { length, pool } = slot;
-    if (slot.pools !== this.pools || !slot.lent || this.closed || !(length >= 0 && length <= slot.limit)) {
-      throw this.misuse(slot);
-    }
+    if (host.stamped === false) host.beginBurst();
+    const { length, limit, place, offset, pool } = slot;
+    if (slot.pools !== this.emitting || !(length >= 0 && length <= limit)) throw this.misuse(slot);
     let { targets } = this;
     for (let i = 0; i < targets.length; i++) {
       const target = targets[i] as Target;
-      if (target.end.link.credits !== 0) continue;
+      if (target.link.credits !== 0) continue;
       if (this.exhausted(target)) return 0;
       if (this.targets === targets) continue;
       // A control frame that was found on the way has changed who listens.
       targets = this.targets;
       i = -1;
     }
-    const { offset, index } = slot;
     const { ints } = pool;
+    const { clock } = host;
     const word = offset >>> 2;
     const sequence = this.emitted | 0;
-    ints[word - SOURCE_WORD] = this.id;
+    // `| 0` spares the check for a fraction.
+    ints[word - SOURCE_WORD] = this.id | 0;
     ints[word - FLOW_WORD] = 0;
     ints[word - SEQUENCE_WORD] = sequence;
-    ints[word - SEQUENCE_WORD + 1] = this.sequenceHigh;
-    ints[word - TIME_WORD] = host.clock.low;
-    ints[word - TIME_WORD + 1] = host.clock.high;
-    ints[word - LENGTH_WORD] = length;
+    ints[word - SEQUENCE_WORD + 1] = this.sequenceHigh | 0;
+    ints[word - TIME_WORD] = clock.low | 0;
+    ints[word - TIME_WORD + 1] = clock.high | 0;
+    ints[word - LENGTH_WORD] = length | 0;
     if (sequence === -1) this.sequenceHigh++;
     const token = ++this.emitted;
     this.byteCount += length;
-    this.outcomes.remember(token, pool.index, index);
-    slot.lent = false;
+    this.outcomes.remember(token, place);
+    slot.limit = -1;
+    const { context, sourceBits } = this;
     let refs = 0;
     for (let i = 0; i < targets.length; i++) {
-      const { end, index: channel } = targets[i] as Target;
-      if (end.link.push(pool.index, index, this.context, offset, length, channel, this.index, 0) >= 0) refs++;
+      const { link, index } = targets[i] as Target;
+      if (link.push(place, context, offset, length, index | sourceBits, 0) >= 0) refs++;
     }
     this.pushed += refs;
-    if (refs === targets.length && refs !== 0) {
-      pool.refs[index] = refs;
-      pool.fan[index] = refs;
-      pool.drops[index] = 0;
-      pool.tokens[index] = token;
-    } else this.notAll(pool, index, token, refs);
-    if (!more) this.flush();
+    const missed = targets.length - refs;
+    pool.goOut(slot.index, refs, missed, token, context);
+    if (refs === 0 || missed !== 0) this.notAll(slot, refs, missed);
+    if (more === false) this.flush();
     return token;
   }
 
   /** Some consumers, or all, or none there, did not get it. */
-  private notAll(pool: SlotPool, index: number, token: number, refs: number): void {
-    const missed = this.targets.length - refs;
+  private notAll(slot: Slot, refs: number, missed: number): void {
     for (let i = 0; i < missed; i++) this.dropped(STATUS.NO_CREDIT);
-    pool.refs[index] = refs;
-    pool.fan[index] = refs + missed;
-    pool.drops[index] = missed;
-    pool.tokens[index] = token;
     if (refs > 0) return;
     if (missed === 0) this.unmatched++;
-    this.outcomes.refused(token, missed === 0 ? STATUS.NO_SINK : STATUS.NO_CREDIT, this.emitted);
-    pool.free[pool.freeCount++] = index;
+    this.outcomes.refused(this.emitted | 0, missed === 0 ? STATUS.NO_SINK : STATUS.NO_CREDIT, this.emitted);
+    slot.pool.giveBack(slot.index);
   }
 
   /** Whether a blocking consumer without credit says no; the others lose the message. */
@@ -233,9 +232,9 @@ export class EmittingSource implements Source, Account {
     const { targets } = this;
     let engine = false;
     for (let i = 0; i < targets.length; i++) {
-      const { end } = targets[i] as Target;
+      const { end, link } = targets[i] as Target;
       if (end.publish() && end.kind === "egress") engine = true;
-      if (end.link.live >= RECLAIM_AT) end.reclaim();
+      if (link.live >= RECLAIM_AT) end.reclaim();
     }
     return engine;
   }
@@ -254,13 +253,9 @@ export class EmittingSource implements Source, Account {
 
   private isOut(token: number): boolean {
     const place = this.outcomes.place(token, this.emitted);
-    const is = (pool: SlotPool | undefined, slot: number): boolean =>
-      pool !== undefined &&
-      pool.refs[slot] !== 0 &&
-      pool.tokens[slot] === token &&
-      pool.contexts[slot] === this.context;
-    if (place !== undefined) return is(this.pools.at(place.pool), place.slot);
-    return this.pools.classes.some((pool) => pool.tokens.some((_, slot) => is(pool, slot)));
+    if (place === undefined) return this.pools.classes.some((pool) => pool.anyOut(token, this.context));
+    const pool = this.pools.at(place >>> PLACE_SHIFT);
+    return pool?.isOut(place & PLACE_MASK, token, this.context) === true;
   }
 
   // Account: what comes home.
@@ -350,6 +345,7 @@ export class EmittingSource implements Source, Account {
     if (this.closed) return;
     this.flush();
     this.closed = true;
+    this.emitting = undefined;
     this.waiters.look();
   }
 
@@ -388,7 +384,8 @@ export class EmittingSource implements Source, Account {
       return new InsaneError("EVALUE", "emit takes a buffer from getBuffer; copy your bytes into one.");
     if (slot.pools !== this.pools)
       return new InsaneError("EVALUE", "This buffer belongs to another stream or session.");
-    if (!slot.lent) return new InsaneError("ERELEASED", "This buffer was emitted or disposed already; get a new one.");
+    if (slot.limit < 0)
+      return new InsaneError("ERELEASED", "This buffer was emitted or disposed already; get a new one.");
     return new InsaneError(
       "EVALUE",
       `The length was set to ${slot.length}; ${slot.limit} bytes were asked for, and it can only be lowered.`,
