@@ -75,8 +75,10 @@ export class Life<M extends AnyStateMachine> {
     return actor;
   }
 
+  /** Events to what has ended, or has not begun, are of no effect. */
   send(event: EventFromLogic<M>): void {
-    this.#actor?.send(event);
+    const snapshot = this.#actor?.getSnapshot() as { readonly status: string } | undefined;
+    if (snapshot?.status === "active") this.#actor?.send(event);
   }
 
   get actor(): Actor<M> {
@@ -90,19 +92,28 @@ export class Life<M extends AnyStateMachine> {
 
   /** Acquires into this life's scope. Throws InsaneError. The effect must be synchronous. */
   acquire<A>(effect: Effect.Effect<A, InsaneError, Scope.Scope | Quarantine>): A {
+    this.#mustBeOpen();
     return unwrap(Effect.runSyncExit(this.#provide(effect)));
   }
 
   /** As `acquire`, for effects that wait. What arrives after the scope has closed is released at once. */
   async acquireAsync<A>(effect: Effect.Effect<A, InsaneError, Scope.Scope | Quarantine>): Promise<A> {
-    return unwrap(await Effect.runPromiseExit(this.#provide(effect)));
+    this.#mustBeOpen();
+    const acquired = unwrap(await Effect.runPromiseExit(this.#provide(effect)));
+    this.#mustBeOpen();
+    return acquired;
   }
 
   /** A scope within this life's: for what is released and acquired again while the machine lives. */
   subScope(): SubScope {
     const scope = Scope.forkUnsafe(this.#scope);
     return {
-      acquireAsync: async (effect) => unwrap(await Effect.runPromiseExit(this.#provide(effect, scope))),
+      acquireAsync: async (effect) => {
+        this.#mustBeOpen();
+        const acquired = unwrap(await Effect.runPromiseExit(this.#provide(effect, scope)));
+        this.#mustBeOpen();
+        return acquired;
+      },
       release: async () => {
         const exit = await Effect.runPromiseExit(Scope.close(scope, Exit.void));
         if (Exit.isFailure(exit)) this.#world.defect(this.name, Cause.squash(exit.cause));
@@ -114,6 +125,11 @@ export class Life<M extends AnyStateMachine> {
   onEnd(f: (outcome: Outcome) => void): void {
     if (this.#outcome) f(this.#outcome);
     else this.#onEnd.push(f);
+  }
+
+  /** What is acquired into a scope that has closed is released at once: nobody may go on with it. */
+  #mustBeOpen(): void {
+    if (this.#released) throw new InsaneError("ECLOSED", `${this.name} is closing.`);
   }
 
   #provide<A>(
@@ -142,8 +158,7 @@ export class Life<M extends AnyStateMachine> {
   }
 
   #tell(event: { readonly type: string; readonly what?: string }): void {
-    const snapshot = this.#actor?.getSnapshot() as { readonly status: string } | undefined;
-    if (snapshot?.status === "active") this.#actor?.send(event as EventFromLogic<M>);
+    this.send(event as EventFromLogic<M>);
   }
 
   #finish(outcome: Outcome): void {

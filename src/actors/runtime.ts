@@ -134,7 +134,8 @@ export class RuntimeActor implements Host {
     const machine = runtimeMachine.provide({
       actions: {
         ...this.life.actions,
-        start: () => void this.#start(),
+        // In a turn of its own: actions are not the place to start other machines.
+        start: () => queueMicrotask(() => void this.#start()),
         stopListening: () => this.#stopListening(),
         closeChildren: (_, { kinds }) => {
           if (kinds.includes("session")) this.#closeSessions();

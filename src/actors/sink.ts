@@ -39,9 +39,10 @@ export class SinkActor {
       const machine = sinkMachine.provide({
         actions: {
           ...this.life.actions,
-          announce: () => this.#announce(),
+          // In a turn of its own: actions are not the place to start other machines.
+          announce: () => queueMicrotask(() => this.#announce()),
           publishOpen: (_, { missing }) => resolve(missing.flatMap((name) => this.#missing.get(name) ?? [])),
-          drain: () => void this.#drain(),
+          drain: () => queueMicrotask(() => void this.#drain()),
           abandon: () => {},
         },
       });

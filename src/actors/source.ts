@@ -32,9 +32,10 @@ export class SourceActor {
       const machine = sourceMachine.provide({
         actions: {
           ...this.life.actions,
-          announce: () => this.#announce(),
+          // In a turn of its own: actions are not the place to start other machines.
+          announce: () => queueMicrotask(() => this.#announce()),
           publishMatched: () => resolve(true),
-          drain: () => void this.#drain(),
+          drain: () => queueMicrotask(() => void this.#drain()),
           abandon: () => {},
         },
       });
