@@ -67,7 +67,8 @@ export class LinkActor {
         offer: () => void this.#offer(),
         publishOpen: () => this.#opened(),
         accuse: (_, { end, notice }) => hooks.accuse(spec[end], notice.code, notice.message),
-        closeEnds: () => void this.#closeEnds(),
+        // In a turn of its own: until an action is over the machine still shows the state before.
+        closeEnds: () => queueMicrotask(() => void this.#closeEnds()),
       },
     });
     this.life.onEnd(() => this.#finish());

@@ -49,7 +49,8 @@ export class StreamActor {
         actions: {
           ...this.life.actions,
           bind: () => this.#decide("bound"),
-          prepare: () => this.#decide("prepared"),
+          // In a turn of its own: until an action is over the machine still shows the state before.
+          prepare: () => queueMicrotask(() => this.#decide("prepared")),
           publishBinding: (_, { datapath }) => this.#publish(datapath, resolve),
           // Links are opened and closed by the broker as the decision changes: nothing is drained or marked yet.
           drain: () => this.life.send({ type: "drained" }),
