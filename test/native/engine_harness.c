@@ -232,6 +232,10 @@ void exit_reclaim(struct exit_link *exit) {
 
 void exit_close(struct exit_link *exit, struct node *node) {
     node_do(node, ins_engine_remove_link(node->engine, exit->id));
+    exit_forget(exit);
+}
+
+void exit_forget(struct exit_link *exit) {
     exit_reclaim(exit);
     MUST(exit->producer.live == 0);
     MUST(exit->pool.free_count == exit->pool.slots);
@@ -277,6 +281,10 @@ void entrance_give(struct entrance *entrance, struct node *node, const struct in
 
 void entrance_close(struct entrance *entrance, struct node *node) {
     node_do(node, ins_engine_remove_link(node->engine, entrance->id));
+    entrance_forget(entrance);
+}
+
+void entrance_forget(struct entrance *entrance) {
     munmap(entrance->segment, entrance->bytes);
     munmap(entrance->parked, INS_PARKED_PAGE_BYTES);
 }

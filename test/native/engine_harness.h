@@ -71,12 +71,15 @@ int exit_send(struct exit_link *exit, struct node *node, uint32_t source_index, 
 void exit_reclaim(struct exit_link *exit);
 /* Removes the link; everything must have come back. */
 void exit_close(struct exit_link *exit, struct node *node);
+/* The same without its engine, which is torn down. */
+void exit_forget(struct exit_link *exit);
 
 void entrance_open(struct entrance *entrance, struct node *node, uint32_t id, uint32_t entries);
 /* Takes up to `max` messages and checks each payload; fills descriptors; nothing is given back yet. */
 int entrance_take(struct entrance *entrance, struct node *node, struct ins_descriptor *out, int max);
 void entrance_give(struct entrance *entrance, struct node *node, const struct ins_descriptor *d);
 void entrance_close(struct entrance *entrance, struct node *node);
+void entrance_forget(struct entrance *entrance);
 
 /* Metadata of a received message. */
 struct meta {

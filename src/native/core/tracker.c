@@ -71,11 +71,13 @@ static void forget(struct ins_engine *e, struct ins_tracker *tracker) {
 
 /* Forgets the longest silent of a sample of `peer`'s flows (any peer's: INS_NONE). 1 when one was forgotten. */
 static int evict(struct ins_engine *e, uint32_t peer) {
-    enum { SAMPLE = 8, LOOKS = 4096 };
+    enum { SAMPLE = 8 };
     struct ins_tracker *oldest = NULL;
     uint32_t found = 0;
-    for (uint32_t i = 0; i < LOOKS && found < SAMPLE; i++) {
-        struct ins_tracker *tracker = &e->trackers[e->evict_cursor++ % e->tracker_limit];
+    /* A full peer has a quarter of all there can be: few looks on the average, and a long way over the others' only
+       once in hundreds of evictions. */
+    for (uint32_t i = 0; i < e->tracker_high && found < SAMPLE; i++) {
+        struct ins_tracker *tracker = &e->trackers[e->evict_cursor++ % e->tracker_high];
         if (!tracker->used || (peer != INS_NONE && tracker->peer != peer))
             continue;
         found++;

@@ -1,0 +1,387 @@
+/* What strangers, forgers and a bad network can send to an engine's UDP endpoint: counted by kind, never delivered; losses
+   and tails told; no memory that a peer could make us hold without bound. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/wire.h"
+#include "engine_harness.h"
+
+enum { TAG = 0xfeed, CHANNEL = 3, PEER = 11, FLOW = 70 };
+
+/* A socket that speaks wire v1 by hand, to an engine with one sink. */
+struct bench {
+    struct node node;
+    struct entrance entrance;
+    int fd;
+    struct sockaddr_in engine;
+    uint32_t delivered;
+    uint64_t last_sequence;
+};
+
+static void bench_open(struct bench *b, int known) {
+    struct ins_engine_config config = node_config();
+    memset(b, 0, sizeof *b);
+    node_open(&b->node, &config, "udp");
+    entrance_open(&b->entrance, &b->node, 1, 1024);
+    node_do(&b->node, ins_engine_subscribe(b->node.engine, 1, TAG, CHANNEL, 0));
+    b->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof here;
+    assert_int_equal(bind(b->fd, (struct sockaddr *)&here, sizeof here), 0);
+    assert_int_equal(getsockname(b->fd, (struct sockaddr *)&here, &length), 0);
+    b->engine = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(b->node.at.port), .sin_addr.s_addr = b->node.at.address};
+    if (known)
+        node_do(&b->node, ins_engine_set_peer(b->node.engine, PEER, NODE_DATAPATH, here.sin_addr.s_addr,
+                                              ntohs(here.sin_port), 0));
+}
+
+static void bench_close(struct bench *b) {
+    close(b->fd);
+    entrance_close(&b->entrance, &b->node);
+    node_close(&b->node);
+}
+
+static void throw(struct bench *b, const void *data, size_t bytes) {
+    assert_int_equal(sendto(b->fd, data, bytes, 0, (struct sockaddr *)&b->engine, sizeof b->engine), bytes);
+}
+
+static struct ins_wire message(uint64_t sequence) {
+    return (struct ins_wire){
+        .type = INS_WIRE_TYPE_DATA,
+        .tag = TAG,
+        .channel = CHANNEL,
+        .source = 5,
+        .flow = FLOW,
+        .sequence = sequence,
+        .emit_time = 1000,
+    };
+}
+
+static void throw_wire(struct bench *b, const struct ins_wire *wire) {
+    uint8_t header[INS_WIRE_HEADER];
+    ins_wire_write(header, wire);
+    throw(b, header, sizeof header);
+}
+
+static void throw_heartbeat(struct bench *b, const struct ins_heartbeat *beats, uint32_t count) {
+    uint8_t data[INS_WIRE_HEADER + INS_HEARTBEAT_MAX_RECORDS * INS_HEARTBEAT_RECORD_BYTES];
+    struct ins_wire wire = {.type = INS_WIRE_TYPE_HEARTBEAT, .length = count * INS_HEARTBEAT_RECORD_BYTES};
+    ins_wire_write(data, &wire);
+    for (uint32_t i = 0; i < count; i++)
+        ins_heartbeat_write(data + INS_WIRE_HEADER + i * INS_HEARTBEAT_RECORD_BYTES, &beats[i]);
+    throw(b, data, INS_WIRE_HEADER + wire.length);
+}
+
+static void consume(struct bench *b) {
+    struct ins_descriptor d[64];
+    int count = entrance_take(&b->entrance, &b->node, d, 64);
+    for (int i = 0; i < count; i++) {
+        b->last_sequence = entrance_meta(&b->node, &d[i]).sequence;
+        entrance_give(&b->entrance, &b->node, &d[i]);
+        b->delivered++;
+    }
+}
+
+/* Waits until the engine has looked at so many messages. */
+static void looked_at(struct bench *b, uint64_t messages) {
+    HARNESS_UNTIL(node_count(&b->node, INS_COUNT_rx_datagrams) >= messages, &b->node, &b->node) consume(b);
+    node_do(&b->node, ins_engine_ping(b->node.engine)); /* and has published what came of it */
+    consume(b);
+}
+
+static void bad_datagrams_are_counted_by_kind(void **state) {
+    (void)state;
+    struct bench b;
+    bench_open(&b, 1);
+    uint8_t good[INS_WIRE_HEADER + 8] = {0}, bad[sizeof good];
+    struct ins_wire wire = message(0);
+    wire.length = 8;
+    ins_wire_write(good, &wire);
+#define SPOILT(at, value) (memcpy(bad, good, sizeof good), bad[at] = (value), throw(&b, bad, sizeof bad))
+    throw(&b, good, 0);
+    throw(&b, good, 1);
+    throw(&b, good, INS_WIRE_HEADER - 1);
+    SPOILT(INS_WIRE_MAGIC, 0);
+    SPOILT(INS_WIRE_VERSION, 2);
+    SPOILT(INS_WIRE_TYPE, 0);
+    SPOILT(INS_WIRE_TYPE, INS_WIRE_TYPE_COALESCED);
+    SPOILT(INS_WIRE_TYPE, INS_WIRE_TYPE_FRAGMENT);
+    SPOILT(INS_WIRE_TYPE, INS_WIRE_TYPE_HELLO);
+    SPOILT(INS_WIRE_TYPE, INS_WIRE_TYPE_STATUS);
+    SPOILT(INS_WIRE_FLAGS, 0x80);
+    SPOILT(INS_WIRE_LENGTH + 3, 9);
+    SPOILT(INS_WIRE_LENGTH, 0xff);
+    throw(&b, good, sizeof good - 1);
+    looked_at(&b, 14);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_bad_short), 3);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_bad_magic), 1);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_bad_version), 1);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_bad_type), 5);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_bad_flags), 1);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_bad_length), 3);
+    assert_int_equal(b.delivered, 0);
+    wire.length = 0;
+    throw_wire(&b, &wire); /* still alive */
+    looked_at(&b, 15);
+    assert_int_equal(b.delivered, 1);
+    bench_close(&b);
+}
+
+static void strangers_are_not_listened_to(void **state) {
+    (void)state;
+    struct bench b;
+    bench_open(&b, 0);
+    struct ins_wire wire = message(0);
+    throw_wire(&b, &wire);
+    struct ins_heartbeat beat = {.flow = FLOW, .tag = TAG, .channel = CHANNEL, .source = 5, .next = 9};
+    throw_heartbeat(&b, &beat, 1);
+    looked_at(&b, 2);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_unknown_peer), 2);
+    assert_int_equal(node_count(&b.node, INS_COUNT_trackers), 0);
+    assert_int_equal(b.delivered, 0);
+    bench_close(&b);
+}
+
+static void what_nobody_here_wants_is_counted_and_remembered_nowhere(void **state) {
+    (void)state;
+    struct bench b;
+    bench_open(&b, 1);
+    for (uint32_t i = 0; i < 100; i++) {
+        struct ins_wire wire = message(0);
+        wire.channel = CHANNEL + 1 + i;
+        wire.flow = i;
+        throw_wire(&b, &wire);
+    }
+    looked_at(&b, 100);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_no_subscriber), 100);
+    assert_int_equal(node_count(&b.node, INS_COUNT_trackers), 0);
+    assert_int_equal(b.delivered, 0);
+    bench_close(&b);
+}
+
+static void gaps_are_losses_and_late_or_repeated_messages_are_dropped(void **state) {
+    (void)state;
+    struct bench b;
+    uint64_t lost;
+    bench_open(&b, 1);
+    const uint64_t sequences[] = {2, 3, 3, 1, 10, 4, 11};
+    for (uint32_t i = 0; i < 7; i++) {
+        struct ins_wire wire = message(sequences[i]);
+        throw_wire(&b, &wire);
+    }
+    looked_at(&b, 7);
+    assert_int_equal(b.delivered, 4); /* 2, 3, 10, 11 */
+    assert_int_equal(b.last_sequence, 11);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_late), 3);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_lost), 2 + 6);
+    HARNESS_UNTIL((node_events(&b.node, INS_EVENT_LOST, &lost), lost == 8), &b.node, &b.node);
+    assert_int_equal(b.node.events[0].a, TAG);
+    assert_int_equal(b.node.events[0].b, CHANNEL);
+    assert_int_equal(b.node.events[0].c, 5);
+    assert_int_equal(b.node.events[0].d, PEER);
+    bench_close(&b);
+}
+
+static void heartbeats_tell_of_lost_tails_and_of_flows_never_seen(void **state) {
+    (void)state;
+    struct bench b;
+    uint64_t lost;
+    bench_open(&b, 1);
+    struct ins_wire wire = message(0);
+    throw_wire(&b, &wire);
+    struct ins_heartbeat beats[3] = {
+        {.flow = FLOW, .tag = TAG, .channel = CHANNEL, .source = 5, .next = 4},     /* 1 to 3 are missing */
+        {.flow = FLOW + 1, .tag = TAG, .channel = CHANNEL, .source = 6, .next = 7}, /* all of it is */
+        {.flow = FLOW + 2, .tag = TAG, .channel = CHANNEL + 9, .source = 6, .next = 7}, /* not for us */
+    };
+    throw_heartbeat(&b, beats, 3);
+    throw_heartbeat(&b, beats, 3); /* said again: nothing new */
+    looked_at(&b, 3);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_lost), 3 + 7);
+    HARNESS_UNTIL((node_events(&b.node, INS_EVENT_LOST, &lost), lost == 10), &b.node, &b.node);
+    /* A message that the heartbeat gave up for lost is late when it comes after all. */
+    wire.sequence = 2;
+    throw_wire(&b, &wire);
+    wire.sequence = 4;
+    throw_wire(&b, &wire);
+    looked_at(&b, 5);
+    assert_int_equal(b.delivered, 2);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_late), 1);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_lost), 10);
+    bench_close(&b);
+}
+
+static void a_storm_of_losses_is_told_in_sums(void **state) {
+    (void)state;
+    struct bench b;
+    uint64_t lost = 0;
+    bench_open(&b, 1);
+    for (uint64_t i = 0; i < 5000; i++) {
+        struct ins_wire wire = message(2 * i + 1);
+        throw_wire(&b, &wire);
+        if (i % 50 == 49)
+            looked_at(&b, i + 1);
+    }
+    HARNESS_UNTIL((node_events(&b.node, INS_EVENT_LOST, &lost), lost == 5000), &b.node, &b.node);
+    assert_true(node_events(&b.node, INS_EVENT_LOST, &lost) < 500);
+    bench_close(&b);
+}
+
+static void a_flow_that_changes_its_nature_or_leaps_is_refused(void **state) {
+    (void)state;
+    struct bench b;
+    bench_open(&b, 1);
+    node_do(&b.node, ins_engine_subscribe(b.node.engine, 1, TAG, CHANNEL + 1, 1));
+    struct ins_wire wire = message(0);
+    throw_wire(&b, &wire);
+    wire = message(1);
+    wire.channel++;
+    throw_wire(&b, &wire);
+    wire = message(1);
+    wire.tag++;
+    throw_wire(&b, &wire);
+    wire = message(1);
+    wire.source++;
+    throw_wire(&b, &wire);
+    wire = message(UINT64_MAX);
+    throw_wire(&b, &wire);
+    struct ins_heartbeat beat = {.flow = FLOW, .tag = TAG, .channel = CHANNEL, .source = 5, .next = UINT64_MAX};
+    throw_heartbeat(&b, &beat, 1);
+    wire = message(UINT64_MAX); /* of a flow not known */
+    wire.flow = FLOW + 1;
+    throw_wire(&b, &wire);
+    looked_at(&b, 7);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_bad_flow), 6);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_lost), 0);
+    wire = message(1);
+    throw_wire(&b, &wire); /* and the honest flow goes on */
+    looked_at(&b, 8);
+    assert_int_equal(b.delivered, 2);
+    bench_close(&b);
+}
+
+static void a_peer_cannot_make_us_remember_without_bound(void **state) {
+    (void)state;
+    enum { FLOWS = 6000, KEPT = 4096 };
+    struct bench b;
+    bench_open(&b, 1);
+    for (uint32_t i = 0; i < FLOWS; i++) {
+        struct ins_wire wire = message(0);
+        wire.flow = i;
+        throw_wire(&b, &wire);
+        if (i % 50 == 49)
+            looked_at(&b, i + 1);
+    }
+    assert_int_equal(b.delivered, FLOWS);
+    assert_int_equal(node_count(&b.node, INS_COUNT_trackers), KEPT);
+    assert_int_equal(node_count(&b.node, INS_COUNT_trackers_evicted), FLOWS - KEPT);
+    /* A flow that was forgotten is no proof of loss. */
+    uint32_t looked = FLOWS;
+    for (uint32_t i = 0; i < 200; i++) {
+        struct ins_wire wire = message(1);
+        wire.flow = i;
+        throw_wire(&b, &wire);
+        if (i % 50 == 49)
+            looked_at(&b, looked += 50);
+    }
+    assert_int_equal(b.delivered, FLOWS + 200);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_lost), 0);
+    node_do(&b.node, ins_engine_remove_peer(b.node.engine, PEER));
+    assert_int_equal(node_count(&b.node, INS_COUNT_trackers), 0);
+    bench_close(&b);
+}
+
+static void trains_are_walked_message_by_message_and_end_at_a_lie(void **state) {
+    (void)state;
+    struct bench b;
+    uint8_t train[4 * (INS_WIRE_HEADER + 13)], *at = train;
+    bench_open(&b, 1);
+    for (uint64_t i = 0; i < 4; i++, at += INS_WIRE_HEADER + 13) {
+        struct ins_wire wire = message(i);
+        wire.length = i == 2 ? 14 : 13; /* the third claims one byte of the fourth */
+        ins_wire_write(at, &wire);
+        uint64_t mark = 0; /* as entrance_take expects it of emit time 1000 */
+        memset(at + INS_WIRE_HEADER, 0, 13);
+        memcpy(at + INS_WIRE_HEADER, &mark, sizeof mark);
+        for (uint32_t k = 8; k < 13; k++)
+            at[INS_WIRE_HEADER + k] = (uint8_t)(k * 7);
+    }
+    /* The lie itself: payload byte 13 is the next header's first byte, which the pattern does not hold; cut it off. */
+    throw(&b, train, 2 * (INS_WIRE_HEADER + 13) + INS_WIRE_HEADER + 13);
+    looked_at(&b, 3);
+    assert_int_equal(b.delivered, 2);
+    assert_int_equal(b.last_sequence, 1);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_bad_length), 1);
+    assert_int_equal(node_count(&b.node, INS_COUNT_slots_out) <= 1, 1);
+    bench_close(&b);
+}
+
+static void a_quiet_flow_beats_six_times_and_then_never(void **state) {
+    (void)state;
+    enum { SOURCES = 60 }; /* more than one datagram of records */
+    struct bench b;
+    struct exit_link exit;
+    uint32_t beats[SOURCES] = {0}, datagrams = 0, data_messages = 0;
+    bench_open(&b, 1);
+    exit_open(&exit, &b.node, 2, TAG, 128, 128, 64);
+    node_do(&b.node, ins_engine_add_route(b.node.engine, TAG, CHANNEL + 1, PEER));
+    for (uint32_t i = 0; i < SOURCES; i++) {
+        node_do(&b.node, ins_engine_add_source(b.node.engine, 2, i, i, 0, CHANNEL + 1));
+        assert_int_equal(exit_send(&exit, &b.node, i, 0, 8, i), 1);
+    }
+    uint64_t begin = harness_ms();
+    struct pollfd fd = {.fd = b.fd, .events = POLLIN};
+    while (poll(&fd, 1, 1000) > 0) { /* the pause between the last two is 320 ms */
+        uint8_t data[65536];
+        struct ins_wire wire;
+        ssize_t got = recv(b.fd, data, sizeof data, 0);
+        assert_true(got > 0 && ins_wire_parse(data, (uint32_t)got, &wire) == INS_WIRE_OK);
+        if (wire.type == INS_WIRE_TYPE_DATA) {
+            data_messages++;
+            continue;
+        }
+        datagrams++;
+        for (uint32_t at = 0; at < wire.length; at += INS_HEARTBEAT_RECORD_BYTES) {
+            struct ins_heartbeat beat;
+            ins_heartbeat_read(data + INS_WIRE_HEADER + at, &beat);
+            assert_int_equal(beat.tag, TAG);
+            assert_int_equal(beat.channel, CHANNEL + 1);
+            assert_true(beat.source < SOURCES);
+            assert_int_equal(beat.next, 1);
+            beats[beat.source]++;
+        }
+    }
+    assert_int_equal(data_messages, SOURCES);
+    for (uint32_t i = 0; i < SOURCES; i++)
+        assert_int_equal(beats[i], 6);
+    assert_int_equal(node_count(&b.node, INS_COUNT_heartbeats), datagrams);
+    assert_true(datagrams < 6 * SOURCES / 4); /* many records a datagram */
+    assert_true(harness_ms() - begin >= 630 + 900);
+    exit_close(&exit, &b.node);
+    bench_close(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bad_datagrams_are_counted_by_kind),
+        cmocka_unit_test(strangers_are_not_listened_to),
+        cmocka_unit_test(what_nobody_here_wants_is_counted_and_remembered_nowhere),
+        cmocka_unit_test(gaps_are_losses_and_late_or_repeated_messages_are_dropped),
+        cmocka_unit_test(heartbeats_tell_of_lost_tails_and_of_flows_never_seen),
+        cmocka_unit_test(a_storm_of_losses_is_told_in_sums),
+        cmocka_unit_test(a_flow_that_changes_its_nature_or_leaps_is_refused),
+        cmocka_unit_test(a_peer_cannot_make_us_remember_without_bound),
+        cmocka_unit_test(trains_are_walked_message_by_message_and_end_at_a_lie),
+        cmocka_unit_test(a_quiet_flow_beats_six_times_and_then_never),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
