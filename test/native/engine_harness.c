@@ -56,6 +56,11 @@ struct ins_engine_config node_config(void) {
 }
 
 void node_open(struct node *node, const struct ins_engine_config *config, const char *technology) {
+    node_open_at(node, config, technology, "", htonl(INADDR_LOOPBACK));
+}
+
+void node_open_at(struct node *node, const struct ins_engine_config *config, const char *technology,
+                  const char *options, uint32_t address) {
     memset(node, 0, sizeof *node);
     node->config = *config;
     uint64_t stride = INS_POOL_HEADER_ROOM + (config->receive_bytes + 63) / 64 * 64;
@@ -68,8 +73,8 @@ void node_open(struct node *node, const struct ins_engine_config *config, const 
                            &node->engine) == 0);
     if (!technology)
         return;
-    node->at.address = htonl(INADDR_LOOPBACK);
-    MUST(ins_datapath_open(technology, "", &node->at, &node->datapath) == 0);
+    node->at.address = address;
+    MUST(ins_datapath_open(technology, options, &node->at, &node->datapath) == 0);
     node_do(node, ins_engine_add_datapath(node->engine, NODE_DATAPATH, node->datapath));
 }
 

@@ -49,6 +49,9 @@ struct entrance {
 struct ins_engine_config node_config(void);
 /* Opens `technology` on 127.0.0.1 (NULL: no datapath). */
 void node_open(struct node *node, const struct ins_engine_config *config, const char *technology);
+/* The same with options, at another address (network order). */
+void node_open_at(struct node *node, const struct ins_engine_config *config, const char *technology,
+                  const char *options, uint32_t address);
 void node_close(struct node *node);
 /* Runs the engine when we hold the lease, takes events. */
 void node_pump(struct node *node);
