@@ -103,7 +103,8 @@ export class Pump implements SourceHost, SinkHost {
     for (let i = 0; i < consumers.length; i++) (consumers[i] as ConsumerEnd).publishReturns();
     this.busy = false;
     if (returned > 0) this.creditsCame();
-    if (count > 0 || returned > 0) this.drained();
+    // Whatever was delivered: what nobody wanted any more went back without being counted.
+    this.drained();
     return count;
   }
 
