@@ -80,19 +80,27 @@ export class Pump implements SourceHost, SinkHost {
 
   /** What a user's callback threw is thrown on from here, after the turn is settled. */
   poll(): number {
-    if (this.busy || this.stopped) return 0;
-    const count = this.turn();
-    if (this.thrownErrors.length > 0) this.rethrow();
-    return count;
+    return this.turn(true);
   }
 
-  private turn(): number {
+  /** `take`: new messages as well; not when nobody waits for them but a loop that polls, which would miss their coming. */
+  private turn(take: boolean): number {
+    if (this.busy || this.stopped) return 0;
     this.busy = true;
+    try {
+      return this.look(take);
+    } finally {
+      this.busy = false;
+      if (this.thrownErrors.length > 0) this.rethrow();
+    }
+  }
+
+  private look(take: boolean): number {
     if (this.inline !== undefined) this.inline.poll(RECEIVE_BUDGET);
     if (this.page[CONTROL_TAIL] !== this.controlSeen) this.lookAtControl();
     const { consumers, producers } = this;
     let count = 0;
-    for (let i = 0; i < consumers.length; i++) count += (consumers[i] as ConsumerEnd).drain();
+    if (take) for (let i = 0; i < consumers.length; i++) count += (consumers[i] as ConsumerEnd).drain();
     const waiting = this.creditWaiters > 0 || this.starved;
     let returned = 0;
     for (let i = 0; i < producers.length; i++) {
@@ -211,7 +219,7 @@ export class Pump implements SourceHost, SinkHost {
     if (this.stopped) return;
     let count = 0;
     try {
-      count = this.poll();
+      count = this.turn(this.messageWaiters > 0);
     } finally {
       this.idleTurns = count > 0 ? 0 : this.idleTurns + 1;
       if (this.idleTurns > IDLE_TURNS || this.wishes() === 0) this.rest();
