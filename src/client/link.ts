@@ -60,6 +60,10 @@ export class LinkProducer {
     this.shadow = new Int32Array(2 * entries);
   }
 
+  get unpublished(): number {
+    return (this.tail - this.published) | 0;
+  }
+
   /**
    * Takes a credit and writes a descriptor, not yet visible. `route`: channel index | source index << 16. Returns the
    * entry, or AGAIN.

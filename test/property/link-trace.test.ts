@@ -5,8 +5,11 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { AGAIN, FAULT, type Home, LinkConsumer, LinkProducer } from "../../src/client/link.ts";
-import { LINK, linkBytes } from "../../src/protocol/layout.ts";
+import { AGAIN, FAULT, type Home, LinkConsumer, LinkProducer, PLACE_MASK, PLACE_SHIFT } from "../../src/client/link.ts";
+import { DESCRIPTOR, LINK, linkBytes } from "../../src/protocol/layout.ts";
+
+const { ENTRY_MASK, POOL_SHIFT, POOL_MASK, FLAGS_SHIFT, CHANNEL_MASK, SOURCE_SHIFT } = DESCRIPTOR;
+type Eight = [number, number, number, number, number, number, number, number];
 
 const program = fileURLToPath(new URL("../../build/release/test/trace_link", import.meta.url));
 const EPROTO = "fault";
@@ -22,7 +25,9 @@ type Operation =
 type Place = { readonly area: "forwardTail" | "returnTail" | "descriptors" | "returns"; readonly index: number };
 
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
-// Slots and contexts are the producer's own and stay below 2^31 there.
+// Pools, slots and contexts are the producer's own and stay within their fields there.
+const u16 = fc.integer({ min: 0, max: 0xffff });
+const u8 = fc.integer({ min: 0, max: 0xff });
 const own = fc.integer({ min: 0, max: 0x7fffffff });
 const max = fc.oneof(fc.integer({ min: 0, max: 4 }), fc.integer({ min: 0, max: 80 }));
 // Mostly plausible lies: entries, and indices near the true ones.
@@ -34,7 +39,7 @@ const lie = fc.oneof(
 const area = fc.constantFrom("forwardTail", "returnTail", "descriptors", "returns");
 
 const honest: fc.Arbitrary<Operation>[] = [
-  fc.record({ name: fc.constant("push"), fields: fc.tuple(u32, own, own, u32, u32, u32, u32, u32) }),
+  fc.record({ name: fc.constant("push"), fields: fc.tuple(u8, u16, own, u32, u32, u32, u32, u32) }),
   fc.record({ name: fc.constantFrom("publish", "ready", "returns") }),
   fc.record({ name: fc.constantFrom("reclaim", "take"), max }),
   fc.record({ name: fc.constant("return"), pick: fc.nat(), status: fc.integer({ min: 0, max: 255 }) }),
@@ -68,12 +73,11 @@ function runHere(entries: number, trace: readonly Operation[]): { lines: string[
   for (const operation of trace) {
     switch (operation.name) {
       case "push": {
-        const [pool, slot, context, offset, length, channel, source, flags] = operation.fields as [
-          ...Parameters<LinkProducer["push"]>,
-        ];
+        const [pool, slot, context, offset, length, channel, source, flags] = operation.fields as Eight;
+        const route = (channel & CHANNEL_MASK) | (source << SOURCE_SHIFT);
         step(
           `push ${operation.fields.join(" ")}`,
-          producer.push(pool, slot, context, offset, length, channel, source, flags),
+          producer.push((pool << PLACE_SHIFT) | slot, context, offset, length, route, flags),
         );
         break;
       }
@@ -84,8 +88,8 @@ function runHere(entries: number, trace: readonly Operation[]): { lines: string[
       case "abandon": {
         let home = "";
         const collect: Home = {
-          comeHome(pool, slot, context, status) {
-            home += ` ${pool}:${slot}:${context}:${status}`;
+          comeHome(place, context, status) {
+            home += ` ${place >>> PLACE_SHIFT}:${place & PLACE_MASK}:${context}:${status}`;
           },
         };
         step(`${operation.name} ${operation.max}`, producer[operation.name](collect, operation.max), home);
@@ -126,10 +130,14 @@ function take(consumer: LinkConsumer, max: number, held: number[]): [number, str
   if (count === FAULT) return [FAULT, ""];
   let details = "";
   for (let i = 0; i < count; i++) {
-    if (consumer.next() === FAULT) return [i === 0 ? FAULT : i, details];
-    held.push(consumer.entry);
-    const { entry, pool, flags, offset, length, channel, source } = consumer;
-    details += ` ${entry}:${pool}:${flags}:${offset}:${length}:${channel}:${source}`;
+    const at = consumer.position();
+    const [word0 = 0, offset = 0, length = 0, word3 = 0] = consumer.words.subarray(at, at + 4);
+    const entry = word0 & ENTRY_MASK;
+    if (entry >= consumer.entries) return [i === 0 ? FAULT : i, details];
+    consumer.advance();
+    held.push(entry);
+    const pool = (word0 >>> POOL_SHIFT) & POOL_MASK;
+    details += ` ${entry}:${pool}:${word0 >>> FLAGS_SHIFT}:${offset >>> 0}:${length >>> 0}:${word3 & CHANNEL_MASK}:${word3 >>> SOURCE_SHIFT}`;
   }
   return [count, details];
 }
