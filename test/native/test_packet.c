@@ -41,7 +41,9 @@ static uint32_t write_datagram(uint8_t *frame, const struct ins_packet_local *fr
     ins_packet_template(&t, from, to->mac, to->address, to->port, priority);
     for (uint32_t i = 0; i < length; i++)
         frame[t.length + i] = (uint8_t)(i * 7 + length);
-    ins_packet_write(&t, frame, length, full);
+    ins_packet_write(&t, frame, length);
+    if (full)
+        ins_packet_checksum(&t, frame, ins_sum(frame + t.length, length, 0));
     return t.length + length;
 }
 

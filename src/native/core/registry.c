@@ -6,6 +6,7 @@
 #include "datapath.h"
 #include "datapaths/absent.h"
 #include "datapaths/udp.h"
+#include "datapaths/xdp.h"
 
 static const struct {
     const char *name;
@@ -13,7 +14,7 @@ static const struct {
     int (*probe)(const char *interface_or_empty, struct ins_probe *out);
 } registry[] = {
     {"udp", &ins_udp_ops, ins_udp_probe},
-    {"xdp", NULL, ins_absent_xdp_probe},
+    {"xdp", &ins_xdp_ops, ins_xdp_probe},
     {"dpdk", NULL, ins_absent_dpdk_probe},
     {"rdma", NULL, ins_absent_rdma_probe},
 };

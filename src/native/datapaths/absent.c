@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <glob.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,18 +39,6 @@ static void evidence_library(struct ins_probe *out, const char *what, const char
 
 static void evidence_file(struct ins_probe *out, const char *what, const char *path) {
     ins_probe_evidence(out, what, "%s", access(path, F_OK) == 0 ? path : "not there");
-}
-
-int ins_absent_xdp_probe(const char *interface, struct ins_probe *out) {
-    char line[64];
-    absent(out, "AF_XDP");
-    evidence_file(out, "BPF file system", "/sys/fs/bpf");
-    int error = ins_probe_line("/proc/sys/net/core/bpf_jit_enable", line, sizeof line);
-    ins_probe_evidence(out, "net.core.bpf_jit_enable", "%s", error ? strerror(-error) : line);
-    ins_probe_evidence(out, "user", "%s", geteuid() == 0 ? "root" : "not root (CAP_NET_RAW, CAP_BPF, CAP_NET_ADMIN)");
-    if (interface && *interface)
-        ins_probe_evidence(out, "interface", "%.32s %s", interface, if_nametoindex(interface) ? "is there" : "is not there");
-    return 0;
 }
 
 int ins_absent_dpdk_probe(const char *interface, struct ins_probe *out) {

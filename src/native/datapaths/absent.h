@@ -4,7 +4,6 @@
 
 #include "core/datapath.h"
 
-int ins_absent_xdp_probe(const char *interface_or_empty, struct ins_probe *out);
 int ins_absent_dpdk_probe(const char *interface_or_empty, struct ins_probe *out);
 int ins_absent_rdma_probe(const char *interface_or_empty, struct ins_probe *out);
 

@@ -149,8 +149,7 @@ void ins_packet_template(struct ins_packet_template *out, const struct ins_packe
     out->pseudo_sum = ins_sum_fold(ins_sum(ip + 12, 8, htons(UDP)));
 }
 
-void ins_packet_write(const struct ins_packet_template *t, uint8_t *frame, uint32_t payload_length,
-                      int full_checksum) {
+void ins_packet_write(const struct ins_packet_template *t, uint8_t *frame, uint32_t payload_length) {
     if (t->length == INS_PACKET_HEADERS)
         memcpy(frame, t->headers, INS_PACKET_HEADERS); /* a constant: a few stores */
     else
@@ -162,11 +161,13 @@ void ins_packet_write(const struct ins_packet_template *t, uint8_t *frame, uint3
     memcpy(ip + 2, &total, 2);
     memcpy(ip + 10, &ip_sum, 2);
     memcpy(udp + 4, &udp_length, 2);
-    if (full_checksum) {
-        /* The template's own checksum field is 0, so the header can be summed as it is. */
-        uint64_t sum = ins_sum(udp, INS_UDP_HEADER + payload_length, (uint64_t)t->pseudo_sum + udp_length);
-        uint16_t checksum = (uint16_t)~ins_sum_fold(sum);
-        checksum = checksum ? checksum : 0xffff; /* 0 would say that there is none */
-        memcpy(udp + 6, &checksum, 2);
-    }
+}
+
+void ins_packet_checksum(const struct ins_packet_template *t, uint8_t *frame, uint64_t payload_sum) {
+    uint8_t *udp = frame + t->ethernet_length + INS_IPV4_HEADER;
+    /* Once as part of the pseudo-header, once as it is in the header, whose checksum is still 0. */
+    uint64_t sum = payload_sum + t->pseudo_sum + raw16(udp + 4);
+    uint16_t checksum = (uint16_t)~ins_sum_fold(ins_sum(udp, INS_UDP_HEADER, sum));
+    checksum = checksum ? checksum : 0xffff; /* 0 would say that there is none */
+    memcpy(udp + 6, &checksum, 2);
 }

@@ -72,11 +72,11 @@ struct ins_packet_template {
    not 0 or when `local` is in a VLAN (without one, VLAN 0: a priority tag). */
 void ins_packet_template(struct ins_packet_template *out, const struct ins_packet_local *local,
                          const uint8_t *to_mac, uint32_t to_address, uint16_t to_port, uint32_t priority);
-/* Writes the headers at the start of `frame`, behind which the payload lies already (it is read for the checksum). The
-   checksum is full, or 0 ("none", RFC 768) where corruption cannot happen or the frame check sequence is trusted. The
-   datagram must fit 65535 bytes. */
-void ins_packet_write(const struct ins_packet_template *t, uint8_t *frame, uint32_t payload_length,
-                      int full_checksum);
+/* Writes the headers at the start of `frame`, whose payload is or will be behind them. The UDP checksum is 0 ("none",
+   RFC 768): right where corruption cannot happen. The datagram must fit 65535 bytes. */
+void ins_packet_write(const struct ins_packet_template *t, uint8_t *frame, uint32_t payload_length);
+/* Then makes the checksum a full one. `payload_sum`: ins_sum of the payload, from 0 (checksum.h). */
+void ins_packet_checksum(const struct ins_packet_template *t, uint8_t *frame, uint64_t payload_sum);
 
 /* Writes an Ethernet header of `local`, tagged when it is in a VLAN. Returns its length. */
 uint32_t ins_ethernet_write(uint8_t *frame, const struct ins_packet_local *local, const uint8_t *to_mac,

@@ -1,0 +1,150 @@
+/* What this host can do for AF_XDP, and who is in the way. Read-only: what is made to find out (a socket, a program that
+   is attached to nothing) is closed at once. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/probe_text.h"
+#include "xdp.h"
+#include "xdp_filter.h"
+#include "xdp_interface.h"
+
+enum { LOCKED_LEAST = 16 << 20 };
+
+static int refuse(struct ins_probe *out, int error, const char *reason, const char *cure) {
+    out->available = 0;
+    out->error = error;
+    snprintf(out->reason, sizeof out->reason, "%s", reason);
+    snprintf(out->cure, sizeof out->cure, "%s", cure);
+    return 0;
+}
+
+static int probe_socket(struct ins_probe *out) {
+    int fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0), error = fd < 0 ? errno : 0;
+    ins_probe_evidence(out, "AF_XDP socket", "%s", error ? strerror(error) : "permitted");
+    if (fd >= 0)
+        close(fd);
+    if (error == EAFNOSUPPORT)
+        refuse(out, -error, "the kernel has no AF_XDP", "use a kernel built with CONFIG_XDP_SOCKETS=y");
+    else if (error)
+        refuse(out, -error, "AF_XDP sockets are not permitted",
+               "run the daemon as root or give it CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF");
+    return error;
+}
+
+static int probe_program(struct ins_probe *out) {
+    struct ins_xdp_filter filter;
+    int error = ins_xdp_filter_load(&filter, 1, 0, 1, 0);
+    ins_probe_evidence(out, "filter program", "%s", error ? strerror(-error) : "passes the verifier");
+    if (!error)
+        ins_xdp_filter_close(&filter);
+    else
+        refuse(out, error, "the kernel refuses our XDP program",
+               error == -EPERM ? "run the daemon as root or give it CAP_BPF and CAP_NET_ADMIN"
+                               : "use Linux 5.9 or newer with CONFIG_BPF_SYSCALL=y");
+    return error;
+}
+
+static void probe_memory(struct ins_probe *out) {
+    struct rlimit locked;
+    if (getrlimit(RLIMIT_MEMLOCK, &locked))
+        return;
+    if (locked.rlim_cur == RLIM_INFINITY)
+        ins_probe_evidence(out, "RLIMIT_MEMLOCK", "unlimited");
+    else
+        ins_probe_evidence(out, "RLIMIT_MEMLOCK", "%llu KiB%s", (unsigned long long)locked.rlim_cur / 1024,
+                           geteuid() == 0 ? " (does not bind root)" : "");
+    if (locked.rlim_cur < LOCKED_LEAST && geteuid() != 0)
+        snprintf(out->cure, sizeof out->cure, "raise RLIMIT_MEMLOCK to 64 MiB or more, or give CAP_IPC_LOCK");
+}
+
+static int probe_holder(struct ins_probe *out, uint32_t program) {
+    char holder[128], reason[200];
+    int pid;
+    if (!program) {
+        ins_probe_evidence(out, "XDP program attached", "none");
+        return 0;
+    }
+    ins_xdp_filter_holder(program, holder, sizeof holder, &pid);
+    ins_probe_evidence(out, "XDP program attached", "%s%s", holder, pid == getpid() ? ", which is us" : "");
+    if (pid == getpid())
+        return 0;
+    snprintf(reason, sizeof reason, "the interface has another XDP program: %s", holder);
+    refuse(out, -EBUSY, reason, "stop that program, or use another interface; `ip link` shows what is attached");
+    return -EBUSY;
+}
+
+static int probe_features(struct ins_probe *out, const struct ins_xdp_interface *interface) {
+    char reason[200];
+    if (!interface->features_known) {
+        ins_probe_evidence(out, "driver's XDP features", "not told by this kernel (before Linux 6.3)");
+        return 0;
+    }
+    uint64_t features = interface->features;
+    ins_probe_evidence(out, "driver's XDP features", "%s%s%s%s%s", features & INS_XDP_FEATURE_BASIC ? "native " : "",
+                       features & INS_XDP_FEATURE_REDIRECT ? "redirect " : "",
+                       features & INS_XDP_FEATURE_ZERO_COPY ? "zero-copy " : "",
+                       features & INS_XDP_FEATURE_RX_FRAGMENTS ? "jumbo " : "", features ? "" : "none");
+    if (features & INS_XDP_FEATURE_ZERO_COPY)
+        out->flags |= INS_PROBE_ZERO_COPY;
+    if (features & INS_XDP_FEATURE_BASIC && features & INS_XDP_FEATURE_REDIRECT)
+        return 0;
+    snprintf(reason, sizeof reason, "the driver of %s (%s) has no native XDP with redirection", interface->name,
+             interface->driver[0] ? interface->driver : "unknown");
+    refuse(out, -EOPNOTSUPP, reason, "use an interface whose driver has it, or ask for mode=skb");
+    return -EOPNOTSUPP;
+}
+
+static int probe_interface(struct ins_probe *out, const char *name) {
+    struct ins_xdp_interface interface;
+    int error = ins_xdp_interface_read(name, &interface);
+    if (error) {
+        char reason[128];
+        snprintf(reason, sizeof reason, "there is no interface %.64s", name);
+        refuse(out, error, reason, "name one that `ip link` lists");
+        return error;
+    }
+    out->mtu = interface.mtu;
+    ins_probe_evidence(out, "interface", "%s, driver %s, %s, mtu %u, %u receive queue(s), %s", interface.name,
+                       interface.driver[0] ? interface.driver : "unknown",
+                       interface.kind[0] ? "virtual" : "not virtual", interface.mtu, interface.queues,
+                       interface.flags & IFF_UP ? "up" : "down");
+    if (!interface.is_ethernet) {
+        refuse(out, -EOPNOTSUPP, "the interface is no Ethernet device", "name one that is");
+        return -EOPNOTSUPP;
+    }
+    if (!(interface.flags & IFF_UP)) {
+        refuse(out, -ENETDOWN, "the interface is down", "ip link set dev NAME up");
+        return -ENETDOWN;
+    }
+    if (!interface.address) {
+        refuse(out, -EADDRNOTAVAIL, "the interface has no IPv4 address (IPv6 is not spoken)",
+               "ip address add ADDRESS dev NAME");
+        return -EADDRNOTAVAIL;
+    }
+    error = probe_features(out, &interface);
+    return error ? error : probe_holder(out, interface.program);
+}
+
+int ins_xdp_probe(const char *interface_or_empty, struct ins_probe *out) {
+    char name[IF_NAMESIZE] = "";
+    ins_probe_kernel(out);
+    if (probe_socket(out) || probe_program(out))
+        return 0;
+    probe_memory(out);
+    if (!interface_or_empty || !*interface_or_empty) {
+        if (ins_xdp_interface_find(0, name))
+            return refuse(out, -ENODEV, "no interface but loopback is up and has an IPv4 address",
+                          "configure one, or name the interface");
+        interface_or_empty = name;
+    }
+    if (probe_interface(out, interface_or_empty))
+        return 0;
+    out->available = 1;
+    snprintf(out->reason, sizeof out->reason, "AF_XDP works on %.32s%s", interface_or_empty,
+             out->flags & INS_PROBE_ZERO_COPY ? "" : ", copying in the kernel");
+    return 0;
+}
