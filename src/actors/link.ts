@@ -5,6 +5,7 @@ import { linkMachine } from "../../models/link.ts";
 import { type LinkMemory, linkMemory } from "../effects/link-memory.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import { type LinkTables, sameTables, unionTables } from "../runtime/plan.ts";
+import { stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
 import type { EndRole, LinkEnd, LinkOffer } from "./link-end.ts";
 
@@ -110,7 +111,7 @@ export class LinkActor {
   }
 
   get state(): string {
-    return this.life.outcome?.how ?? "open";
+    return this.life.outcome?.how ?? stateText(this.life.actor.getSnapshot().value);
   }
 
   /** Changes the tables, in the order that lets nothing be misread: consumer, producer, and what is gone last. */

@@ -1,11 +1,13 @@
 // The part of a runtime that reaches other hosts: its engine (supervised), the datapath on it, the directory of other
 // runtimes, and the routes that follow from both. Nothing of it exists when the network is not enabled.
+import { availableParallelism } from "node:os";
 import type { Notice } from "../../models/lifecycle.ts";
 import type { RestartPolicy } from "../../models/policy.ts";
 import type { EngineEvent } from "../native/engine.ts";
-import { InsaneError, type Warning } from "../protocol/codes.ts";
+import { InsaneError, WARNING_CODES, type Warning } from "../protocol/codes.ts";
 import { STATUS } from "../protocol/layout.ts";
 import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
+import type { EngineOptions } from "../runtime/api.ts";
 import type { Directory, PeerInfo, PeerReport } from "../runtime/directory.ts";
 import { Routes } from "../runtime/routes.ts";
 import { EngineActor } from "./engine.ts";
@@ -18,6 +20,8 @@ import type { Child, Supervisor } from "./supervisor.ts";
 const TECHNOLOGY: NetworkTechnology = "udp";
 const ENGINE = "network";
 const START_MS = 5000;
+/** Least receive buffer of the data socket that is not worth a warning, bytes. */
+const RECEIVE_BUFFER = 4 * 2 ** 20;
 const POLICY: RestartPolicy = {
   kind: "permanent",
   backoff: { initialMs: 100, factor: 2, maxMs: 3000 },
@@ -56,6 +60,13 @@ export class Network {
         const instance = this.engine?.datapathUp ?? null;
         return instance === null ? null : { instance, technology: TECHNOLOGY };
       },
+      owner: (tag) => ports.host.tagOwner(tag),
+      collision: ({ name }, stream, owner) =>
+        this.#warned({
+          code: WARNING_CODES.TAG_COLLISION,
+          message: `${name} wants stream ${stream}, whose tag is that of stream ${owner} here: nothing is sent to it.`,
+          cure: "Give one of the two streams another name.",
+        }),
       applied: () => ports.host.broker.reconcile(),
       failed: (cause) => {
         if (!(cause instanceof InsaneError && cause.code === "ECLOSED")) ports.host.world.defect("routes", cause);
@@ -80,6 +91,11 @@ export class Network {
 
   get up(): boolean {
     return this.engine?.resource != null && this.engine.life.outcome === null;
+  }
+
+  /** A stream of another name that peers use this tag for, or undefined. */
+  foreign(tag: number, stream: string): string | undefined {
+    return this.#routes.foreign(tag, stream);
   }
 
   /** What other hosts want and can be given now. */
@@ -176,7 +192,8 @@ export class Network {
 
   #startEngine(): Child {
     const { host } = this.#ports;
-    const { engine: options, network } = host.config;
+    const { network } = host.config;
+    const options = this.#affordable(host.config.engine);
     const engine = new EngineActor({
       world: host.world,
       name: ENGINE,
@@ -224,13 +241,37 @@ export class Network {
     };
   }
 
+  /** A thread that spins leaves no room for others where there is no second core: it yields instead. */
+  #affordable(options: EngineOptions): EngineOptions {
+    const cores = availableParallelism();
+    if (options.idle !== "spin" || options.mode !== "thread" || cores > 1) return options;
+    this.#warned({
+      code: WARNING_CODES.TOO_MANY_SPINNERS,
+      message: `The engine is to spin, and this process may use ${cores} core only: it yields instead.`,
+      cure: "Give the process more cores, or set engine.idle to park or yield.",
+    });
+    return { ...options, idle: "yield" };
+  }
+
   #datapathUp(): void {
+    this.#lookAtBuffer();
     this.#firstUp?.resolve();
     this.#ports.restored(TECHNOLOGY);
     // In a turn of its own: the machine has to be up before anybody asks whether it is.
     queueMicrotask(() => {
       void this.#routes.sync();
       this.#ports.host.datapathChanged(null);
+    });
+  }
+
+  /** The kernel may give less than was asked for, and then bursts are lost without a word. */
+  #lookAtBuffer(): void {
+    const bytes = this.engine?.datapaths.get(TECHNOLOGY)?.counters()["receive_buffer_bytes"] ?? RECEIVE_BUFFER;
+    if (bytes >= RECEIVE_BUFFER) return;
+    this.#warned({
+      code: WARNING_CODES.RECEIVE_BUFFER,
+      message: `The kernel gave the data socket a receive buffer of ${bytes} bytes; bursts larger than that are lost.`,
+      cure: `Raise it: \`sysctl net.core.rmem_max=${RECEIVE_BUFFER}\`, or run with CAP_NET_ADMIN.`,
     });
   }
 

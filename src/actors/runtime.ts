@@ -206,9 +206,21 @@ export class RuntimeActor implements Host {
         { name, other: holder.name, tag },
       );
     }
+    const foreign = this.network.foreign(tag, name);
+    if (foreign !== undefined) {
+      throw new InsaneError(
+        "ECOLLISION",
+        `The stream name ${name} has the tag (${tag}) of ${foreign}, which another host uses; choose another name.`,
+        { name, other: foreign, tag },
+      );
+    }
     if (holder) holder.uses++;
     else this.#tags.set(tag, { name, uses: 1 });
     return tag;
+  }
+
+  tagOwner(tag: number): string | undefined {
+    return this.#tags.get(tag)?.name;
   }
 
   releaseTag(name: string): void {

@@ -1,6 +1,6 @@
 // The public contract of the runtime: what `Runtime.embed` and the daemon are given and give. Types only.
 import type { Session } from "../client/api.ts";
-import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
+import type { CapabilityRecord, DecisionRecord, MachineState } from "../protocol/control.ts";
 import type { Technology } from "../protocol/qos.ts";
 import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
 
@@ -76,8 +76,13 @@ export interface EmbeddedRuntime extends AsyncDisposable {
   status(): StatusReport;
   doctor(): ReadonlyArray<CapabilityRecord>;
   explain(stream?: string): ReadonlyArray<ExplainReport>;
+  /** Calls back with every machine's state as it changes, and first with all there are now; the result ends that. */
+  watch(listener: (state: MachineRecord) => void): () => void;
   close(): Promise<void>;
 }
+
+/** An actor (`session 3`), the machine it runs (`session`), the state that is in, the sessions it belongs to. */
+export type MachineRecord = typeof MachineState.Type;
 
 export interface ExplainReport {
   readonly stream: string;

@@ -60,6 +60,11 @@ export async function embed(options: EmbedOptions = {}): Promise<EmbeddedRuntime
     status: () => runtime.status(),
     doctor: () => runtime.doctor(),
     explain: (stream) => runtime.explain(stream),
+    watch: (listener) => {
+      const { inspection } = runtime.world;
+      for (const state of inspection.current) listener(state);
+      return inspection.watch(listener);
+    },
     close,
     [Symbol.asyncDispose]: close,
   };

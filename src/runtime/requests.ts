@@ -163,8 +163,15 @@ export function serveNotification(host: Host, session: SessionActor, notice: Cli
   link.violation(at.role === "producer" ? "consumer" : "producer", what);
 }
 
+/** Most sources, and most sinks, of one session on one stream: the tables of a link must fit a control frame. */
+const MOST_ON_A_LINK = 800;
+
 /** Charges the links that an endpoint brings about to who opens it; the result gives them back. */
 function reserveLinks(host: Host, session: SessionActor, member: PlannedMember, what: string): () => void {
+  if (member.sources.length > MOST_ON_A_LINK || member.sinks.length > MOST_ON_A_LINK) {
+    const why = `${MOST_ON_A_LINK} sources and as many sinks are the most of a session on one stream; open another stream.`;
+    throw new InsaneError("ELIMIT", why, { stream: member.stream, limit: MOST_ON_A_LINK });
+  }
   const links = host.broker.cost(member);
   const bytes = links * linkBytes(host.config.link.entries);
   session.reserve(bytes, `The ${links} links of ${what}`);

@@ -9,6 +9,10 @@ export interface RoutePorts {
   command(what: string, send: Command): Promise<number>;
   /** The datapath instance that peers are reached over, and its technology; null while there is none. */
   datapath(): { readonly instance: number; readonly technology: DataEndpoint["technology"] } | null;
+  /** The stream of this host that has a tag, if one does: a peer's stream of another name and the same tag is not it. */
+  owner(tag: number): string | undefined;
+  /** A peer wants a stream whose tag is another stream's here; told once a peer and name. */
+  collision(peer: PeerInfo, stream: string, owner: string): void;
   /** What is reachable has changed. */
   applied(): void;
   failed(cause: unknown): void;
@@ -24,6 +28,7 @@ export class Routes {
   readonly #ports: RoutePorts;
   readonly #peers = new Map<number, PeerInfo>();
   readonly #applied = new Map<number, Applied>();
+  readonly #collisions = new Set<string>();
   #running = false;
   #again = false;
 
@@ -39,6 +44,14 @@ export class Routes {
   /** What can be reached: routes that the engine has acknowledged. */
   get remote(): ReadonlyArray<{ readonly stream: string; readonly channel: number }> {
     return [...this.#applied.values()].flatMap(({ routes }) => [...routes.values()]);
+  }
+
+  /** A name that peers use for this tag and that is not `stream`, or undefined. */
+  foreign(tag: number, stream: string): string | undefined {
+    for (const { routes } of this.#applied.values()) {
+      for (const route of routes.values()) if (route.tag === tag && route.stream !== stream) return route.stream;
+    }
+    return undefined;
   }
 
   set(info: PeerInfo): void {
@@ -101,7 +114,15 @@ export class Routes {
 
   async #channels(info: PeerInfo, { routes }: Applied): Promise<void> {
     const { peer } = info;
-    const wanted = new Map(info.subscriptions.map((route) => [`${route.tag}:${route.channel}`, route]));
+    const ours = info.subscriptions.filter(({ tag, stream }) => {
+      const owner = this.#ports.owner(tag);
+      if (owner === undefined || owner === stream) return true;
+      const collision = `${peer}:${stream}`;
+      if (!this.#collisions.has(collision)) this.#ports.collision(info, stream, owner);
+      this.#collisions.add(collision);
+      return false;
+    });
+    const wanted = new Map(ours.map((route) => [`${route.tag}:${route.channel}`, route]));
     for (const [key, { tag, channel }] of [...routes]) {
       if (wanted.has(key)) continue;
       routes.delete(key);
