@@ -252,6 +252,30 @@ static void a_tail_outside_its_window_closes_the_link(void **state) {
     bench_close(&b);
 }
 
+static void hundreds_of_links_are_all_served(void **state) {
+    (void)state;
+    enum { LINKS = 300, MESSAGES = 8 };
+    static struct exit_link exits[LINKS];
+    struct bench b;
+    bench_open(&b, 1);
+    for (uint32_t i = 0; i < LINKS; i++) {
+        exit_open(&exits[i], &b.node, 1000 + i, TAG, 16, 16, 64);
+        node_do(&b.node, ins_engine_add_source(b.node.engine, 1000 + i, 0, i, 0, CHANNEL));
+    }
+    /* One is busy all the time, so that the others cool, and each of these has something now and then. */
+    uint64_t busy = 0;
+    for (uint32_t i = 0; i < LINKS * MESSAGES; i++) {
+        HARNESS_UNTIL(exit_send(&exits[i % LINKS], &b.node, 0, 0, 8, i), &b.node, &b.node);
+        busy += (uint64_t)exit_send(&b.exit, &b.node, 2, 3, 8, i);
+    }
+    for (uint32_t i = 0; i < LINKS; i++)
+        HARNESS_UNTIL(exits[i].returned[INS_STATUS_DONE] == MESSAGES, &b.node, &b.node) exit_reclaim(&exits[i]);
+    settle(&b, busy);
+    for (uint32_t i = 0; i < LINKS; i++) /* in another order than they came */
+        exit_close(&exits[i * 7 % LINKS], &b.node);
+    bench_close(&b);
+}
+
 static void flows_are_bounded_and_replaced_when_they_owe_nothing(void **state) {
     (void)state;
     enum { ROUNDS = 20000 }; /* more than INS_ENGINE_FLOWS */
@@ -278,6 +302,7 @@ int main(void) {
         cmocka_unit_test(a_link_removed_under_back_pressure_gets_everything_back),
         cmocka_unit_test(every_field_of_a_descriptor_is_checked),
         cmocka_unit_test(a_tail_outside_its_window_closes_the_link),
+        cmocka_unit_test(hundreds_of_links_are_all_served),
         cmocka_unit_test(flows_are_bounded_and_replaced_when_they_owe_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <poll.h>
 #include <string.h>
 
@@ -244,6 +245,44 @@ static void bursts_travel_as_trains_and_arrive_whole(void **state) {
     pair_close(&p);
 }
 
+static void one_engine_serves_two_datapaths(void **state) {
+    (void)state;
+    enum { OTHER = NODE_DATAPATH + 1, MESSAGES = 500 };
+    struct pair p;
+    struct ins_engine_config config = node_config();
+    struct exit_link exit;
+    struct ins_datapath *second;
+    struct ins_endpoint at = {.address = htonl(INADDR_LOOPBACK)};
+    uint64_t received = 0, others = 0, sent = 0;
+    pair_open(&p, &config);
+    assert_int_equal(ins_datapath_open("udp", "rcvbuf=100000,sndbuf=100000", &at, &second), 0);
+    node_do(&p.a, ins_engine_add_datapath(p.a.engine, OTHER, second));
+    node_do(&p.a, ins_engine_set_peer(p.a.engine, PEER, OTHER, p.b.at.address, p.b.at.port, 0));
+    node_do(&p.b, ins_engine_set_peer(p.b.engine, PEER + 1, NODE_DATAPATH, at.address, at.port, 0));
+    exit_open(&exit, &p.a, 20, TAG, 128, 128, 64);
+    node_do(&p.a, ins_engine_remove_link(p.a.engine, 20)); /* it was opened on the first */
+    node_do(&p.a, ins_engine_add_egress(p.a.engine, 20, OTHER, TAG, exit.segment, exit.bytes, 128, NULL, -1));
+    node_do(&p.a, ins_engine_add_pool(p.a.engine, 20, 0, exit.memory, exit.pool.bytes, 64));
+    node_do(&p.a, ins_engine_add_source(p.a.engine, 20, 0, SOURCE + 1, 0, CHANNEL));
+    HARNESS_UNTIL(received == MESSAGES && others == MESSAGES, &p.a, &p.b) {
+        struct ins_descriptor d[32];
+        if (sent < MESSAGES && sent - received < 32 && sent - others < 32 && exit_send(&p.exit, &p.a, 0, 3, 8, sent)) {
+            HARNESS_UNTIL(exit_send(&exit, &p.a, 0, 0, 8, sent), &p.a, &p.b);
+            sent++;
+        }
+        int count = entrance_take(&p.entrance, &p.b, d, 32);
+        for (int i = 0; i < count; i++) {
+            uint64_t *next = entrance_meta(&p.b, &d[i]).source == SOURCE ? &received : &others;
+            assert_int_equal(entrance_mark(&p.b, &d[i]), (*next)++);
+            entrance_give(&p.entrance, &p.b, &d[i]);
+        }
+    }
+    exit_close(&exit, &p.a);
+    node_do(&p.a, ins_engine_remove_datapath(p.a.engine, OTHER));
+    ins_datapath_close(second);
+    pair_close(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_arrive_in_order_with_their_metadata),
@@ -252,6 +291,7 @@ int main(void) {
         cmocka_unit_test(links_and_datapaths_go_under_traffic_and_leave_nothing_out),
         cmocka_unit_test(an_engine_torn_down_with_everything_open_leaves_nothing_out),
         cmocka_unit_test(parked_engines_wake_by_bell_and_by_packet_and_wake_the_application),
+        cmocka_unit_test(one_engine_serves_two_datapaths),
         cmocka_unit_test(bursts_travel_as_trains_and_arrive_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

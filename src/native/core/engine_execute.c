@@ -154,11 +154,14 @@ static int add_link(struct ins_engine *e, struct ins_link *link) {
         if (error)
             return error;
     }
-    int error = ins_links_add(e, link);
-    if (error && link->bell >= 0)
-        ins_bell_unwatch(e, link->bell);
-    if (!error)
-        link->sleeper = ins_sleeper_need(e, link->parked, link->bell);
+    int rings = link->parked && link->bell >= 0;
+    link->sleeper = rings ? ins_sleeper_need(e, link->parked, link->bell) : NULL;
+    int error = rings && !link->sleeper ? -ENOMEM : ins_links_add(e, link);
+    if (error) {
+        ins_sleeper_drop(e, link->sleeper);
+        if (link->bell >= 0)
+            ins_bell_unwatch(e, link->bell);
+    }
     return error;
 }
 

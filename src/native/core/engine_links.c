@@ -133,8 +133,6 @@ void ins_link_fault(struct ins_engine *e, struct ins_link *link) {
 }
 
 struct ins_sleeper *ins_sleeper_need(struct ins_engine *e, const void *parked, int bell) {
-    if (!parked || bell < 0)
-        return NULL;
     const uint32_t *word = (const uint32_t *)((const uint8_t *)parked + INS_PARKED_PAGE_WORD);
     for (struct ins_sleeper *s = e->sleepers; s; s = s->next)
         if (s->word == word && s->bell == bell) {
