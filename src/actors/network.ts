@@ -157,7 +157,7 @@ export class Network {
     if (!this.#directoryRuns) return;
     const { host, directory } = this.#ports;
     const subscriptions = host.broker.links
-      .filter(({ spec }) => spec.kind === "ingress")
+      .filter(({ spec, state }) => spec.kind === "ingress" && state === "open")
       .flatMap(({ spec: { stream }, tables, confirmedTables }) => {
         const wanted = new Set(tables.channels.map(({ channel }) => channel));
         return confirmedTables.channels

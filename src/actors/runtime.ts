@@ -123,6 +123,7 @@ export class RuntimeActor implements Host {
       },
       ended: (link) => {
         for (const { index } of link.tables.sources) this.#sourceOf(link.spec, index)?.linked(link, false);
+        if (link.spec.kind === "ingress") this.network.announce();
         const quarantined = link.life.outcome?.quarantined ?? [];
         this.life.send({ type: "childEnded", kind: "link", quarantined });
       },

@@ -99,17 +99,24 @@ export class Routes {
     for (const info of this.peers) {
       const endpoint = endpointOf(info, datapath.technology);
       if (!endpoint) continue;
-      const { peer } = info;
-      let applied = this.#applied.get(peer);
-      if (!applied) {
-        await this.#ports.command(`peer ${peer}`, (api, engine) =>
-          api.setPeer(engine, peer, datapath.instance, endpoint),
-        );
-        applied = { instance: datapath.instance, endpoint, routes: new Map() };
-        this.#applied.set(peer, applied);
+      try {
+        await this.#peer(info, datapath.instance, endpoint);
+      } catch (cause) {
+        // One peer that cannot be reached does not cut off the others.
+        this.#ports.failed(cause);
       }
-      await this.#channels(info, applied);
     }
+  }
+
+  async #peer(info: PeerInfo, instance: number, endpoint: Endpoint): Promise<void> {
+    const { peer } = info;
+    let applied = this.#applied.get(peer);
+    if (!applied) {
+      await this.#ports.command(`peer ${peer}`, (api, engine) => api.setPeer(engine, peer, instance, endpoint));
+      applied = { instance, endpoint, routes: new Map() };
+      this.#applied.set(peer, applied);
+    }
+    await this.#channels(info, applied);
   }
 
   async #channels(info: PeerInfo, { routes }: Applied): Promise<void> {
