@@ -130,8 +130,9 @@ static void a_hanging_engine_acknowledges_nothing_and_does_not_end_until_it_is_f
     node_open(&node, &config, NULL);
     struct fake *fake = attach(&node, 1);
     fake_set(&fake->hangs, 1);
-    while (!fake_get(&fake->hanging))
-        ins_engine_ping(node.engine); /* wakes it, so that it looks for datagrams */
+    ins_engine_ping(node.engine); /* wakes it, so that it looks for datagrams */
+    while (!fake_get(&fake->hanging)) {
+    }
     while (ins_engine_next_event(node.engine, &event)) {
     }
     int64_t last = 0;
