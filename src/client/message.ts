@@ -73,7 +73,9 @@ export class Received implements Message {
     return this.sink.channel;
   }
   get source(): number {
-    return this.end.sourceIds[this.sourceIndex] ?? this.u32(META.SOURCE);
+    // On this host the tables say who it is, whatever the message says; 0: nobody who was agreed on.
+    if (this.end.kind === "direct") return this.end.sourceIds[this.sourceIndex] ?? 0;
+    return this.u32(META.SOURCE);
   }
   get sequence(): number {
     return this.u32(META.SEQUENCE + 4) * 0x100000000 + this.u32(META.SEQUENCE);
