@@ -4,7 +4,7 @@ import { Effect, type Scope } from "effect";
 import type { InsaneError } from "../protocol/codes.ts";
 import { LINK, linkBytes } from "../protocol/layout.ts";
 import type { Quarantine } from "./quarantine.ts";
-import { bellPair, type Keepable, type Mapping, mapping, type Segment, segment } from "./segment.ts";
+import { bellPair, type Keepable, type Mapping, mapping, type Segment, sealSeals, segment } from "./segment.ts";
 
 export interface LinkMemory extends Keepable {
   readonly entries: number;
@@ -27,6 +27,8 @@ export const linkMemory = (
   Effect.gen(function* () {
     const rings = yield* segment(name, linkBytes(entries));
     const mapped = yield* mapping(name, rings, true);
+    // Both ends write it, so nobody may seal it against the other.
+    yield* sealSeals(rings.fd);
     const bell = yield* bellPair(name);
     const word = (offset: number): number => Atomics.load(mapped.u32, offset / 4);
     return {

@@ -6,6 +6,7 @@ import { type Mapping as Mapped, mapSegment, wakeOnReadable as wake } from "../n
 export { errnoName };
 export const segmentCreate = (name: string, bytes: number): number => platform().segmentCreate(name, bytes);
 export const sealFutureWrite = (fd: number): void => platform().segmentSealFutureWrite(fd);
+export const seal = (fd: number): void => platform().segmentSeal(fd);
 export const close = (fd: number): void => platform().fdClose(fd);
 export const dup = (fd: number): number => platform().fdDup(fd);
 

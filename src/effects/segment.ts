@@ -37,6 +37,10 @@ export const segment = (name: string, bytes: number): Scoped<Segment> =>
 export const sealWriters = (fd: number): Effect.Effect<void, InsaneError> =>
   attempt("seal a segment against further writers", () => native.sealFutureWrite(fd));
 
+/** From now on nobody can add a seal. */
+export const sealSeals = (fd: number): Effect.Effect<void, InsaneError> =>
+  attempt("seal a segment as it is", () => native.seal(fd));
+
 export interface Mapping extends Keepable {
   readonly address: bigint;
   readonly bytes: number;
