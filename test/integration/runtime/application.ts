@@ -11,6 +11,9 @@ interface Received {
   count: number;
   last: number;
   gaps: number;
+  /** When the last one came, and the longest silence since it was asked for last; ms. */
+  at: number;
+  silence: number;
 }
 const sinks: Array<{
   sink: Sink;
@@ -40,7 +43,10 @@ function check(state: (typeof sinks)[number], message: Message): void {
   const filler = (tag * 31 + number) & 0xff;
   for (let i = 12; i < bytes.length; i++) if (bytes[i] !== filler) state.faults.push(`byte ${i} of ${tag}/${number}`);
   const key = `${tag}`;
-  const seen = state.from.get(key) ?? { count: 0, last: -1, gaps: 0 };
+  const now = performance.now();
+  const seen = state.from.get(key) ?? { count: 0, last: -1, gaps: 0, at: now, silence: 0 };
+  seen.silence = Math.max(seen.silence, now - seen.at);
+  seen.at = now;
   if (number <= seen.last) state.faults.push(`${tag}: ${number} after ${seen.last}`);
   // The first message may be any: the sink may have come later.
   if (seen.last >= 0) seen.gaps += number - seen.last - 1;
@@ -59,8 +65,14 @@ async function streamOf(words: Record<string, unknown>): Promise<Stream> {
   return stream;
 }
 
-/** Emits until told to stop or `count` is reached; yields to the event loop between bursts and at back-pressure. */
-async function run(state: (typeof sources)[number], tag: number, size: number, count: number): Promise<void> {
+/** Emits until told to stop or `count` is reached; yields to the event loop between bursts and at back-pressure, or rests `pace` ms. */
+async function run(
+  state: (typeof sources)[number],
+  tag: number,
+  size: number,
+  count: number,
+  pace: number,
+): Promise<void> {
   const { source } = state;
   while (state.running && state.next < count) {
     for (let burst = 0; burst < 64 && state.running && state.next < count; burst++) {
@@ -73,7 +85,7 @@ async function run(state: (typeof sources)[number], tag: number, size: number, c
       }
       state.next++;
     }
-    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => (pace > 0 ? setTimeout(resolve, pace) : setImmediate(resolve)));
   }
 }
 
@@ -86,7 +98,7 @@ const calls: Record<string, (words: Record<string, unknown>) => unknown> = {
   matched: async ({ index, count }) => {
     await sources[Number(index)]?.source.matched(Number(count ?? 1));
   },
-  emit: ({ index, size, count, tag }) => {
+  emit: ({ index, size, count, tag, pace }) => {
     const state = sources[Number(index)];
     if (!state) throw new Error("no such source");
     state.running = true;
@@ -95,6 +107,7 @@ const calls: Record<string, (words: Record<string, unknown>) => unknown> = {
       Number(tag ?? state.source.id),
       Number(size ?? 64),
       Number(count ?? Number.POSITIVE_INFINITY),
+      Number(pace ?? 0),
     );
   },
   stop: async ({ index }) => {
@@ -143,6 +156,12 @@ const calls: Record<string, (words: Record<string, unknown>) => unknown> = {
       faults: state?.faults.slice(0, 5),
       stats: state?.sink.stats,
     };
+  },
+  calm: ({ index }) => {
+    for (const seen of sinks[Number(index)]?.from.values() ?? []) {
+      seen.at = performance.now();
+      seen.silence = 0;
+    }
   },
   closeSink: async ({ index }) => {
     const state = sinks[Number(index)];

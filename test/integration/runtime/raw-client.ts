@@ -40,10 +40,16 @@ export class RawClient implements Disposable {
         this.ended = true;
         break;
       }
-      for (const fd of fds.subarray(0, count[0])) platform().fdClose(fd);
-      this.frames.push(decodeFrame(this.#inbox.slice(0, length)));
+      const frame = decodeFrame(this.#inbox.slice(0, length));
+      this.frames.push(frame);
+      this.took(frame, [...fds.subarray(0, count[0])]);
     }
     return some;
+  }
+
+  /** A frame and the descriptors that came with it, which are this client's to close. */
+  protected took(_: Frame, fds: ReadonlyArray<number>): void {
+    for (const fd of fds) platform().fdClose(fd);
   }
 
   /** Waits until `found` finds something in what has come. */
