@@ -38,7 +38,7 @@ const step = fc.oneof(
       do: fc.constant("source" as const),
       which,
       stream: fc.nat({ max: 1 }),
-      channel: fc.nat({ max: 2 }),
+      channel: fc.nat({ max: 1 }),
     }),
   },
   {
@@ -47,7 +47,7 @@ const step = fc.oneof(
       do: fc.constant("sink" as const),
       which,
       stream: fc.nat({ max: 1 }),
-      channel: fc.nat({ max: 2 }),
+      channel: fc.nat({ max: 1 }),
       policy,
     }),
   },
@@ -282,6 +282,14 @@ class World {
   }
 }
 
+/** So that the steps have something to meet. */
+const BEGINNING: ReadonlyArray<Step> = [
+  { do: "session" },
+  { do: "session" },
+  { do: "source", which: 0, stream: 0, channel: 0 },
+  { do: "sink", which: 1, stream: 0, channel: 0, policy: { kind: "block" } },
+];
+
 const pick = <T>(of: ReadonlyArray<T>, which: number): T | undefined => of[which % of.length];
 
 async function settle(runtime: EmbeddedRuntime): Promise<ReturnType<EmbeddedRuntime["status"]>> {
@@ -308,7 +316,7 @@ it(
         fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60, size: "max" }), async (steps) => {
           const world = new World(runtime);
           try {
-            for (const one of [{ do: "session" } as const, { do: "session" } as const, ...steps]) await world.do(one);
+            for (const one of [...BEGINNING, ...steps]) await world.do(one);
             // Everybody alive reads on until nothing comes: what they were owed must have come.
             for (let i = 0; i < 3; i++) {
               for (const consuming of world.sinks) world.letGo(consuming);
