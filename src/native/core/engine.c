@@ -34,22 +34,28 @@ static void leave(struct ins_engine *e) {
     __atomic_store_n(&e->inside, 0, __ATOMIC_RELEASE);
 }
 
+static void come_back(struct ins_engine *e) {
+    if (__atomic_load_n(&e->owner, __ATOMIC_RELAXED))
+        return;
+    __atomic_store_n(&e->owner, 1, __ATOMIC_SEQ_CST);
+    ins_idle_kick_if_asleep(e);
+}
+
 int ins_engine_poll(struct ins_engine *e, uint32_t receive_budget) {
     if (e->config.lease != INS_LEASE_INLINE)
         return -EPERM;
     __atomic_store_n(&e->polls, e->polls + 1, __ATOMIC_RELAXED);
-    int returning = !__atomic_load_n(&e->owner, __ATOMIC_RELAXED);
-    if (returning) {
-        /* Before we try to come in, so that the thread stands by after its present turn. */
-        __atomic_store_n(&e->owner, 1, __ATOMIC_SEQ_CST);
-        ins_idle_kick_if_asleep(e);
-    }
+    /* Before we try to come in, so that the thread stands by after its present turn. */
+    come_back(e);
     if (!try_enter(e))
         return -EBUSY;
     if (__atomic_load_n(&e->stopped, __ATOMIC_RELAXED)) {
         leave(e);
         return -ESHUTDOWN;
     }
+    /* The thread may have taken over after our look and sleep by now. Awake below clears what says so: without a kick
+       nobody would wake it any more (models/lease.pml, STALE_OWNER). */
+    come_back(e);
     if (e->parked)
         ins_idle_awake(e);
     if (e->watching)
