@@ -19,6 +19,11 @@ type Handler<M extends ClientMethodName> = (
   params: Params<ClientMethodTable, M>,
 ) => Answer<M> | Promise<Answer<M>>;
 
+/** What ends a session's watch. */
+const watches = new WeakMap<SessionActor, () => void>();
+/** Links of which a fault was reported: there is nothing more to be said of them. */
+const faulted = new WeakSet<object>();
+
 const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
   hello: (_, session, params) => session.hello(params),
 
@@ -121,10 +126,16 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
     if (params.session !== 0 && !host.session(params.session)) throw noSuch("session", params.session);
     const { inspection } = host.world;
     const machines = inspection.current.filter(({ sessions }) => wanted(sessions));
+    // One watch a session: whoever asks again looks elsewhere from now on.
+    watches.get(session)?.();
     const stop = inspection.watch((state) => {
       if (wanted(state.sessions)) session.rpc.tell("machine.state", state);
     });
-    session.onGone(stop);
+    const forget = session.onGone(stop);
+    watches.set(session, () => {
+      forget();
+      stop();
+    });
     return { result: { machines } };
   },
 };
@@ -158,7 +169,8 @@ export function serveNotification(host: Host, session: SessionActor, notice: Cli
   const at = session.end.linkAt(index);
   const link = at && host.broker.link(at.link);
   // It may have crossed the message that ended the link.
-  if (!at || !link) return;
+  if (!at || !link || faulted.has(link)) return;
+  faulted.add(link);
   host.log.info("link fault reported", { session: session.id, link: link.spec.id, what });
   link.violation(at.role === "producer" ? "consumer" : "producer", what);
 }

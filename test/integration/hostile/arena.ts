@@ -234,6 +234,17 @@ export class Arena implements AsyncDisposable {
     return { log: new Map(this.daemons.map((daemon) => [daemon, daemon.log.length])), counts };
   }
 
+  /** Lets the innocent exchange some more messages. */
+  async calm(messages = 500): Promise<void> {
+    for (const pair of this.pairs) {
+      const { count } = await seen(pair);
+      await eventually(
+        () => seen(pair),
+        (now) => now.count > count + messages,
+      );
+    }
+  }
+
   received(pair: Pair): Promise<Seen> {
     return seen(pair);
   }

@@ -127,13 +127,15 @@ export class HostileClient extends RawClient {
   session = 0;
   /** Method -> what it does instead of answering; `null`: nothing at all. */
   readonly instead = new Map<string, ((frame: Frame & { readonly type: "request" }) => void) | null>();
+  /** Reads nothing by itself. */
+  deaf = false;
   readonly #mappings: Mapping[] = [];
   readonly #pump: NodeJS.Timeout;
   #pools: Mapping[] = [];
 
   constructor(path: string) {
     super(path);
-    this.#pump = setInterval(() => this.look(), 4);
+    this.#pump = setInterval(() => !this.deaf && this.look(), 4);
   }
 
   /** Attached, pages mapped. */
