@@ -1,6 +1,6 @@
 // A stand-in for the runtime's control side, so that clients can be tested against each other over real sockets and real
 // shared memory: sessions, pools and direct links, in order, without engine, policy or supervision.
-import { platform } from "../../src/native/platform.ts";
+import { ERRNO, platform } from "../../src/native/platform.ts";
 import { type Mapping, mapSegment, type Waker, wakeOnReadable } from "../../src/native/views.ts";
 import { InsaneError } from "../../src/protocol/codes.ts";
 import type { DecisionRecord, PoolRecord, SinkPolicyRecord } from "../../src/protocol/control.ts";
@@ -13,8 +13,8 @@ import {
   POOL_CLASSES,
   poolBytes,
   SESSION_STATE,
-  slotStride,
   STATS_PAGE,
+  slotStride,
 } from "../../src/protocol/layout.ts";
 import type { Qos } from "../../src/protocol/qos.ts";
 import { defaultStreamName, streamTag } from "../../src/protocol/qos.ts";
@@ -63,6 +63,7 @@ export class RuntimeDouble {
   readonly faults: Array<{ readonly session: number; readonly what: string }> = [];
   readonly options: DoubleOptions;
   nextId = 1;
+  closed = false;
   private readonly listener: number;
   private readonly waker: Waker;
 
@@ -70,7 +71,11 @@ export class RuntimeDouble {
     this.options = options;
     this.listener = platform().socketListen(path, 0o600);
     this.waker = wakeOnReadable(this.listener, () => {
-      for (let fd = platform().raw.socketAccept(this.listener); fd >= 0; fd = platform().raw.socketAccept(this.listener)) {
+      for (
+        let fd = platform().raw.socketAccept(this.listener);
+        fd >= 0;
+        fd = platform().raw.socketAccept(this.listener)
+      ) {
         const session = new DoubleSession(this, fd, this.nextId++);
         this.sessions.set(session.id, session);
       }
@@ -87,7 +92,9 @@ export class RuntimeDouble {
     for (const producer of members) {
       for (const consumer of members) {
         const offered = new Set([...producer.sources.values()].map(({ channel }) => channel));
-        const wanted = new Set([...consumer.sinks.values()].map(({ channel }) => channel).filter((c) => offered.has(c)));
+        const wanted = new Set(
+          [...consumer.sinks.values()].map(({ channel }) => channel).filter((c) => offered.has(c)),
+        );
         const link = this.links.find((link) => link.producer === producer && link.consumer === consumer);
         if (link === undefined && wanted.size > 0) await this.open(producer, consumer, wanted);
         else if (link !== undefined && wanted.size > 0) {
@@ -99,7 +106,12 @@ export class RuntimeDouble {
     }
   }
 
-  private tables(producer: Member, consumer: Member, indices: ReadonlyMap<number, number>, wanted: ReadonlySet<number>) {
+  private tables(
+    producer: Member,
+    consumer: Member,
+    indices: ReadonlyMap<number, number>,
+    wanted: ReadonlySet<number>,
+  ) {
     const blocks = (channel: number) =>
       [...consumer.sinks.values()].some((sink) => sink.channel === channel && sink.policy.kind === "block");
     return {
@@ -126,7 +138,13 @@ export class RuntimeDouble {
       ready: Promise.resolve(),
     };
     this.links.push(link);
-    const common = { kind: "direct", entries, bytes, pools: producer.pools, ...this.tables(producer, consumer, channels, wanted) };
+    const common = {
+      kind: "direct",
+      entries,
+      bytes,
+      pools: producer.pools,
+      ...this.tables(producer, consumer, channels, wanted),
+    };
     const open = async () => {
       await consumer.session.request(
         "link.open",
@@ -171,7 +189,10 @@ export class RuntimeDouble {
     link.segment.unmap();
   }
 
+  /** As if it had died: it hangs up on everybody and says nothing. A second call does nothing. */
   close(): void {
+    if (this.closed) return;
+    this.closed = true;
     this.waker.close();
     platform().fdClose(this.listener);
     for (const session of this.sessions.values()) session.end();
@@ -247,7 +268,10 @@ export class DoubleSession {
     const none = new Int32Array(1);
     while (!this.gone) {
       const length = platform().raw.socketReceive(this.fd, this.buffer, MAX_FRAME, none, new Uint32Array(1));
-      if (length === 0 || (length < 0 && length !== -11)) return this.end();
+      if (length === 0 || (length < 0 && length !== ERRNO.EAGAIN)) {
+        this.end();
+        return;
+      }
       if (length < 0) return;
       const frame = decodeFrame(this.buffer.subarray(0, length));
       if (frame.type === "response") {
@@ -290,7 +314,16 @@ export class DoubleSession {
         const name = (p["name"] as string | undefined) ?? defaultStreamName(qos);
         const known = [...this.members.values()].find((member) => member.name === name);
         const id = known?.id ?? runtime.nextId++;
-        const fresh: Member = { id, session: this, name, qos, pools: [], poolFds: [], sources: new Map(), sinks: new Map() };
+        const fresh: Member = {
+          id,
+          session: this,
+          name,
+          qos,
+          pools: [],
+          poolFds: [],
+          sources: new Map(),
+          sinks: new Map(),
+        };
         this.members.set(id, known ?? fresh);
         return { result: { stream: id, name, tag: streamTag(name), decision: decision(qos) } };
       }
@@ -313,7 +346,10 @@ export class DoubleSession {
       case "sink.open": {
         const of = member();
         const sink = runtime.nextId++;
-        of.sinks.set(sink, { channel: p["channel"] as unknown as number, policy: p["policy"] as unknown as SinkPolicyRecord });
+        of.sinks.set(sink, {
+          channel: p["channel"] as unknown as number,
+          policy: p["policy"] as unknown as SinkPolicyRecord,
+        });
         await runtime.connect(of.name);
         return { result: { sink, stats: this.nextBlock++, unconfirmed: [] } };
       }
@@ -369,9 +405,11 @@ export class DoubleSession {
     this.stats.unmap();
     for (const { reject } of this.pending.values()) reject(new Error("gone"));
     this.runtime.sessions.delete(this.id);
-    for (const link of [...this.runtime.links]) {
-      if (link.producer.session === this || link.consumer.session === this) void this.runtime.shut(link, "the other end is gone");
-    }
+    if (!this.runtime.closed)
+      for (const link of [...this.runtime.links]) {
+        if (link.producer.session === this || link.consumer.session === this)
+          void this.runtime.shut(link, "the other end is gone");
+      }
     for (const of of this.members.values()) for (const fd of of.poolFds.splice(0)) platform().fdClose(fd);
   }
 }
