@@ -63,7 +63,7 @@ struct ins_datapath_ops {
     /* Sends from the front; returns how many were taken (also those refused by tx->error). 0: try again later. */
     int (*tx_burst)(struct ins_datapath *dp, struct ins_tx *tx, uint32_t count);
     int (*tx_done)(struct ins_datapath *dp, uint64_t *cookies, uint32_t max); /* NULL without ASYNC_TX */
-    /* Up to `max` buffers (1: the cheapest way to look for one); -ENOBUFS when the pool has no slot to receive into,
+    /* Up to `max` buffers, not necessarily all there are; -ENOBUFS when the pool has no slot to receive into,
        another -errno when the datapath is broken (not for EAGAIN). */
     int (*rx_burst)(struct ins_datapath *dp, struct ins_rx *rx, uint32_t max);
     /* Descriptors that become readable when rx_burst has something. */
