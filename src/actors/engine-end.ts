@@ -1,6 +1,7 @@
 // An engine as one end of a link: what the link's actor asks becomes commands, each acknowledged. What is not
 // acknowledged in time keeps the link's memory aside, because the engine may still touch it.
-import type { Effect, Scope } from "effect";
+import type * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
 import type { Command, EngineResource } from "../effects/engine.ts";
 import type { Quarantine } from "../effects/quarantine.ts";
 import { type Keepable, mapping } from "../effects/segment.ts";

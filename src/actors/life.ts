@@ -1,6 +1,9 @@
 // One machine made live: an XState actor, the Effect scope that holds all its resources, its one deadline, and its end.
 // It obeys the rule of models/lifecycle.ts: on `releaseScope` the scope closes, and its exit is what the machine is told.
-import { Cause, Effect, Exit, Scope } from "effect";
+import * as Cause from "effect/Cause";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Scope from "effect/Scope";
 import { type Actor, type AnyStateMachine, createActor, type EventFromLogic, type InputFrom } from "xstate";
 import type { Notice, Outcome } from "../../models/lifecycle.ts";
 import { Quarantine } from "../effects/quarantine.ts";

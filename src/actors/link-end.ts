@@ -1,6 +1,7 @@
 // What a link's actor asks of its two ends, whoever they are: an application's session (by control messages) or an
 // engine (by commands). An end answers when it has done what was asked; it rejects with an InsaneError.
-import type { Effect, Scope } from "effect";
+import type * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
 import type { LinkMemory } from "../effects/link-memory.ts";
 import type { Quarantine } from "../effects/quarantine.ts";
 import type { InsaneError } from "../protocol/codes.ts";

@@ -1,6 +1,6 @@
 // Native calls as effects: what the kernel or the engine refuses is a typed failure (InsaneError), everything else a
 // defect. The only place where an exception of the binding becomes a value.
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import { InsaneError } from "../protocol/codes.ts";
 
 /** Runs a synchronous native call. `doing` completes the sentence "The runtime could not ...". */

@@ -1,6 +1,7 @@
 // One accepted control socket as a scoped effect: frames in, frames with descriptors out, a bounded queue for a peer
 // that does not read, its identity, and its death. What a frame means is decided elsewhere.
-import { Effect, type Scope } from "effect";
+import * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
 import type { InsaneError } from "../protocol/codes.ts";
 import { attempt } from "./attempt.ts";
 import * as native from "./native.ts";

@@ -1,6 +1,7 @@
 // A UDP socket of the control plane as a scoped Effect: bound when acquired, closed when the scope closes.
 import { createSocket, type Socket } from "node:dgram";
-import { Effect, type Scope } from "effect";
+import * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
 import { InsaneError } from "../protocol/codes.ts";
 
 export const datagramSocket = (address: string, port: number): Effect.Effect<Socket, InsaneError, Scope.Scope> =>

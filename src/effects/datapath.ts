@@ -1,6 +1,7 @@
 // An open datapath as a scoped effect: its endpoint, and its place on an engine. It is closed only after the engine has
 // acknowledged that it let go of it; without that word it stays open for good.
-import { Effect, type Scope } from "effect";
+import * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
 import { type DatapathHandle, type Endpoint, engines } from "../native/engine.ts";
 import type { InsaneError } from "../protocol/codes.ts";
 import { attempt, refused } from "./attempt.ts";

@@ -1,6 +1,7 @@
 // An engine as a scoped effect: the memory it works on, its thread, its events, and commands that are acknowledged or
 // late. If its thread cannot be joined, all of that memory is kept aside: a thread that hangs may still touch it.
-import { Effect, type Scope } from "effect";
+import * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
 import {
   type EngineConfig,
   type EngineEvent,

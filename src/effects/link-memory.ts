@@ -1,6 +1,7 @@
 // The memory of one link: its rings, and the doorbell that its two ends share. The runtime maps the rings as well, to
 // hand them to an engine and to see from outside how much is under way; it never writes into them.
-import { Effect, type Scope } from "effect";
+import * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
 import type { InsaneError } from "../protocol/codes.ts";
 import { LINK, linkBytes } from "../protocol/layout.ts";
 import type { Quarantine } from "./quarantine.ts";

@@ -2,7 +2,8 @@
 // the name of its holder, removal at the end. Who may attach is decided elsewhere.
 import { mkdirSync, statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
-import { Effect, type Scope } from "effect";
+import * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
 import { InsaneError } from "../protocol/codes.ts";
 import { attempt } from "./attempt.ts";
 import * as native from "./native.ts";

@@ -1,6 +1,7 @@
 // The pools of one session on one stream: which size classes, and their segments. The session maps them writable; then
 // they are sealed, and only then given to consumers. Slots are the session's own business.
-import { Effect, type Scope } from "effect";
+import * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
 import type { InsaneError } from "../protocol/codes.ts";
 import type { PoolRecord } from "../protocol/control.ts";
 import { POOL_CLASSES, poolBytes, slotStride } from "../protocol/layout.ts";

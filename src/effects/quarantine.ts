@@ -1,6 +1,6 @@
 // What a finalizer could not release: it stays mapped or open for good, and whoever owns the scope is told. Every effect
 // of this folder that may have to keep something aside asks for this service.
-import { Context } from "effect";
+import * as Context from "effect/Context";
 
 export class Quarantine extends Context.Service<
   Quarantine,

@@ -1,6 +1,7 @@
 // Shared memory as scoped effects: memfds, their mappings, doorbell pairs. What an engine may still touch can be kept
 // aside instead of being released; then it stays as it is for good, and the owner of the scope is told.
-import { Effect, type Scope } from "effect";
+import * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
 import type { InsaneError } from "../protocol/codes.ts";
 import { attempt } from "./attempt.ts";
 import * as native from "./native.ts";

@@ -1,6 +1,7 @@
 // The three pages of a session: the control page, which the runtime writes; the parked page and the statistics page,
 // which the application writes. Ownership of each word is in src/protocol/layout.ts.
-import { Effect, type Scope } from "effect";
+import * as Effect from "effect/Effect";
+import type * as Scope from "effect/Scope";
 import type { InsaneError } from "../protocol/codes.ts";
 import { CONTROL_PAGE, type LINK_STATE, PARKED_PAGE, type SESSION_STATE, STATS_PAGE } from "../protocol/layout.ts";
 import type { Quarantine } from "./quarantine.ts";

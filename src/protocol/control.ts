@@ -1,7 +1,7 @@
 // The control contracts: every method and notification between an application and its runtime, as Effect Schemas.
 // MessagePack-RPC carries them (docs/protocol.md) over one SOCK_SEQPACKET socket a session; file descriptors travel with
 // the frame whose `fds` comment names them, in that order. Clients import types only, never this file's values.
-import { Schema } from "effect";
+import * as Schema from "effect/Schema";
 import { LINK, POOL } from "./layout.ts";
 
 const u32 = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0xffffffff }));

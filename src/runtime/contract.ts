@@ -1,6 +1,8 @@
 // Holds what arrives on a control socket against the contracts of src/protocol/control.ts: every method and
 // notification by its schema, all faults at once, each with its path. Nothing unchecked gets past this file.
-import { Result, Schema, SchemaIssue } from "effect";
+import * as Result from "effect/Result";
+import * as Schema from "effect/Schema";
+import * as SchemaIssue from "effect/SchemaIssue";
 import { InsaneError } from "../protocol/codes.ts";
 import {
   type ClientMethodName,

@@ -1,7 +1,10 @@
 // The default Directory: a static list of peers and hello frames over one UDP socket. It sends and receives, and tells
 // the runtime who is alive and wants what; the peer's machine (actors/peer.ts) decides when a peer is alive or silent.
 import type { Socket } from "node:dgram";
-import { Cause, Effect, Exit, Scope } from "effect";
+import * as Cause from "effect/Cause";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Scope from "effect/Scope";
 import type { World } from "../actors/life.ts";
 import { PeerActor } from "../actors/peer.ts";
 import { datagramSocket } from "../effects/datagram-socket.ts";

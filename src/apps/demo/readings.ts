@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { Schema } from "effect";
+import * as Schema from "effect/Schema";
 import { defineChannel } from "../../index.ts";
 import { CHANNELS } from "./roles.ts";
 
