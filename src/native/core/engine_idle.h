@@ -30,8 +30,7 @@ struct ins_ready {
     int count;
 };
 void ins_idle_sleep(struct ins_engine *e, int timeout_ms, struct ins_ready *ready);
-/* Inside, first thing. */
-static inline int ins_idle_parked(const struct ins_engine *e) { return e->parked; }
+/* Inside, first thing when `parked` is set. */
 void ins_idle_awake(struct ins_engine *e);
 /* The thread, inside: empties the bells that rang (those still ours). */
 void ins_idle_drain(struct ins_engine *e, const struct ins_ready *ready);

@@ -9,10 +9,14 @@ void ins_links_remove(struct ins_engine *e, struct ins_link *link);
 struct ins_link *ins_links_find(struct ins_engine *e, uint32_t id);
 void ins_link_free(struct ins_link *link);
 
-/* Found something (`moved`) or not: moves the link between hot and cold. */
+enum {
+    INS_LINKS_ALL_HOT = 16, /* up to here no link is cold */
+    INS_LINKS_SLICE = 8,    /* cold ones looked at in a turn */
+    INS_LINKS_COOL = 256,   /* looks in vain that make a hot one cold */
+};
+/* There was something on the link; there was nothing. */
 void ins_links_heat(struct ins_link_set *set, struct ins_link *link);
 void ins_links_cool(struct ins_link_set *set, struct ins_link *link);
-enum { INS_LINKS_ALL_HOT = 16, INS_LINKS_SLICE = 8, INS_LINKS_COOL = 256 };
 
 /* To be published at the end of the turn. */
 static inline void ins_link_touch(struct ins_engine *e, struct ins_link *link) {

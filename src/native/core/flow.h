@@ -11,8 +11,6 @@ void ins_flows_free(struct ins_engine *e);
 /* The flow of a source on a route; made at first use. NULL when there is no room. */
 struct ins_flow *ins_flow_need(struct ins_engine *e, const struct ins_egress_source *source,
                                const struct ins_route *route, uint32_t port);
-/* A message goes out on the flow: its sequence. */
-static inline uint64_t ins_flow_next(struct ins_engine *e, struct ins_flow *flow);
 /* Flows of a route or a peer end at once; those of a source live on until their heartbeats are sent. */
 void ins_flows_drop_route(struct ins_engine *e, uint32_t route);
 void ins_flows_drop_peer(struct ins_engine *e, uint32_t peer);
@@ -21,7 +19,10 @@ void ins_flows_beat(struct ins_engine *e);
 
 enum { INS_BEATS = 6 };
 
+/* It owes heartbeats from now on. */
 void ins_flow_activate(struct ins_engine *e, struct ins_flow *flow);
+
+/* A message goes out on the flow: its sequence. */
 static inline uint64_t ins_flow_next(struct ins_engine *e, struct ins_flow *flow) {
     flow->last_ms = e->now_ms;
     flow->beats = 0;
