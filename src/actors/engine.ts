@@ -122,7 +122,7 @@ export class EngineActor {
     }
     this.life.send({ type: "started" });
     // In a turn of its own: the machine has to have heard that it runs.
-    queueMicrotask(() => this.#ports.running());
+    this.life.soon(() => this.#ports.running());
   }
 
   #event(event: Exclude<EngineEvent, { readonly type: "ack" }>): void {

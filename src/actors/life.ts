@@ -124,6 +124,17 @@ export class Life<M extends AnyStateMachine> {
     };
   }
 
+  /** Does something in a turn of its own; what it throws is a defect of this life, not of the process. */
+  soon(work: () => unknown): void {
+    queueMicrotask(async () => {
+      try {
+        await work();
+      } catch (cause) {
+        this.#world.defect(this.name, cause);
+      }
+    });
+  }
+
   /** Called when the machine is final, at once if it is. */
   onEnd(f: (outcome: Outcome) => void): void {
     if (this.#outcome) f(this.#outcome);

@@ -69,7 +69,7 @@ export class LinkActor {
         publishOpen: () => this.#opened(),
         accuse: (_, { end, notice }) => hooks.accuse(spec[end], notice.code, notice.message),
         // In a turn of its own: until an action is over the machine still shows the state before.
-        closeEnds: () => queueMicrotask(() => void this.#closeEnds()),
+        closeEnds: () => this.life.soon(() => this.#closeEnds()),
       },
     });
     this.life.onEnd(() => this.#finish());

@@ -28,6 +28,8 @@ import { type ClientNotification, checkNotification, checkParams, checkResult } 
 export const MAX_FAULTS = 32;
 /** Requests of a session that may be under way at a time. */
 const MAX_REQUESTS = 1024;
+/** Longest message of an error without an answer, in UTF-16 units. */
+const LONGEST = 4000;
 
 export interface Reply<R> {
   readonly result: R;
@@ -109,7 +111,14 @@ export class RpcChannel {
   reject(cause: unknown): void {
     if (!(cause instanceof InsaneError)) this.#handlers.defect(cause);
     const error = toInsaneError(toFailure(cause));
-    this.tell("protocol.error", toFailure(error));
+    const { code, message, details } = toFailure(error);
+    const brief = { code, message: message.length > LONGEST ? `${message.slice(0, LONGEST)}...` : message };
+    try {
+      this.tell("protocol.error", details ? { ...brief, details } : brief);
+    } catch {
+      // The details quote too much of what came.
+      this.tell("protocol.error", brief);
+    }
     this.#handlers.fault(error, ++this.#faults);
   }
 

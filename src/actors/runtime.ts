@@ -136,7 +136,7 @@ export class RuntimeActor implements Host {
       actions: {
         ...this.life.actions,
         // In a turn of its own: actions are not the place to start other machines.
-        start: () => queueMicrotask(() => void this.#start()),
+        start: () => this.life.soon(() => this.#start()),
         stopListening: () => this.#stopListening(),
         closeChildren: (_, { kinds }) => {
           if (kinds.includes("session")) this.#closeSessions();
@@ -273,7 +273,8 @@ export class RuntimeActor implements Host {
       // Without a socket for others there is one that nobody else finds: this process attaches like any other.
       const path = config.socket ?? join(this.life.acquire(privateFolder), "socket");
       const mode = config.socket === null ? 0o600 : config.socketMode;
-      this.socket = this.life.acquire(listener(path, mode, accept)).path;
+      const failed = (cause: unknown): void => this.world.defect("listener", cause);
+      this.socket = this.life.acquire(listener(path, mode, accept, failed)).path;
       if (config.network.enabled) await this.network.start();
     } catch (cause) {
       const { code, message } =
@@ -316,7 +317,7 @@ export class RuntimeActor implements Host {
 
   #linkable(id: number): SessionActor["end"] | undefined {
     const session = this.#sessions.get(id);
-    return session && !session.gone && session.mapped ? session.end : undefined;
+    return session && !session.gone && session.mapped && session.end.responsive ? session.end : undefined;
   }
 
   #members() {

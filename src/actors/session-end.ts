@@ -11,6 +11,9 @@ export class SessionEnd implements LinkEnd {
   /** Link -> index in the control page, by link and role: a session can be both ends of one link. */
   readonly #indices = new Map<string, number>();
   readonly #free: number[] = [];
+  /** Links that were given up before the application had answered to their opening. */
+  readonly #overdue = new Set<string>();
+  readonly #opening = new Set<string>();
   #next = 0;
 
   constructor(session: SessionActor) {
@@ -57,7 +60,9 @@ export class SessionEnd implements LinkEnd {
     const { memory, peer, role, tables } = offer;
     const share: PoolShare = role === "consumer" ? peer.pools(offer.stream) : { infos: [], fds: [] };
     this.#session.pages?.setLink(index, LINK_STATE.OPEN);
-    await this.#session.rpc.ask(
+    const key = keyOf(offer);
+    this.#opening.add(key);
+    const answer = this.#session.rpc.ask(
       "link.open",
       {
         link: index,
@@ -73,6 +78,17 @@ export class SessionEnd implements LinkEnd {
       },
       [memory.segment.fd, offer.bell, peer.parkedPage, ...share.fds],
     );
+    try {
+      await answer;
+    } finally {
+      this.#opening.delete(key);
+      if (this.#overdue.delete(key) && this.responsive) this.#session.responded();
+    }
+  }
+
+  /** It has answered whatever was asked of it long ago: another link can be offered to it. */
+  get responsive(): boolean {
+    return this.#overdue.size === 0;
   }
 
   async update(offer: LinkOffer, _: LinkTables, tables: LinkTables): Promise<void> {
@@ -93,6 +109,7 @@ export class SessionEnd implements LinkEnd {
     this.#session.pages?.setLink(index, LINK_STATE.CLOSED);
     this.#indices.delete(key);
     this.#free.push(index);
+    if (this.#opening.has(key)) this.#overdue.add(key);
   }
 
   onGone(f: () => void): () => void {

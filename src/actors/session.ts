@@ -229,6 +229,11 @@ export class SessionActor {
     return stream;
   }
 
+  /** It answers again, after it had let links wait for too long. */
+  responded(): void {
+    if (!this.gone) this.#host.membersChanged();
+  }
+
   /** Calls back once when it is dead, evicted or released; the result takes that back. */
   onGone(f: () => void): () => void {
     this.#goneListeners.add(f);

@@ -40,9 +40,9 @@ export class SinkActor {
         actions: {
           ...this.life.actions,
           // In a turn of its own: actions are not the place to start other machines.
-          announce: () => queueMicrotask(() => this.#announce()),
+          announce: () => this.life.soon(() => this.#announce()),
           publishOpen: (_, { missing }) => resolve(missing.flatMap((name) => this.#missing.get(name) ?? [])),
-          drain: () => queueMicrotask(() => void this.#drain()),
+          drain: () => this.life.soon(() => this.#drain()),
           abandon: () => {},
         },
       });

@@ -33,9 +33,9 @@ export class SourceActor {
         actions: {
           ...this.life.actions,
           // In a turn of its own: actions are not the place to start other machines.
-          announce: () => queueMicrotask(() => this.#announce()),
+          announce: () => this.life.soon(() => this.#announce()),
           publishMatched: () => resolve(true),
-          drain: () => queueMicrotask(() => void this.#drain()),
+          drain: () => this.life.soon(() => this.#drain()),
           abandon: () => {},
         },
       });

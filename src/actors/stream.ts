@@ -26,6 +26,8 @@ export class StreamActor {
   readonly sinks = new Map<number, SinkActor>();
   /** How often the session has opened it: it closes with the last one. */
   handles = 1;
+  /** It is on its way out. */
+  closing = false;
   /** Resolves when it is bound; rejects when it cannot be. */
   readonly bound: Promise<DecisionRecord>;
   readonly #host: Host;
@@ -50,7 +52,7 @@ export class StreamActor {
           ...this.life.actions,
           bind: () => this.#decide("bound"),
           // In a turn of its own: until an action is over the machine still shows the state before.
-          prepare: () => queueMicrotask(() => this.#decide("prepared")),
+          prepare: () => this.life.soon(() => this.#decide("prepared")),
           publishBinding: (_, { datapath }) => this.#publish(datapath, resolve),
           // Links are opened and closed by the broker as the decision changes: nothing is drained or marked yet.
           drain: () => this.life.send({ type: "drained" }),
@@ -164,6 +166,7 @@ export class StreamActor {
   }
 
   close(): void {
+    this.closing = true;
     this.life.send({ type: "close" });
   }
 

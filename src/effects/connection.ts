@@ -136,7 +136,15 @@ export const connection = (
           complain(`has ${queue.length} control frames waiting and does not read them`);
           return;
         }
-        queue.push({ frame, fds: fds.map((original) => native.dup(original)), since: performance.now() });
+        const copies: number[] = [];
+        try {
+          for (const original of fds) copies.push(native.dup(original));
+        } catch {
+          for (const copy of copies) native.close(copy);
+          complain("does not read its control socket, and there are no descriptors left to wait for it");
+          return;
+        }
+        queue.push({ frame, fds: copies, since: performance.now() });
         if (queue.length === 1) retry(RETRY_FIRST_MS);
       },
     } satisfies Connection;

@@ -8,6 +8,9 @@ import { InsaneError } from "../protocol/codes.ts";
 import { attempt } from "./attempt.ts";
 import * as native from "./native.ts";
 
+/** How long nobody is accepted after accepting has failed. */
+const PAUSE_MS = 100;
+
 export interface Listener {
   readonly path: string;
 }
@@ -17,6 +20,7 @@ export const listener = (
   path: string,
   mode: number,
   accepted: (fd: number) => void,
+  failed: (cause: unknown) => void,
 ): Effect.Effect<Listener, InsaneError, Scope.Scope> =>
   Effect.gen(function* () {
     const bound = yield* Effect.acquireRelease(
@@ -28,18 +32,21 @@ export const listener = (
           if (inodeOf(path) === inode) unlinkSync(path);
         }),
     );
-    yield* Effect.acquireRelease(
-      attempt(`watch ${path}`, () =>
-        native.wakeOnReadable(bound.fd, () => {
-          for (;;) {
-            const fd = native.accept(bound.fd);
-            if (fd === null) return;
-            accepted(fd);
-          }
-        }),
-      ),
-      (stop) => Effect.sync(stop),
-    );
+    let stop = (): void => {};
+    const watch = (): void => {
+      stop = native.wakeOnReadable(bound.fd, () => {
+        try {
+          for (let fd = native.accept(bound.fd); fd !== null; fd = native.accept(bound.fd)) accepted(fd);
+        } catch (cause) {
+          // Out of descriptors, say: who waits is left waiting for a moment, and the loop is not kept busy.
+          failed(cause);
+          stop();
+          const timer = setTimeout(watch, PAUSE_MS);
+          stop = () => clearTimeout(timer);
+        }
+      });
+    };
+    yield* Effect.acquireRelease(attempt(`watch ${path}`, watch), () => Effect.sync(() => stop()));
     return { path };
   });
 

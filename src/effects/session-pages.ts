@@ -3,7 +3,7 @@
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import type { InsaneError } from "../protocol/codes.ts";
-import { CONTROL_PAGE, type LINK_STATE, PARKED_PAGE, type SESSION_STATE, STATS_PAGE } from "../protocol/layout.ts";
+import { CONTROL_PAGE, type LINK_STATE, PARKED_PAGE, SESSION_STATE, STATS_PAGE } from "../protocol/layout.ts";
 import type { Quarantine } from "./quarantine.ts";
 import { mapping, type Segment, sealWriters, segment } from "./segment.ts";
 
@@ -36,7 +36,7 @@ export const sessionPages = (
     const shown = yield* mapping(`${name} statistics`, stats, false);
     const store = (offset: number, value: number): void => void Atomics.store(page.u32, offset / 4, value);
     store(CONTROL_PAGE.EPOCH, epoch);
-    store(CONTROL_PAGE.STATE, 1);
+    store(CONTROL_PAGE.STATE, SESSION_STATE.OPEN);
     store(CONTROL_PAGE.MAGIC, CONTROL_PAGE.MAGIC_VALUE);
     return {
       control,

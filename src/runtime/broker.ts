@@ -139,7 +139,8 @@ export class Broker {
   }
 
   #announce(link: LinkActor): void {
-    void link.confirmed().then((ready) => {
+    link.life.soon(async () => {
+      const ready = await link.confirmed();
       if (ready) this.#failures.delete(link.spec.key);
       this.#ports.changed(link, ready);
     });

@@ -35,6 +35,8 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
   "stream.open": async (_, session, { name, qos }) => {
     const wanted = name ?? defaultStreamName(qos);
     let stream = session.streamNamed(wanted);
+    // One of this name that is on its way out is not the one that is asked for.
+    for (; stream?.closing; stream = session.streamNamed(wanted)) await stream.life.ended;
     if (stream) {
       const same = (["acceleration", "consumption", "timeSensitivity", "maxMessage"] as const).every(
         (key) => stream?.qos[key] === qos[key],
@@ -192,7 +194,7 @@ function reserveLinks(host: Host, session: SessionActor, member: PlannedMember, 
 
 function streamOf(session: SessionActor, id: number): StreamActor {
   const stream = session.streams.get(id);
-  if (!stream) throw noSuch("stream", id);
+  if (!stream || stream.closing) throw noSuch("stream", id);
   return stream;
 }
 

@@ -138,6 +138,30 @@ describe("applications on one host", () => {
     );
   });
 
+  it("that let a link wait for too long get it when they answer again, and only one", async () => {
+    await using stage = new Stage();
+    const daemon = await stage.daemon();
+    const busy = await stage.application("busy");
+    const producer = await stage.application("producer");
+    await producer.call("source", { channel: 1 });
+    await busy.call("sink", { channel: 2 });
+    const opening = busy.call("sink", { channel: 1 });
+    busy.tell({ method: "block", ms: 3000 });
+    // The link is given up after a second, and not offered again until there is an answer.
+    await eventually(
+      () => status(daemon),
+      ({ links }) => links.length === 0,
+    );
+    await opening;
+    await producer.call("matched", { index: 0 });
+    await producer.call("emit", { index: 0, count: 10 });
+    await eventually(
+      () => received(busy, 1),
+      ({ count }) => count === 10,
+    );
+    expect((await status(daemon)).links.length).toBe(1);
+  });
+
   it("a sink that holds on to messages blocks only its own source", async () => {
     await using stage = new Stage();
     const daemon = await stage.daemon({ link: { entries: 16 } });
