@@ -1,6 +1,7 @@
 // What bad input gets at the control socket: a readable error for the sender, the runtime unharmed, eviction for who
 // keeps on.
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFile, spawnSync } from "node:child_process";
+import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -13,6 +14,7 @@ import { RawClient } from "./runtime/raw-client.ts";
 let runtime: EmbeddedRuntime;
 const folder = mkdtempSync(join(tmpdir(), "insane-test-"));
 const path = join(folder, "deeper", "insane.sock");
+const NOBODY = 65534;
 const quiet = { network: { enabled: false }, log: { level: "silent" } } as const;
 
 beforeAll(async () => {
@@ -215,12 +217,69 @@ describe("the socket", () => {
     });
   });
 
-  it("lets in whom the configuration names", async () => {
-    const narrow = join(folder, "narrow.sock");
-    const second = await Runtime.embed({ ...quiet, socket: narrow, allow: { uids: [4242], gids: [] } });
-    // The embedding process itself is always welcome.
-    const own = await second.connect();
-    await own.close();
+  it("lets the embedding process in whomever the configuration names", async () => {
+    const second = await Runtime.embed({
+      ...quiet,
+      socket: join(folder, "own.sock"),
+      allow: { uids: [4242], gids: [] },
+    });
+    await (await second.connect()).close();
     await second.close();
   });
 });
+
+describe.skipIf(!canBeNobody())("another user", () => {
+  it.each([
+    { allow: { uids: [NOBODY], gids: [] }, code: null },
+    { allow: { uids: [], gids: [NOBODY] }, code: null },
+    { allow: { uids: [], gids: [] }, code: null },
+    { allow: { uids: [4242], gids: [4242] }, code: "EPERM" },
+  ])("is let in when the configuration ($allow) names him or nobody: $code", async ({ allow, code }) => {
+    const open = mkdtempSync(join(tmpdir(), "insane-test-open-"));
+    chmodSync(open, 0o755);
+    const socket = join(open, "insane.sock");
+    const second = await Runtime.embed({ ...quiet, socket, socketMode: 0o666, allow });
+    try {
+      const answer = await stranger("hello", socket);
+      expect(answer.code).toBe(code);
+      if (code) expect(answer.message).toContain(String(NOBODY));
+    } finally {
+      await second.close();
+      rmSync(open, { recursive: true });
+    }
+  });
+
+  it("who may not write the socket's directory is told the cause and the cure", async () => {
+    const open = mkdtempSync(join(tmpdir(), "insane-test-open-"));
+    chmodSync(open, 0o755);
+    try {
+      for (const socket of [join(open, "insane.sock"), join(open, "deeper", "insane.sock")]) {
+        expect(await stranger("embed", socket)).toMatchObject({
+          code: "EPERM",
+          message: expect.stringMatching(/not writable.*XDG_RUNTIME_DIR/),
+        });
+      }
+    } finally {
+      rmSync(open, { recursive: true });
+    }
+  });
+});
+
+function stranger(what: string, socket: string): Promise<{ code: string | null; message?: string }> {
+  return new Promise((resolve, reject) => {
+    const file = join(import.meta.dirname, "runtime", "stranger.ts");
+    const options = { uid: NOBODY, gid: NOBODY, cwd: "/", env: { PATH: process.env["PATH"] ?? "" } };
+    execFile(process.execPath, [file, what, socket], options, (error, stdout) => {
+      if (error) reject(error);
+      else resolve(JSON.parse(stdout));
+    });
+  });
+}
+
+/** Root can be somebody else, where others may read this repository and run this Node. */
+function canBeNobody(): boolean {
+  if (process.getuid?.() !== 0) return false;
+  const file = join(import.meta.dirname, "runtime", "stranger.ts");
+  const read = `require("node:fs").readFileSync(${JSON.stringify(file)})`;
+  return spawnSync(process.execPath, ["-e", read], { uid: NOBODY, gid: NOBODY, cwd: "/" }).status === 0;
+}
