@@ -160,6 +160,16 @@ export class Pump implements SourceHost, SinkHost {
     for (const source of this.sources) source.turned();
   }
 
+  /** A callback sink that its owner has by the next turn. */
+  activate(sink: SinkQueue): void {
+    sink.activate();
+    if (!sink.stale) {
+      sink.stale = true;
+      this.changed.push(sink);
+    }
+    this.schedule();
+  }
+
   private settleSinks(): void {
     // Callbacks of sinks that keep the last n run here, and may change further sinks.
     for (let i = 0; i < this.changed.length; i++) (this.changed[i] as SinkQueue).settleBurst();
@@ -183,7 +193,14 @@ export class Pump implements SourceHost, SinkHost {
     this.microtask = false;
     if (this.busy) return;
     for (const end of this.consumers) end.publishReturns();
-    if (this.changed.length > 0) this.settleSinks();
+    // Callbacks are for turns; counters are not.
+    const waiting = this.changed.filter((sink) => sink.callsWaiting);
+    for (const sink of this.changed) sink.writeStats();
+    this.changed.length = 0;
+    for (const sink of waiting) {
+      sink.stale = true;
+      this.changed.push(sink);
+    }
     this.drained();
   };
 

@@ -43,8 +43,10 @@ export class SinkQueue implements Sink {
   private readonly host: SinkHost;
   private readonly owner: SinkOwner;
   private readonly callback: ((message: Message) => void) | undefined;
-  /** The callback, unless messages are kept for the end of the burst. */
-  private readonly direct: ((message: Message) => void) | undefined;
+  /** The callback once it may be called, unless messages are kept for the end of the burst. */
+  private direct: ((message: Message) => void) | undefined;
+  /** Whoever asked for this sink has it, and can be called. */
+  private active = false;
   /** Messages kept at most; those beyond are overtaken. */
   private readonly depth: number;
   /** A ring of a power of two. */
@@ -74,7 +76,6 @@ export class SinkQueue implements Sink {
     this.policy = options.policy ?? { kind: "block" };
     this.depth = this.policy.kind === "keep-last" ? this.policy.depth : Number.POSITIVE_INFINITY;
     this.callback = callback;
-    this.direct = this.policy.kind === "keep-last" ? undefined : callback;
   }
 
   /** From the link: one message, in order. */
@@ -87,10 +88,21 @@ export class SinkQueue implements Sink {
     else this.enqueue(message);
   }
 
-  /** At the end of a burst: what keep-last has kept goes to the callback. */
+  /** From now on the callback is called: not before `createSink` has resolved, though messages may come earlier. */
+  activate(): void {
+    this.active = true;
+  }
+
+  /** At the end of a burst: what was kept for the callback goes to it. */
   settleBurst(): void {
-    if (this.callback === undefined) return;
+    if (this.callback === undefined || !this.active) return;
     for (let message = this.dequeue(); message !== null; message = this.dequeue()) this.call(this.callback, message);
+    if (this.policy.kind !== "keep-last") this.direct = this.callback;
+  }
+
+  /** Something is queued that only a turn may hand out. */
+  get callsWaiting(): boolean {
+    return this.callback !== undefined && this.count > 0;
   }
 
   private call(callback: (message: Message) => void, message: Received): void {

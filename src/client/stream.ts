@@ -146,7 +146,8 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
       sink.id = result.sink;
       sink.unconfirmed = result.unconfirmed;
       sink.block = this.block(result.stats);
-      sink.writeStats();
+      if (sink.hasCallback) pump.activate(sink);
+      else sink.writeStats();
     } catch (error) {
       this.dropSink(sink);
       throw error;

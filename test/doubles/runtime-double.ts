@@ -36,6 +36,7 @@ interface Member {
   readonly qos: Qos;
   pools: PoolRecord[];
   poolFds: number[];
+  nextIndex: number;
   readonly sources: Map<number, { readonly channel: number; readonly index: number }>;
   readonly sinks: Map<number, { readonly channel: number; readonly policy: SinkPolicyRecord }>;
 }
@@ -87,7 +88,17 @@ export class RuntimeDouble {
   }
 
   /** Brings the links of a stream in step with its sources and sinks; resolves when both ends know. */
-  async connect(stream: string): Promise<void> {
+  connect(stream: string): Promise<void> {
+    const next = (this.busy.get(stream) ?? Promise.resolve()).then(() => this.step(stream));
+    this.busy.set(
+      stream,
+      next.catch(() => {}),
+    );
+    return next;
+  }
+  private readonly busy = new Map<string, Promise<void>>();
+
+  private async step(stream: string): Promise<void> {
     const members = this.members().filter((member) => member.name === stream);
     for (const producer of members) {
       for (const consumer of members) {
@@ -321,6 +332,7 @@ export class DoubleSession {
           qos,
           pools: [],
           poolFds: [],
+          nextIndex: 0,
           sources: new Map(),
           sinks: new Map(),
         };
@@ -338,7 +350,7 @@ export class DoubleSession {
       case "source.open": {
         const of = member();
         const source = runtime.nextId++;
-        const index = of.sources.size;
+        const index = of.nextIndex++;
         of.sources.set(source, { channel: p["channel"] as unknown as number, index });
         await runtime.connect(of.name);
         return { result: { source, index, stats: this.nextBlock++ } };
