@@ -1,0 +1,152 @@
+/* Round trips of a C application over the engine, which it polls inline: what the library costs beside the raw program of
+   the same technology, without JavaScript. Arguments and result as raw_udp_rtt; TECHNOLOGY is a datapath's name, with
+   options behind a colon ("xdp:mode=skb"). Prints "ready" (echo) or the result (ping). */
+#include "measure.h"
+
+#include <sys/mman.h>
+
+#include "core/engine.h"
+#include "core/link.h"
+#include "core/platform.h"
+#include "core/pool.h"
+
+enum { TAG = 1, CHANNEL = 2, PEER = 3, DATAPATH = 4, OUT = 5, IN = 6, SOURCE = 7, ENTRIES = 1024, SLOTS = 512, XDP_SLOT = 4032 };
+#define LOST_AFTER_NS UINT64_C(100000000)
+
+static struct ins_engine *engine;
+static struct ins_producer out;
+static struct ins_consumer in;
+static struct ins_pool pool;
+static uint8_t *received;
+static struct ins_descriptor held;
+
+static void *shared(uint64_t bytes) {
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (at == MAP_FAILED) die("mmap");
+    return at;
+}
+
+static void fine(int64_t result, const char *what) {
+    if (result >= 0) return;
+    fprintf(stderr, "%s: %s\n", what, strerror((int)-result));
+    exit(1);
+}
+
+/* Waits for a command's acknowledgement, running the engine meanwhile. */
+static void done(int64_t sequence, const char *what) {
+    struct ins_event event;
+    fine(sequence, what);
+    for (;;) {
+        ins_engine_poll(engine, 1);
+        while (ins_engine_next_event(engine, &event))
+            if (event.type == INS_EVENT_ACK) {
+                fine(event.status, what);
+                return;
+            }
+    }
+}
+
+static void set_up(char *technology, const char *local, const char *peer, int port, size_t payload) {
+    char *options = strchr(technology, ':');
+    if (options) *options++ = '\0';
+    int xdp = !strcmp(technology, "xdp");
+    struct ins_engine_config config = {.idle = INS_IDLE_PARK, .spin_us = 20, .lease = INS_LEASE_INLINE,
+        .takeover_us = 100000, .heartbeat_ms = 10, .receive_slots = SLOTS,
+        .receive_bytes = xdp ? XDP_SLOT : 65536, .link_burst = 64, .receive_burst = 32};
+    uint64_t bytes = (uint64_t)SLOTS * (INS_POOL_HEADER_ROOM + config.receive_bytes);
+    received = shared(bytes);
+    fine(ins_engine_create(&config, received, bytes, shared(INS_PARKED_PAGE_BYTES), shared(INS_COUNTERS_BYTES), 0,
+                           &engine), "engine");
+    struct ins_datapath *datapath;
+    struct ins_endpoint at = {.address = inet_addr(local), .port = (uint16_t)port};
+    fine(ins_datapath_open(technology, options, &at, &datapath), "open the datapath");
+    done(ins_engine_add_datapath(engine, DATAPATH, datapath), "add the datapath");
+    done(ins_engine_set_peer(engine, PEER, DATAPATH, inet_addr(peer), (uint32_t)port, at.mtu), "peer");
+
+    uint64_t link = ins_link_bytes(ENTRIES), slot = INS_POOL_HEADER_ROOM + (payload + 63) / 64 * 64;
+    void *forward = shared(link), *backward = shared(link);
+    uint8_t *memory = shared(SLOTS * slot);
+    fine(ins_producer_init(&out, forward, link, ENTRIES), "link");
+    fine(ins_consumer_init(&in, backward, link, ENTRIES), "link");
+    fine(ins_pool_init(&pool, memory, SLOTS * slot, SLOTS, (uint32_t)slot), "pool");
+    done(ins_engine_add_egress(engine, OUT, DATAPATH, TAG, forward, link, ENTRIES, NULL, -1), "egress");
+    done(ins_engine_add_pool(engine, OUT, 0, memory, SLOTS * slot, (uint32_t)(slot - INS_POOL_HEADER_ROOM)), "pool");
+    done(ins_engine_add_source(engine, OUT, 0, SOURCE, 0, CHANNEL), "source");
+    done(ins_engine_add_route(engine, TAG, CHANNEL, PEER), "route");
+    done(ins_engine_add_ingress(engine, IN, backward, link, ENTRIES, NULL, -1), "ingress");
+    done(ins_engine_subscribe(engine, IN, TAG, CHANNEL, 0), "subscription");
+    ins_engine_poll(engine, 1);
+}
+
+static void reclaim(void) {
+    struct ins_returned returned[8];
+    uint32_t count;
+    fine(ins_producer_reclaim(&out, returned, 8, &count), "reclaim");
+    for (uint32_t i = 0; i < count; i++) ins_pool_unref(&pool, returned[i].slot);
+}
+
+/* The first eight bytes are the number. */
+static void transmit(uint64_t number, size_t payload) {
+    int64_t slot = ins_pool_take(&pool);
+    fine(slot, "slot");
+    uint32_t offset = ins_pool_payload(&pool, (uint32_t)slot);
+    memcpy(pool.base + offset, &number, sizeof number);
+    fine(ins_producer_push(&out, 0, (uint32_t)slot, 0, offset, (uint32_t)payload, 0, 0, 0), "push");
+    ins_producer_publish(&out);
+    ins_engine_poll(engine, 1);
+    reclaim();
+}
+
+static int receive(uint64_t *number) {
+    uint64_t deadline = 0;
+    for (uint32_t turns = 1; ins_consumer_take(&in, &held, 1) == 0; turns++) {
+        ins_engine_poll(engine, 1);
+        if (turns % 16384 == 0) {
+            uint64_t now = now_ns();
+            if (!deadline) deadline = now + LOST_AFTER_NS;
+            if (now > deadline) return 0;
+        }
+    }
+    memcpy(number, received + held.offset, sizeof *number);
+    ins_consumer_return(&in, held.entry, INS_STATUS_DONE);
+    ins_consumer_publish(&in);
+    return 1;
+}
+
+static void ping(size_t payload, double warmup, double seconds) {
+    static struct histogram times;
+    uint64_t lost = 0, sequence = 0;
+    uint64_t start = now_ns() + (uint64_t)(warmup * 1e9), end = start + (uint64_t)(seconds * 1e9);
+    for (uint64_t sent = now_ns(); sent < end;) {
+        transmit(++sequence, payload);
+        uint64_t answer = 0, now;
+        while (answer != sequence && receive(&answer)) continue;
+        now = now_ns();
+        if (sent >= start) {
+            if (answer == sequence) histogram_add(&times, now - sent);
+            else lost++;
+        }
+        sent = now;
+    }
+    printf("{\"p50\":%.3f,\"p99\":%.3f,\"count\":%llu,\"lost\":%llu}\n", histogram_quantile(&times, 0.5) / 1e3,
+           histogram_quantile(&times, 0.99) / 1e3, (unsigned long long)times.count, (unsigned long long)lost);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 9) {
+        fprintf(stderr, "usage: engine_rtt ping|echo TECHNOLOGY[:OPTIONS] LOCAL PEER PORT PAYLOAD WARMUP SECONDS\n");
+        return 2;
+    }
+    int port = (int)number_argument(argv[5], 1, 65535, "PORT");
+    size_t payload = (size_t)number_argument(argv[6], 8, 65000, "PAYLOAD");
+    double warmup = number_argument(argv[7], 0, 3600, "WARMUP");
+    double seconds = number_argument(argv[8], 0, 3600, "SECONDS");
+    set_up(argv[2], argv[3], argv[4], port, payload);
+    if (!strcmp(argv[1], "echo")) {
+        say_ready();
+        for (uint64_t number;;)
+            if (receive(&number)) transmit(number, payload);
+    }
+    ping(payload, warmup, seconds);
+    return 0;
+}
