@@ -70,6 +70,8 @@ export class EngineActor {
   }
 
   get state(): string {
+    // Whether it sleeps is looked at when somebody asks: no event a sleep.
+    this.life.send({ type: this.#resource?.parked() ? "parked" : "woke" });
     return stateText(this.life.actor.getSnapshot().value);
   }
 
@@ -100,6 +102,11 @@ export class EngineActor {
     });
     datapath.start();
     return datapath;
+  }
+
+  /** The embedding thread begins, or ends, to poll. */
+  lease(taken: boolean): void {
+    this.life.send(taken ? { type: "leaseTaken" } : { type: "leaseEnded", why: "returned" });
   }
 
   close(): void {

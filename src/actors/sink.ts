@@ -6,7 +6,7 @@ import { SINK_CONFIRM_MS } from "../protocol/control.ts";
 import { abandonedBy, type EndpointNumbers, settled, underWay } from "./endpoint.ts";
 import type { Host } from "./host.ts";
 import { stateText } from "./inspection.ts";
-import { Life } from "./life.ts";
+import { Life, type World } from "./life.ts";
 import { DRAIN_MS, type LinkActor } from "./link.ts";
 
 export interface SinkSpec extends EndpointNumbers {
@@ -31,10 +31,10 @@ export class SinkActor {
   #start = (): void => {};
   #missing = new Map<string, Unconfirmed>();
 
-  constructor(host: Host, spec: SinkSpec) {
+  constructor(host: Host, world: World, spec: SinkSpec) {
     this.#host = host;
     this.spec = spec;
-    this.life = new Life(host.world, `sink ${spec.id}`);
+    this.life = new Life(world, `sink ${spec.id}`);
     this.opened = new Promise((resolve) => {
       const machine = sinkMachine.provide({
         actions: {

@@ -4,7 +4,7 @@ import { sourceMachine } from "../../models/source.ts";
 import { abandonedBy, type EndpointNumbers, settled, underWay } from "./endpoint.ts";
 import type { Host } from "./host.ts";
 import { stateText } from "./inspection.ts";
-import { Life } from "./life.ts";
+import { Life, type World } from "./life.ts";
 import { DRAIN_MS, type LinkActor } from "./link.ts";
 
 export interface SourceSpec extends EndpointNumbers {
@@ -24,10 +24,10 @@ export class SourceActor {
   readonly #host: Host;
   #start = (): void => {};
 
-  constructor(host: Host, spec: SourceSpec) {
+  constructor(host: Host, world: World, spec: SourceSpec) {
     this.#host = host;
     this.spec = spec;
-    this.life = new Life(host.world, `source ${spec.id}`);
+    this.life = new Life(world, `source ${spec.id}`);
     this.opened = new Promise((resolve) => {
       const machine = sourceMachine.provide({
         actions: {

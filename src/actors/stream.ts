@@ -6,10 +6,11 @@ import { type ProducerPools, poolClasses, producerPools } from "../effects/produ
 import { InsaneError } from "../protocol/codes.ts";
 import type { DecisionRecord, SinkPolicyRecord } from "../protocol/control.ts";
 import type { Qos } from "../protocol/qos.ts";
+import { withCure } from "../runtime/cures.ts";
 import type { PlannedMember } from "../runtime/plan.ts";
 import type { Host } from "./host.ts";
 import { stateText } from "./inspection.ts";
-import { Life } from "./life.ts";
+import { Life, type World } from "./life.ts";
 import type { SessionActor } from "./session.ts";
 import { SinkActor } from "./sink.ts";
 import { SourceActor } from "./source.ts";
@@ -32,6 +33,8 @@ export class StreamActor {
   readonly bound: Promise<DecisionRecord>;
   readonly #host: Host;
   readonly #session: SessionActor;
+  /** The runtime's, but what is warned about here reaches the application as well. */
+  readonly #world: World;
   #decision: DecisionRecord | null = null;
   #next: DecisionRecord | null = null;
   #pools: ProducerPools | null = null;
@@ -45,7 +48,15 @@ export class StreamActor {
     this.name = name;
     this.tag = tag;
     this.qos = qos;
-    this.life = new Life(host.world, `stream ${session.id}.${id}`);
+    this.#world = {
+      ...host.world,
+      warn: (about, notice) => {
+        host.world.warn(about, notice);
+        // The first decision carries its own.
+        if (this.#decision && notice.code.startsWith("W_")) this.#deliver(notice);
+      },
+    };
+    this.life = new Life(this.#world, `stream ${session.id}.${id}`);
     this.bound = new Promise((resolve, reject) => {
       const machine = streamMachine.provide({
         actions: {
@@ -124,7 +135,7 @@ export class StreamActor {
     const session = this.#session;
     const stats = session.takeStatsBlock();
     const id = this.#host.nextEndpoint();
-    const source = new SourceActor(this.#host, {
+    const source = new SourceActor(this.#host, this.#world, {
       id,
       channel,
       stats,
@@ -140,7 +151,14 @@ export class StreamActor {
     const session = this.#session;
     const stats = session.takeStatsBlock();
     const id = this.#host.nextEndpoint();
-    const sink = new SinkActor(this.#host, { id, channel, stats, policy, session: session.id, stream: this.name });
+    const sink = new SinkActor(this.#host, this.#world, {
+      id,
+      channel,
+      stats,
+      policy,
+      session: session.id,
+      stream: this.name,
+    });
     this.#adopt(this.sinks, sink, "sink");
     return sink;
   }
@@ -188,13 +206,18 @@ export class StreamActor {
     this.#next = null;
     for (const warning of this.#decision.warnings) {
       this.#host.world.warn(this.life.name, warning);
-      if (!first) this.#session.rpc.tell("stream.warning", { stream: this.id, warning });
+      if (!first) this.#deliver(warning);
     }
     if (first) resolve(this.#decision);
     else {
       this.#host.log.info("stream moved", { stream: this.name, session: this.#session.id, datapath });
       this.#session.rpc.tell("stream.binding", { stream: this.id, decision: this.#decision });
     }
+  }
+
+  #deliver({ code, message, ...more }: Notice): void {
+    const warning = withCure(code, message, (more as { readonly cure?: string }).cure);
+    this.#session.rpc.tell("stream.warning", { stream: this.id, warning });
   }
 
   #switch(): void {

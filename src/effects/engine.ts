@@ -21,6 +21,8 @@ import { mapping, type Segment, sealWriters, segment } from "./segment.ts";
 /** How long an engine may take to acknowledge a command, ms. */
 export const COMMAND_MS = 1000;
 
+const WISHES = PARKED_PAGE.WISH_MESSAGES | PARKED_PAGE.WISH_CREDITS;
+
 export type Command = (api: Engines, engine: EngineHandle) => number;
 
 export interface EngineEvents {
@@ -41,6 +43,8 @@ export interface EngineResource {
   /** For the thread that holds the inline lease; safe after the end. */
   readonly inline: { poll(receiveBudget: number): number; release(): void };
   counters(): Record<string, number>;
+  /** It sleeps on its doorbells at this moment. */
+  parked(): boolean;
   /** Ends the thread. False: it did not end in time. Blocks until then. */
   stop(): boolean;
 }
@@ -157,6 +161,7 @@ export const engineResource = (
         const values = new BigUint64Array(counters.u8.buffer, COUNTERS.VALUES, names.length);
         return Object.fromEntries(names.map((label, i) => [label, Number(Atomics.load(values, i))]));
       },
+      parked: () => ((parked.u32[PARKED_PAGE.WORD / 4] ?? 0) & WISHES) !== 0,
       stop: () => {
         joined ||= api.stop(handle, COMMAND_MS);
         return joined;

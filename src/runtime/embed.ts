@@ -49,10 +49,15 @@ export async function embed(options: EmbedOptions = {}): Promise<EmbeddedRuntime
         ...(inline === undefined ? {} : { inlineEngine: inline }),
       });
       sessions.add(session);
-      if (inline) leased = true;
+      if (inline) {
+        leased = true;
+        runtime.network.engine?.lease(true);
+      }
       session.on("closed", () => {
         sessions.delete(session);
-        if (inline) leased = false;
+        if (!inline) return;
+        leased = false;
+        runtime.network.engine?.lease(false);
       });
       return session;
     },

@@ -126,6 +126,10 @@ describe("a runtime", () => {
     const { a, reintroduce, exchange, sa, sb } = await connected();
     const { engine } = a.runtime.network;
     const before = engine?.datapathUp ?? -1;
+    const [streamOfA] = [await sa.createStream({ name: "s" })];
+    const told: string[] = [];
+    streamOfA?.on("warning", ({ code }) => void told.push(code));
+    streamOfA?.on("binding", ({ datapath }) => void told.push(`binding ${datapath}`));
     engine?.datapaths.get("udp")?.broke(before, "the test broke it");
     await eventually(
       () => engine?.datapathUp ?? null,
@@ -144,6 +148,14 @@ describe("a runtime", () => {
       (datapath) => datapath === "udp",
     );
     expect(stream?.name).toBe("s");
+    // The application was told of each step: the loss, what is left, and the way back.
+    await eventually(
+      () => told,
+      (steps) => steps.at(-1) === "binding udp",
+    );
+    expect(told).toContain("W_DATAPATH_DOWN");
+    expect(told).toContain("W_NO_NETWORK");
+    expect(told).toContain("binding null");
     await Promise.all([sa.close(), sb.close()]);
     expect(a.runtime.status().quarantined).toBe(0);
   });
