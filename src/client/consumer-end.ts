@@ -46,11 +46,14 @@ class Delivery {
   }
 
   /** False: the producer uses an entry again that it has not got back. */
-  deliver(entry: number, pool: PoolView, offset: number, length: number, source: number): boolean {
+  deliver(entry: number, pool: PoolView, index: number, offset: number, length: number, source: number): boolean {
     const message = this.messages[entry] ?? this.first(entry, pool);
     if ((message.generation & LENT) !== 0) return false;
     message.generation++;
-    if (message.pool !== pool) message.pool = pool;
+    if (message.poolIndex !== index) {
+      message.pool = pool;
+      message.poolIndex = index;
+    }
     message.offset = offset;
     message.length = length;
     message.sourceIndex = source;
@@ -162,7 +165,8 @@ export class ConsumerEnd {
         break;
       }
       link.advance();
-      const pool = this.pools[(word >>> POOL_SHIFT) & POOL_MASK];
+      const index = (word >>> POOL_SHIFT) & POOL_MASK;
+      const pool = this.pools[index];
       // Signed, which is cheaper; offsets beyond 2^31 get a second look.
       const fits = pool !== undefined && offset >= HEADER_ROOM && length >= 0 && length <= pool.bytes - offset;
       if (!fits && !pool?.holds(offset >>> 0, length >>> 0)) {
@@ -181,7 +185,7 @@ export class ConsumerEnd {
       const { length: sinks } = deliveries;
       if (sinks !== 1) holders[entry] = sinks;
       for (let k = 0; k < sinks; k++) {
-        if ((deliveries[k] as Delivery).deliver(entry, pool, at0, length, source)) continue;
+        if ((deliveries[k] as Delivery).deliver(entry, pool, index, at0, length, source)) continue;
         this.wrong(word, pool, `published entry ${entry} again before it was returned`);
         break;
       }

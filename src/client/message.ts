@@ -46,6 +46,8 @@ export class Received implements Message {
   readonly sink: SinkQueue;
   readonly entry: number;
   pool: PoolView;
+  /** Index of `pool` on the link: cheaper to compare than objects. */
+  poolIndex = -1;
   offset = 0;
   length = 0;
   sourceIndex = 0;

@@ -123,6 +123,8 @@ export class SlotPool {
 /** See SlotBuffer. `using` after emit is harmless; a handle kept after emit may belong to a later message. */
 export class Slot implements SlotBuffer {
   readonly pools: StreamPools;
+  /** The number of `pools`: cheaper to compare than objects. */
+  readonly owner: number;
   readonly pool: SlotPool;
   readonly index: number;
   /** As descriptors and shadows carry it. */
@@ -134,6 +136,7 @@ export class Slot implements SlotBuffer {
 
   constructor(pools: StreamPools, pool: SlotPool, index: number, offset: number) {
     this.pools = pools;
+    this.owner = pools.number;
     this.pool = pool;
     this.index = index;
     this.place = (pool.index << PLACE_SHIFT) | index;
@@ -158,7 +161,11 @@ export class Slot implements SlotBuffer {
   }
 }
 
+let created = 0;
+
 export class StreamPools implements Home {
+  /** Unique in this process. */
+  readonly number = ++created;
   /** By index in descriptors. */
   private readonly byIndex: SlotPool[] = [];
   /** From small to large. */

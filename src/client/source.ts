@@ -61,8 +61,8 @@ export class EmittingSource implements Source, Account {
   private readonly owner: SourceOwner;
   /** The source index as descriptors carry it. */
   private readonly sourceBits: number;
-  /** The pools while it may emit. */
-  private emitting: StreamPools | undefined;
+  /** The number of its pools while it may emit, else 0. */
+  private emitting: number;
   private readonly block: Float64Array;
   private targets: ReadonlyArray<Target> = [];
   private readonly outcomes = new Outcomes();
@@ -95,7 +95,7 @@ export class EmittingSource implements Source, Account {
     this.pools = pools;
     this.id = init.id;
     this.sourceBits = init.index << DESCRIPTOR.SOURCE_SHIFT;
-    this.emitting = pools;
+    this.emitting = pools.number;
     this.channel = init.channel;
     this.stream = init.stream;
     this.block = block;
@@ -129,7 +129,7 @@ export class EmittingSource implements Source, Account {
 
   tryGetBuffer(bytes: number): SlotBuffer | null {
     const pool = this.pools.classFor(bytes);
-    if (pool === undefined || this.emitting === undefined || !(bytes >= 0) || !Number.isInteger(bytes))
+    if (pool === undefined || this.emitting === 0 || !(bytes >= 0) || !Number.isInteger(bytes))
       throw this.refusal(bytes);
     if (pool.freeCount === 0) {
       this.host.catchUp(this.stream);
@@ -155,7 +155,7 @@ export class EmittingSource implements Source, Account {
     const { host } = this;
     if (host.stamped === false) host.beginBurst();
     const { length, limit, place, offset, pool } = slot;
-    if (slot.pools !== this.emitting || !(length >= 0 && length <= limit)) throw this.misuse(slot);
+    if (slot.owner !== this.emitting || !(length >= 0 && length <= limit)) throw this.misuse(slot);
     let { targets } = this;
     for (let i = 0; i < targets.length; i++) {
       const target = targets[i] as Target;
@@ -345,7 +345,7 @@ export class EmittingSource implements Source, Account {
     if (this.closed) return;
     this.flush();
     this.closed = true;
-    this.emitting = undefined;
+    this.emitting = 0;
     this.waiters.look();
   }
 
