@@ -8,7 +8,8 @@
 /* Options of open: "interface=NAME,mode=native|skb,queue=N,mtu=BYTES,fill=SLOTS,tx=FRAMES,checksum=none|full", all
    optional, separated by commas.
      interface  else the one that has the address asked for, else the first that is up with an address
-     mode       native (default) needs the driver's support; skb works on any interface, slower
+     mode       native (default) needs the driver's support; skb works on any interface. Over veth skb has the shorter
+                round trip, but cannot take the trains of a sender that uses segmentation offload (our udp in bursts)
      queue      only this receive queue: the operator must steer our port to it. Default: all queues
      mtu        largest IP datagram, default the interface's, at most 3820 unless asked for; beyond that the receive
                 pool needs slots that hold a whole one (stride of at least mtu + 280)
@@ -18,8 +19,9 @@
    Errors of open: -EINVAL (an option), -ENODEV (no such interface), -EADDRNOTAVAIL (the address is none of its),
    -EADDRINUSE (another socket has the port), -ENETDOWN, -EMSGSIZE (mtu larger than the interface's), -EBUSY (another
    XDP program is attached; the probe says whose), -EOPNOTSUPP (no native mode), -EPERM, -ECHRNG (no such queue).
-   bind: -EINVAL (the pool is not page-aligned shared memory in slots of whole pages), -EMSGSIZE (slots too small for
-   the mtu), -ENOBUFS (RLIMIT_MEMLOCK), -EBUSY (another AF_XDP socket has the queue, or one that was just closed). */
+   bind (may wait 0.2 s for a socket that was just closed): -EINVAL (the pool is not page-aligned shared memory in slots
+   of whole pages), -EMSGSIZE (slots too small for the mtu), -ENOBUFS (RLIMIT_MEMLOCK), -EBUSY (another AF_XDP socket has
+   the queue, or one that was just closed). */
 extern const struct ins_datapath_ops ins_xdp_ops;
 int ins_xdp_probe(const char *interface_or_empty, struct ins_probe *out);
 

@@ -1,0 +1,303 @@
+/* The xdp datapath's surroundings: neighbours and routes, sleep, what breaks it, what it refuses, who has the interface,
+   what the probe says, and that nothing of it remains. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sys/wait.h>
+
+#include "datapaths/xdp_interface.h"
+#include "xdp_cases.h"
+
+/* ---- neighbours ---- */
+
+static void nobody_there_is_an_error_and_no_obstacle(void **state) {
+    (void)state;
+    need_hosts();
+    struct xdp_side a, b;
+    open_a(&a, "");
+    open_b(&b, "");
+    /* The kernel then gives up after 0.15 s. */
+    stand_in(hosts.a);
+    assert_int_equal(shell("sysctl -w net.ipv4.neigh." HOST_A_INTERFACE ".retrans_time_ms=50"), 0);
+    struct ins_endpoint nobody = {.address = address_of("10.91.0.77"), .port = 1};
+    uint8_t data[1] = {0};
+    struct ins_tx tx = {.header = data, .header_length = 1, .payload = data, .to = nobody};
+    assert_int_equal(a.dp->ops->tx_burst(a.dp, &tx, 1), 1); /* waits for the answer */
+    assert_int_equal(tx.error, 0);
+    assert_int_equal(xdp_side_stat(&a, "tx_datagrams"), 0);
+    assert_int_equal(xdp_side_send(&a, b.at, 64, 1, 1), 1);
+    expect(&b, 64, 1, a.at);
+    assert_true(xdp_side_send(&a, nobody, 64, 0, 1000000) < 1000000); /* until it is refused */
+    struct ins_rx rx;
+    while (xdp_side_stat(&a, "tx_unresolved") < 2)
+        assert_int_equal(a.dp->ops->rx_burst(a.dp, &rx, 1), 0);
+    assert_int_equal(a.dp->ops->tx_burst(a.dp, &tx, 1), 1);
+    assert_int_equal(tx.error, -EHOSTUNREACH);
+    tx.to = a.at; /* ourselves */
+    assert_int_equal(a.dp->ops->tx_burst(a.dp, &tx, 1), 1);
+    assert_int_equal(tx.error, -EADDRNOTAVAIL);
+    tx.to.address = address_of("198.51.100.1"); /* no route */
+    assert_int_equal(a.dp->ops->tx_burst(a.dp, &tx, 1), 1);
+    assert_int_equal(tx.error, -ENETUNREACH);
+    assert_int_equal(xdp_side_send(&a, b.at, 64, 2, 1), 1);
+    expect(&b, 64, 2, a.at);
+    close_side(&a);
+    close_side(&b);
+}
+
+static void a_destination_behind_a_gateway_is_reached(void **state) {
+    (void)state;
+    need_hosts();
+    struct xdp_side a;
+    stand_in(hosts.b);
+    assert_int_equal(shell("ip addr add 198.51.100.1/32 dev lo"), 0);
+    int fd = kernel_udp("198.51.100.1", 0);
+    struct ins_endpoint far = {.address = address_of("198.51.100.1"), .port = port_of(fd)};
+    open_a(&a, "");
+    assert_int_equal(xdp_side_send(&a, far, 64, 0, 1), 0); /* no route yet */
+    assert_int_equal(shell("ip route add 198.51.100.0/24 via " HOST_B_ADDRESS), 0);
+    uint32_t tries = 0;
+    while (xdp_side_send(&a, far, 64, 0, 1) == 0) /* asked again after a while */
+        assert_true(tries++ < 10000000);
+    kernel_gets(fd, 64, 0, a.at);
+    close(fd);
+    close_side(&a);
+}
+
+static void a_neighbour_that_changes_its_address_is_found_again(void **state) {
+    (void)state;
+    need_hosts();
+    struct xdp_side a;
+    struct ins_rx rx;
+    stand_in(hosts.b);
+    int fd = kernel_udp(HOST_B_ADDRESS, 0);
+    struct ins_endpoint kernel = {.address = address_of(HOST_B_ADDRESS), .port = port_of(fd)};
+    open_a(&a, "");
+    assert_int_equal(xdp_side_send(&a, kernel, 64, 0, 1), 1);
+    kernel_gets(fd, 64, 0, a.at);
+    stand_in(hosts.b);
+    assert_int_equal(shell("ip link set " HOST_B_INTERFACE " address 02:00:00:00:77:07"), 0);
+    stand_in(hosts.a);
+    assert_int_equal(shell("ip neigh flush dev " HOST_A_INTERFACE), 0);
+    for (int i = 0; i < 2048; i++) /* hears of it */
+        a.dp->ops->rx_burst(a.dp, &rx, 1);
+    assert_int_equal(xdp_side_send(&a, kernel, 64, 1, 1), 1);
+    kernel_gets(fd, 64, 1, a.at);
+    assert_true(xdp_side_stat(&a, "resolutions") >= 2);
+    close(fd);
+    close_side(&a);
+}
+
+/* ---- ends ---- */
+
+static void a_sleeper_is_woken(void **state) {
+    (void)state;
+    need_hosts();
+    struct xdp_side a, b;
+    int fds[4];
+    open_a(&a, "");
+    open_b(&b, "");
+    assert_int_equal(xdp_side_send(&a, b.at, 64, 0, 1), 1);
+    expect(&b, 64, 0, a.at);
+    int count = b.dp->ops->fds(b.dp, fds, 4);
+    assert_int_equal(count, 2);
+    struct pollfd waits = {.fd = fds[0], .events = POLLIN};
+    assert_int_equal(poll(&waits, 1, 0), 0);
+    assert_int_equal(xdp_side_send(&a, b.at, 64, 1, 1), 1);
+    assert_int_equal(poll(&waits, 1, 2000), 1);
+    expect(&b, 64, 1, a.at);
+    assert_int_equal(poll(&waits, 1, 0), 0);
+    close_side(&a);
+    close_side(&b);
+}
+
+static int breaks_with(struct xdp_side *side) {
+    struct ins_rx rx;
+    int got = 0;
+    for (int i = 0; i < 100000 && got == 0; i++)
+        got = side->dp->ops->rx_burst(side->dp, &rx, 1);
+    return got;
+}
+
+static void an_interface_that_goes_is_noticed(void **state) {
+    (void)state;
+    need_hosts();
+    struct xdp_side a;
+    open_a(&a, "");
+    assert_int_equal(shell("ip link set " HOST_A_INTERFACE " down"), 0);
+    assert_int_equal(breaks_with(&a), -ENETDOWN);
+    close_side(&a);
+    assert_int_equal(xdp_side_open(&a, "", HOST_A_ADDRESS, SLOTS, STRIDE), -ENETDOWN);
+    assert_int_equal(shell("ip link set " HOST_A_INTERFACE " up"), 0);
+    open_a(&a, "");
+    assert_int_equal(shell("ip link del " HOST_A_INTERFACE), 0);
+    int error = breaks_with(&a);
+    assert_true(error == -ENODEV || error == -ENETDOWN);
+    close_side(&a);
+}
+
+static void closing_leaves_nothing_attached(void **state) {
+    (void)state;
+    need_hosts();
+    struct xdp_side a;
+    struct ins_xdp_interface interface;
+    open_a(&a, "");
+    assert_int_equal(ins_xdp_interface_read(HOST_A_INTERFACE, &interface), 0);
+    assert_int_not_equal(interface.program, 0);
+    close_side(&a);
+    assert_int_equal(ins_xdp_interface_read(HOST_A_INTERFACE, &interface), 0);
+    assert_int_equal(interface.program, 0);
+}
+
+/* ---- refusals ---- */
+
+static void options_that_are_not_understood_are_refused(void **state) {
+    (void)state;
+    need_hosts();
+    static const struct {
+        const char *options, *address;
+        int error;
+    } cases[] = {
+        {"speed=9", HOST_A_ADDRESS, -EINVAL},       {"mode=fast", HOST_A_ADDRESS, -EINVAL},
+        {"mtu=", HOST_A_ADDRESS, -EINVAL},          {"mtu=-5", HOST_A_ADDRESS, -EINVAL},
+        {"queue", HOST_A_ADDRESS, -EINVAL},         {"interface=", HOST_A_ADDRESS, -EINVAL},
+        {"fill=0", HOST_A_ADDRESS, -EINVAL},        {"checksum=maybe", HOST_A_ADDRESS, -EINVAL},
+        {"mtu=9000", HOST_A_ADDRESS, -EMSGSIZE},    {"interface=ixd9", HOST_A_ADDRESS, -ENODEV},
+        {"queue=1", HOST_A_ADDRESS, -ECHRNG},       {"", HOST_B_ADDRESS, -EADDRNOTAVAIL},
+        {"interface=" HOST_A_INTERFACE, HOST_B_ADDRESS, -EADDRNOTAVAIL},
+        {"interface=lo", "127.0.0.1", -EOPNOTSUPP},
+    };
+    stand_in(hosts.a);
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct xdp_side a = {0};
+        int error = xdp_side_open(&a, cases[i].options, cases[i].address, SLOTS, STRIDE);
+        if (error != cases[i].error)
+            print_error("%s: %d\n", cases[i].options, error);
+        assert_int_equal(error, cases[i].error);
+    }
+    struct xdp_side a = {0};
+    assert_int_equal(xdp_side_open(&a, "interface=" HOST_A_INTERFACE ",queue=0,mode=native,mtu=1400,fill=64,tx=64",
+                                   NULL, SLOTS, STRIDE), 0);
+    assert_int_equal(a.at.address, address_of(HOST_A_ADDRESS));
+    assert_int_equal(a.at.mtu, 1400);
+    close_side(&a);
+}
+
+static void a_probe_says_what_is_there_and_what_to_do(void **state) {
+    (void)state;
+    need_hosts();
+    struct ins_probe probe = {0};
+    stand_in(hosts.a);
+    assert_int_equal(ins_xdp_probe(HOST_A_INTERFACE, &probe), 0);
+    assert_int_equal(probe.available, 1);
+    assert_int_equal(probe.mtu, 1500);
+    assert_non_null(strstr(probe.evidence, "driver veth"));
+    memset(&probe, 0, sizeof probe);
+    assert_int_equal(ins_xdp_probe("", &probe), 0);
+    assert_int_equal(probe.available, 1);
+    static const struct {
+        const char *name;
+        int error;
+    } cases[] = {{"ixd9", -ENODEV}, {"lo", -EOPNOTSUPP}};
+    for (uint32_t i = 0; i < 2; i++) {
+        memset(&probe, 0, sizeof probe);
+        assert_int_equal(ins_xdp_probe(cases[i].name, &probe), 0);
+        assert_int_equal(probe.available, 0);
+        assert_int_equal(probe.error, cases[i].error);
+        assert_true(probe.reason[0] && probe.cure[0]);
+    }
+}
+
+/* Runs in a process of its own until the returned pipe end is closed; returns when it has said that it is ready. */
+static pid_t in_a_process(void (*body)(void), int *until) {
+    int said[2], hold[2];
+    char byte = 0;
+    assert_int_equal(pipe(said) | pipe(hold), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(said[0]);
+        close(hold[1]);
+        body();
+        if (write(said[1], "r", 1) == 1 && read(hold[0], &byte, 1) == 0)
+            _exit(0);
+        _exit(1);
+    }
+    assert_true(pid > 0);
+    close(said[1]);
+    close(hold[0]);
+    assert_int_equal(read(said[0], &byte, 1), 1);
+    close(said[0]);
+    *until = hold[1];
+    return pid;
+}
+
+static void hold_a(void) {
+    static struct xdp_side side;
+    stand_in(hosts.a);
+    if (xdp_side_open(&side, "", HOST_A_ADDRESS, SLOTS, STRIDE))
+        _exit(2);
+}
+
+static void the_process_that_has_the_interface_is_named(void **state) {
+    (void)state;
+    need_hosts();
+    struct ins_probe probe = {0};
+    struct xdp_side second = {0};
+    char who[64];
+    int until, status;
+    pid_t pid = in_a_process(hold_a, &until);
+    stand_in(hosts.a);
+    int error = xdp_side_open(&second, "", HOST_A_ADDRESS, SLOTS, STRIDE);
+    ins_xdp_probe(HOST_A_INTERFACE, &probe);
+    close(until);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(error, -EBUSY);
+    assert_int_equal(probe.available, 0);
+    assert_int_equal(probe.error, -EBUSY);
+    snprintf(who, sizeof who, "process %d (test_xdp_life)", pid);
+    assert_non_null(strstr(probe.reason, who));
+    /* It ended without closing anything, and nothing of it remains. */
+    open_a(&second, "");
+    close_side(&second);
+}
+
+static void probe_as_nobody(void) {
+    struct ins_probe probe = {0};
+    stand_in(hosts.a);
+    if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534))
+        _exit(2);
+    ins_xdp_probe(HOST_A_INTERFACE, &probe);
+    if (probe.available || probe.error != -EPERM || !strstr(probe.cure, "CAP_NET_RAW"))
+        _exit(3);
+}
+
+static void without_privileges_the_probe_says_which_are_missing(void **state) {
+    (void)state;
+    need_hosts();
+    int until, status;
+    pid_t pid = in_a_process(probe_as_nobody, &until);
+    close(until);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        OVER(plain, nobody_there_is_an_error_and_no_obstacle),
+        OVER(plain, a_destination_behind_a_gateway_is_reached),
+        OVER(plain, a_neighbour_that_changes_its_address_is_found_again),
+        OVER(plain, a_sleeper_is_woken),
+        OVER(plain, an_interface_that_goes_is_noticed),
+        OVER(plain, closing_leaves_nothing_attached),
+        OVER(plain, options_that_are_not_understood_are_refused),
+        OVER(plain, the_process_that_has_the_interface_is_named),
+        OVER(plain, without_privileges_the_probe_says_which_are_missing),
+        OVER(plain, a_probe_says_what_is_there_and_what_to_do),
+    };
+    return cmocka_run_group_tests_name("xdp life", tests, NULL, NULL);
+}
