@@ -140,6 +140,68 @@ static void a_sink_without_credit_loses_alone_and_is_told(void **state) {
     pair_close(&p);
 }
 
+static void an_application_that_keeps_everything_starves_itself_only(void **state) {
+    (void)state;
+    enum { MESSAGES = 3000, WINDOW = 8, POOL = 64 };
+    struct pair p;
+    struct ins_engine_config config = node_config();
+    struct entrance hog;
+    uint64_t received = 0, sent = 0;
+    config.receive_slots = POOL;
+    pair_open(&p, &config);
+    entrance_open(&hog, &p.b, 10, 1024); /* more credits than there are slots, and it gives none back */
+    node_do(&p.b, ins_engine_subscribe(p.b.engine, 10, TAG, CHANNEL, 1));
+    HARNESS_UNTIL(received == MESSAGES, &p.a, &p.b) {
+        while (sent < MESSAGES && sent - received < WINDOW && exit_send(&p.exit, &p.a, 0, 3, 64, sent))
+            sent++;
+        received = consume(&p, received);
+    }
+    assert_int_equal(node_count(&p.b, INS_COUNT_rx_lost), 0);
+    assert_true(node_count(&p.b, INS_COUNT_rx_no_share) > MESSAGES / 2);
+    assert_true(node_count(&p.b, INS_COUNT_slots_out) >= POOL / 4);
+    entrance_close(&hog, &p.b);
+    pair_close(&p);
+}
+
+static void a_consumer_that_forges_returns_is_closed_and_hurts_nobody(void **state) {
+    (void)state;
+    enum { MESSAGES = 200 };
+    struct pair p;
+    struct ins_engine_config config = node_config();
+    uint64_t received = 0, sent = 0;
+    pair_open(&p, &config);
+    for (uint32_t round = 0; round < 4; round++) {
+        struct entrance bad;
+        struct ins_descriptor d[4];
+        uint64_t until = received + MESSAGES;
+        entrance_open(&bad, &p.b, 10, 64);
+        node_do(&p.b, ins_engine_subscribe(p.b.engine, 10, TAG, CHANNEL, 1));
+        int taken = 0;
+        HARNESS_UNTIL(received == until, &p.a, &p.b) {
+            while (sent < until && sent - received < 8 && exit_send(&p.exit, &p.a, 0, 3, 64, sent))
+                sent++;
+            received = consume(&p, received);
+            if (taken || (taken = entrance_take(&bad, &p.b, d, 4)) == 0)
+                continue;
+            uint32_t tail = 1;
+            *ins_link_return(bad.segment, 64, 0) = d[0].entry;
+            if (round == 1) /* the same one twice */
+                *ins_link_return(bad.segment, 64, tail++) = d[0].entry;
+            if (round == 2) /* one that never was */
+                *ins_link_return(bad.segment, 64, 0) = 0xffff;
+            if (round == 3) /* more than there are */
+                tail = 65;
+            __atomic_store_n(ins_link_return_tail(bad.segment), tail, __ATOMIC_RELEASE);
+        }
+        /* In round 1 the second entry may be live by now, or not: either way what is out comes home. */
+        if (round >= 2)
+            HARNESS_UNTIL(node_events(&p.b, INS_EVENT_LINK_FAULT, NULL) >= round - 1, &p.a, &p.b);
+        entrance_close(&bad, &p.b);
+    }
+    assert_int_equal(node_count(&p.b, INS_COUNT_rx_lost), 0);
+    pair_close(&p);
+}
+
 static void links_and_datapaths_go_under_traffic_and_leave_nothing_out(void **state) {
     (void)state;
     for (uint32_t round = 0; round < 20; round++) {
@@ -289,6 +351,8 @@ int main(void) {
         cmocka_unit_test(messages_arrive_in_order_with_their_metadata),
         cmocka_unit_test(every_sink_gets_every_message),
         cmocka_unit_test(a_sink_without_credit_loses_alone_and_is_told),
+        cmocka_unit_test(an_application_that_keeps_everything_starves_itself_only),
+        cmocka_unit_test(a_consumer_that_forges_returns_is_closed_and_hurts_nobody),
         cmocka_unit_test(links_and_datapaths_go_under_traffic_and_leave_nothing_out),
         cmocka_unit_test(an_engine_torn_down_with_everything_open_leaves_nothing_out),
         cmocka_unit_test(parked_engines_wake_by_bell_and_by_packet_and_wake_the_application),

@@ -105,7 +105,10 @@ int64_t ins_engine_add_ingress(struct ins_engine *e, uint32_t id, void *segment,
     struct ins_link *link = link_new(id, 0, parked, bell);
     if (!link)
         return -ENOMEM;
-    int error = ins_producer_init(&link->in, segment, bytes, entries);
+    int error = ins_producer_init(&link->in.producer, segment, bytes, entries);
+    link->in.holds = calloc(e->config.receive_slots, sizeof *link->in.holds);
+    if (!error && !link->in.holds)
+        error = -ENOMEM;
     if (error) {
         ins_link_free(link);
         return error;

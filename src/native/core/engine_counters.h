@@ -20,7 +20,7 @@
     X(rx_unknown_peer)   /* from an endpoint that is no peer's */                                                      \
     X(rx_no_subscriber)  /* nobody here has a sink for it */                                                           \
     X(rx_no_slot)        /* turns in which the receive pool was empty: datagrams wait in the kernel */                 \
-    X(rx_no_credit)      /* (message, link) pairs dropped because the link had no credit */                            \
+    X(rx_no_credit)      /* (message, link) pairs dropped because the link had no credit, or no share (below) */          \
     X(rx_late)           /* behind their flow's sequence: late or duplicate, dropped */                                \
     X(rx_lost)           /* missing in a flow's sequence */                                                            \
     X(rx_undelivered)    /* (message, link) pairs that came back with another status than done */                      \
@@ -49,7 +49,8 @@
     X(links)             /* gauge */                                                                                   \
     X(peers)             /* gauge */                                                                                   \
     X(flows)             /* gauge */                                                                                   \
-    X(trackers)          /* gauge */
+    X(trackers)          /* gauge */                                                                                   \
+    X(rx_no_share)       /* of rx_no_credit: the pool was used up and the link held more than its share of it */
 
 #define INS_ENGINE_COUNTER_ENUM(name) INS_COUNT_##name,
 enum ins_engine_counter { INS_ENGINE_COUNTERS(INS_ENGINE_COUNTER_ENUM) INS_ENGINE_COUNTER_COUNT };

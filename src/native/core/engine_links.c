@@ -79,8 +79,10 @@ struct ins_link *ins_links_find(struct ins_engine *e, uint32_t id) {
 void ins_link_free(struct ins_link *link) {
     if (link->egress)
         free(link->out.sources);
-    else
-        ins_producer_free(&link->in);
+    else {
+        ins_producer_free(&link->in.producer);
+        free(link->in.holds);
+    }
     free(link);
 }
 
@@ -97,7 +99,7 @@ void ins_links_publish(struct ins_engine *e) {
         if (link->egress)
             ins_consumer_publish(&link->out.consumer);
         else
-            ins_producer_publish(&link->in);
+            ins_producer_publish(&link->in.producer);
         sleepers |= link->sleeper != NULL;
     }
     if (!sleepers)
@@ -119,13 +121,13 @@ void ins_links_publish(struct ins_engine *e) {
 void ins_link_fault(struct ins_engine *e, struct ins_link *link) {
     if (link->faulted)
         return;
+    link->faulted = 1; /* first: nothing below may look at its rings again */
     if (link->egress) {
         for (uint32_t i = 0; i < e->port_count; i++)
             if (e->ports[i].datapath)
                 ins_egress_purge(e, &e->ports[i], link, INS_STATUS_CLOSED);
     } else
         ins_ingress_abandon(e, link);
-    link->faulted = 1;
     link->untold = 1;
     e->untold = 1;
     ins_due(e, e->now_ms);

@@ -68,6 +68,12 @@ struct ins_egress {
     struct ins_descriptor taken[INS_BURST];
 };
 
+struct ins_ingress {
+    struct ins_producer producer;
+    uint16_t *holds; /* by slot of the receive pool: messages of it that are out on this link */
+    uint32_t pinned; /* slots of which some are */
+};
+
 struct ins_link {
     uint32_t id;
     uint32_t egress;   /* else ingress */
@@ -84,7 +90,7 @@ struct ins_link {
     struct ins_sleeper *sleeper; /* NULL: never rung */
     union {
         struct ins_egress out;
-        struct ins_producer in;
+        struct ins_ingress in;
     };
 };
 

@@ -9,6 +9,12 @@
 #include "tracker.h"
 #include "wire.h"
 
+/* A slot holds up to a train of messages, any of which keeps it from being used again. */
+static void release(struct ins_ingress *in, uint32_t slot) {
+    if (--in->holds[slot] == 0)
+        in->pinned--;
+}
+
 static void unref(struct ins_engine *e, uint32_t slot) {
     uint32_t free_before = e->pool.free_count;
     ins_pool_unref(&e->pool, slot);
@@ -20,12 +26,13 @@ static uint32_t reclaim(struct ins_engine *e, struct ins_link *link) {
     struct ins_returned returned[INS_BURST];
     uint32_t total = 0, undelivered = 0, count;
     int result;
-    if (link->faulted || link->in.live == 0)
+    if (link->faulted || link->in.producer.live == 0)
         return 0;
     do {
-        result = ins_producer_reclaim(&link->in, returned, INS_BURST, &count);
+        result = ins_producer_reclaim(&link->in.producer, returned, INS_BURST, &count);
         for (uint32_t i = 0; i < count; i++) {
             undelivered += returned[i].status != INS_STATUS_DONE;
+            release(&link->in, returned[i].slot);
             unref(e, returned[i].slot);
         }
         total += count;
@@ -74,14 +81,56 @@ uint32_t ins_ingress_abandon(struct ins_engine *e, struct ins_link *link) {
     struct ins_returned returned[INS_BURST];
     uint32_t total = 0, count;
     reclaim(e, link);
-    while ((count = ins_producer_abandon(&link->in, returned, INS_BURST))) {
-        for (uint32_t i = 0; i < count; i++)
+    while ((count = ins_producer_abandon(&link->in.producer, returned, INS_BURST))) {
+        for (uint32_t i = 0; i < count; i++) {
+            release(&link->in, returned[i].slot);
             unref(e, returned[i].slot);
+        }
         total += count;
     }
     ins_count(e, INS_COUNT_rx_abandoned, total);
     ins_gauge(e, INS_COUNT_slots_out, e->slots_out);
     return total;
+}
+
+/* One link's descriptor. 1, or 0 for want of a credit or of a share. As long as there are slots a link may pin as many as
+   it has credits for. When they are used up, those that hold more than their share get nothing, so that the few slots
+   still with the datapaths go round among the others: who keeps everything starves itself only. */
+static int push(struct ins_engine *e, struct ins_subscription *to, uint32_t slot, uint32_t offset, uint32_t length) {
+    struct ins_link *link = to->link;
+    struct ins_ingress *in = &link->in;
+    if (e->pool.free_count == 0 && in->holds[slot] == 0 && in->pinned >= e->pool.slots / e->ingress.count &&
+        e->ingress.count > 1 && !reclaim(e, link)) {
+        ins_count(e, INS_COUNT_rx_no_share, 1);
+        return 0;
+    }
+    if (link->faulted) /* found out by reclaim; nothing may go out on it any more */
+        return 0;
+    int entry = ins_producer_push(&in->producer, 0, slot, 0, offset, length, to->channel_index, 0, 0);
+    if (entry < 0 && reclaim(e, link) && !link->faulted)
+        entry = ins_producer_push(&in->producer, 0, slot, 0, offset, length, to->channel_index, 0, 0);
+    if (entry < 0)
+        return 0;
+    ins_pool_ref(&e->pool, slot, 1);
+    if (in->holds[slot]++ == 0)
+        in->pinned++;
+    ins_link_touch(e, link);
+    return 1;
+}
+
+static void dropped(struct ins_engine *e, struct ins_topic *topic, struct ins_subscription *subscription) {
+    enum { TELL_MS = 10 };
+    subscription->link->starved = 1;
+    subscription->dropped++;
+    e->starved = 1;
+    e->untold = 1;
+    ins_count(e, INS_COUNT_rx_no_credit, 1);
+    if (!topic->dirty) {
+        topic->dirty = 1;
+        topic->next_dirty = e->dirty_topics;
+        e->dirty_topics = topic;
+    }
+    ins_due(e, e->told_ms + TELL_MS);
 }
 
 /* One descriptor to every link subscribed. Returns how many were pushed. */
@@ -90,31 +139,12 @@ static uint32_t deliver(struct ins_engine *e, struct ins_topic *topic, uint32_t 
     uint32_t pushed = 0;
     for (uint32_t i = 0; i < topic->subscription_count; i++) {
         struct ins_subscription *subscription = &topic->subscriptions[i];
-        struct ins_link *link = subscription->link;
-        if (link->faulted)
+        if (subscription->link->faulted)
             continue;
-        int entry = ins_producer_push(&link->in, 0, slot, 0, offset, length, subscription->channel_index, 0, 0);
-        if (entry < 0 && reclaim(e, link) && !link->faulted)
-            entry = ins_producer_push(&link->in, 0, slot, 0, offset, length, subscription->channel_index, 0, 0);
-        if (entry >= 0) {
+        if (push(e, subscription, slot, offset, length))
             pushed++;
-            ins_pool_ref(&e->pool, slot, 1);
-            ins_link_touch(e, link);
-            continue;
-        }
-        if (link->faulted)
-            continue;
-        link->starved = 1;
-        e->starved = 1;
-        ins_count(e, INS_COUNT_rx_no_credit, 1);
-        subscription->dropped++;
-        if (!topic->dirty) {
-            topic->dirty = 1;
-            topic->next_dirty = e->dirty_topics;
-            e->dirty_topics = topic;
-        }
-        e->untold = 1;
-        ins_due(e, e->told_ms + 10);
+        else if (!subscription->link->faulted)
+            dropped(e, topic, subscription);
     }
     return pushed;
 }
