@@ -29,6 +29,8 @@ import { Supervisor } from "./supervisor.ts";
 
 /** Sockets that may be connected beyond the sessions: operators, and those that are being refused. */
 const SPARE_CONNECTIONS = 32;
+/** Complaints of the listener are at least so far apart, ms. */
+const COMPLAINT_MS = 10_000;
 
 export interface RuntimeOptions {
   readonly config: RuntimeConfig;
@@ -59,6 +61,7 @@ export class RuntimeActor implements Host {
   #nextEndpoint = 1;
   #quarantined = 0;
   #accepting = true;
+  #complainedAt = Number.NEGATIVE_INFINITY;
   #started: { readonly resolve: () => void; readonly reject: (error: InsaneError) => void } | null = null;
 
   constructor(options: RuntimeOptions) {
@@ -273,7 +276,7 @@ export class RuntimeActor implements Host {
       // Without a socket for others there is one that nobody else finds: this process attaches like any other.
       const path = config.socket ?? join(this.life.acquire(privateFolder), "socket");
       const mode = config.socket === null ? 0o600 : config.socketMode;
-      const failed = (cause: unknown): void => this.world.defect("listener", cause);
+      const failed = (cause: unknown): void => this.#nobodyAccepted(cause);
       this.socket = this.life.acquire(listener(path, mode, accept, failed)).path;
       if (config.network.enabled) await this.network.start();
     } catch (cause) {
@@ -285,6 +288,15 @@ export class RuntimeActor implements Host {
     this.log.info("runtime is up", { id: this.identity.id, socket: config.socket, port: this.network.port });
     this.life.send({ type: "started" });
     this.#started?.resolve();
+  }
+
+  /** The listener tries again by itself; the log hears of it once in a while. */
+  #nobodyAccepted(cause: unknown): void {
+    const now = this.world.clock.now();
+    if (now - this.#complainedAt < COMPLAINT_MS) return;
+    this.#complainedAt = now;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    this.log.error("ESYSTEM", `Nobody can attach for the moment: ${why}`);
   }
 
   #accept(fd: number): void {
