@@ -149,7 +149,13 @@ export class RpcChannel {
     } finally {
       this.#requests--;
     }
-    this.#connection()?.send(frame, reply?.fds ?? []);
+    try {
+      this.#connection()?.send(frame, reply?.fds ?? []);
+    } catch (cause) {
+      // No descriptor left to keep the answer's for a peer that does not read.
+      this.#connection()?.send(encodeFailure(id, toFailure(cause)));
+      return;
+    }
     reply?.sent?.();
   }
 

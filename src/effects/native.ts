@@ -57,7 +57,9 @@ export function send(fd: number, frame: Uint8Array, fds: ReadonlyArray<number>):
   const passed = fds.length > 0 ? Int32Array.from(fds) : null;
   const result = platform().raw.socketSend(fd, frame, frame.byteLength, passed, fds.length);
   if (result >= 0) return "sent";
-  if (result === ERRNO.EAGAIN) return "again";
+  // Too many descriptors under way to those who do not read, or no memory for it at this moment: later.
+  if (result === ERRNO.EAGAIN || result === ERRNO.ETOOMANYREFS || result === ERRNO.ENOBUFS || result === ERRNO.ENOMEM)
+    return "again";
   if (result === ERRNO.EPIPE || result === ERRNO.ECONNRESET) return "gone";
   check(result, "Sending a control frame", { bytes: frame.byteLength });
   return "gone";

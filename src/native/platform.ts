@@ -26,6 +26,8 @@ export const ERRNO = {
   EMSGSIZE: -90,
   EADDRINUSE: -98,
   ECONNRESET: -104,
+  ENOBUFS: -105,
+  ETOOMANYREFS: -109,
   ETIMEDOUT: -110,
   ECONNREFUSED: -111,
 } as const;

@@ -2,12 +2,13 @@
 // wants wherever it can. It answers the runtime's requests as a good one would, unless it is told to be silent.
 import { platform } from "../../../src/native/platform.ts";
 import { type Mapping, mapSegment } from "../../../src/native/views.ts";
-import { LINK, linkBytes, PARKED_PAGE, type POOL, STATS_PAGE } from "../../../src/protocol/layout.ts";
+import { LAYOUT_HASH, LINK, linkBytes, PARKED_PAGE, type POOL, STATS_PAGE } from "../../../src/protocol/layout.ts";
 import {
   encodeFailure,
   encodeRequest,
   encodeResponse,
   type Frame,
+  PROTOCOL_VERSION,
   type RpcFailure,
 } from "../../../src/protocol/rpc.ts";
 import { RawClient } from "../runtime/raw-client.ts";
@@ -121,6 +122,13 @@ export class HostileLink {
 }
 
 export class HostileClient extends RawClient {
+  static readonly greeting = {
+    protocol: PROTOCOL_VERSION,
+    layout: LAYOUT_HASH,
+    role: "application",
+    name: "hostile",
+    version: "test",
+  };
   readonly links: HostileLink[] = [];
   /** Descriptors that came with answers and are not a link's: pages and pools. */
   readonly given: number[] = [];

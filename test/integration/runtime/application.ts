@@ -122,6 +122,22 @@ const calls: Record<string, (words: Record<string, unknown>) => unknown> = {
     return { emitted: sources[Number(index)]?.next };
   },
   settled: async ({ index }) => await sources[Number(index)]?.source.settled(),
+  /** Why nothing can be emitted now, or null. */
+  why: ({ index }) => {
+    const source = sources[Number(index)]?.source;
+    try {
+      const buffer = source?.getBuffer(12);
+      try {
+        if (buffer) source?.emit(buffer);
+      } catch (error) {
+        buffer?.[Symbol.dispose]();
+        throw error;
+      }
+      return null;
+    } catch (error) {
+      return { code: (error as { code?: string }).code, message: (error as Error).message };
+    }
+  },
   sourceStats: ({ index }) => sources[Number(index)]?.source.stats,
   closeSource: async ({ index }) => {
     const state = sources[Number(index)];
