@@ -32,8 +32,9 @@ export interface Session extends AsyncDisposable, Emitter<{ warning: WarningEven
   createStream(options?: Partial<Qos> & { readonly name?: string }): Promise<Stream>;
   /**
    * Looks once for control frames, returned credits and new messages (and, in an embedded runtime with the inline lease,
-   * runs one turn of the engine, which sends first). Callback sinks are called from here. Returns how many messages arrived.
-   * A loop that spins calls this; everybody else is woken by the event loop.
+   * runs one turn of the engine, which sends first). Callback sinks are called from here; what a callback throws is thrown
+   * on after the turn, and its message is released. Returns how many messages arrived. A loop that spins calls this;
+   * everybody else is woken by the event loop.
    */
   poll(): number;
   /**
@@ -54,6 +55,7 @@ export interface Stream extends AsyncDisposable, Emitter<{ warning: WarningEvent
   readonly binding: DecisionRecord;
   readonly warnings: ReadonlyArray<WarningEvent>;
   createSource(channel: number): Promise<Source>;
+  /** A callback is called from when the promise has resolved; it releases each message, now or later. */
   createSink(channel: number, callback?: (message: Message) => void): Promise<Sink>;
   createSink(channel: number, options: SinkOptions, callback?: (message: Message) => void): Promise<Sink>;
   close(): Promise<void>;
@@ -80,7 +82,10 @@ export type DropReason =
   | "no-credit"
   | "abandoned";
 
-/** A slot on loan from the pool, to be emitted or disposed. One reused handle a slot. */
+/**
+ * A slot on loan from the pool, to be emitted or disposed. One reused handle a slot: once emitted it may be lent again, so
+ * with `using` get no further buffer in the same block, or dispose by hand.
+ */
 export interface SlotBuffer extends Disposable {
   /** The bytes asked for, over shared memory; made on demand. */
   readonly bytes: Uint8Array;
@@ -130,6 +135,10 @@ export interface Source extends AsyncDisposable, Emitter<{ matched: { consumers:
   readonly againReason: string;
   /** Resolves when there may be a slot and a credit again. */
   ready(options?: { readonly signal?: AbortSignal }): Promise<void>;
+  /**
+   * pending: a consumer has it. sent: one of them has consumed it, or the network took it. dropped: none did. How messages
+   * ended is remembered for the last 4096 of this source; older ones that are not pending count as sent.
+   */
   checkEmitOutcome(token: number): Outcome;
   /** Resolves when everything emitted has come home. */
   settled(options?: { readonly signal?: AbortSignal }): Promise<SourceStats>;
@@ -137,7 +146,7 @@ export interface Source extends AsyncDisposable, Emitter<{ matched: { consumers:
   close(): Promise<void>;
 }
 
-/** A received message: borrowed until released. The handle is reused after release (its generation changes). */
+/** A received message: borrowed until released. The handle is reused after release; its generation changes with both. */
 export interface Message extends Disposable {
   readonly generation: number;
   /** Over shared memory, read-only by contract (and by the mapping); made on demand. */
@@ -147,7 +156,9 @@ export interface Message extends Disposable {
   readonly words: Uint32Array;
   readonly offset: number;
   readonly channel: number;
+  /** Id of the source; within this host as the runtime tells it (0: unknown), from other hosts as the message does. */
   readonly source: number;
+  /** Of the source's messages, from 0; from other hosts, of those sent to this one. */
   readonly sequence: number;
   /** Milliseconds since 1970 with fractions (the emitting host's clock, taken once a burst). */
   readonly emitTime: number;
@@ -178,7 +189,7 @@ export interface Sink extends AsyncDisposable, AsyncIterable<Message>, Emitter<{
   readonly channel: number;
   /** Local sources that had not acknowledged when the sink opened. */
   readonly unconfirmed: ReadonlyArray<{ readonly session: number; readonly name: string }>;
-  /** Messages that can be consumed now (polls once). */
+  /** Messages that can be consumed now (polls once); none of a sink with a callback, here and below. */
   dataAvailable(): number;
   /** The next message or null; polls when there is none. */
   tryConsume(): Message | null;

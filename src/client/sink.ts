@@ -161,7 +161,7 @@ export class SinkQueue implements Sink {
   dataAvailable(): number {
     this.usable();
     this.host.poll();
-    return this.count;
+    return this.callback === undefined ? this.count : 0;
   }
 
   tryConsume(): Message | null {
@@ -169,7 +169,7 @@ export class SinkQueue implements Sink {
       this.usable();
       this.host.poll();
     }
-    return this.dequeue();
+    return this.callback === undefined ? this.dequeue() : null;
   }
 
   consume(options: { readonly signal?: AbortSignal } = {}): Promise<Message> {

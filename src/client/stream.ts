@@ -172,7 +172,7 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
   }
 
   async closeSource(source: EmittingSource): Promise<void> {
-    const { control, pump } = this.host;
+    const { control } = this.host;
     source.shut();
     if (source.outstanding > 0) await source.settled({ signal: AbortSignal.timeout(SETTLE_MS) }).catch(() => {});
     await control.request("source.close", { source: source.id }).catch(unlessGone);
@@ -182,7 +182,6 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
       // Its last messages come home when the runtime gives up on them.
       void source.settled().then(() => this.strike(source));
     }
-    if (source.outstanding === 0) pump.sources.delete(source);
   }
   private strike(source: EmittingSource): void {
     this.host.pump.sources.delete(source);
