@@ -23,6 +23,7 @@ int xdp_side_open(struct xdp_side *side, const char *options, const char *addres
     side->bytes = (uint64_t)slots * stride;
     side->fd = ins_segment_create("xdp-test", side->bytes);
     if (side->fd < 0 || ins_segment_map(side->fd, side->bytes, 1, &side->memory) ||
+        ins_segment_seal_future_write(side->fd) || /* as the runtime does, before the datapath sees it */
         ins_pool_init(&side->pool, side->memory, side->bytes, slots, stride))
         abort();
     int error = ins_xdp_ops.open(options, &side->at, &side->dp);

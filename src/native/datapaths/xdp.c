@@ -85,8 +85,9 @@ static int choose_queues(struct xdp *xdp) {
     uint32_t there = xdp->interface.queues;
     if (xdp->settings.queue >= (int)there)
         return -ECHRNG;
+    /* All or a chosen one: datagrams that arrive on a queue without a socket are lost. */
     if (xdp->settings.queue < 0 && there > XDP_QUEUES)
-        return -E2BIG; /* datagrams of the others would be lost */
+        return -E2BIG;
     xdp->queue_count = xdp->settings.queue >= 0 ? 1 : there;
     for (uint32_t i = 0; i < xdp->queue_count; i++)
         xdp->queues[i] =
@@ -236,8 +237,10 @@ static int xdp_fds(struct ins_datapath *dp, int *out, uint32_t max) {
     uint32_t count = xdp->queue_count;
     if (count + 1 > max || count + 1 > FDS_LISTED) {
         int error = max ? fds_epoll(xdp) : -ENOSPC;
+        if (error)
+            return error;
         out[0] = xdp->poll;
-        return error ? error : 1;
+        return 1;
     }
     for (uint32_t i = 0; i < count; i++)
         out[i] = xdp->queues[i].fd;

@@ -18,7 +18,8 @@
      checksum   of UDP: default none on virtual devices, full on others
    Errors of open: -EINVAL (an option), -ENODEV (no such interface), -EADDRNOTAVAIL (the address is none of its),
    -EADDRINUSE (another socket has the port), -ENETDOWN, -EMSGSIZE (mtu larger than the interface's), -EBUSY (another
-   XDP program is attached; the probe says whose), -EOPNOTSUPP (no native mode), -EPERM, -ECHRNG (no such queue).
+   XDP program is attached; the probe says whose), -EOPNOTSUPP (no native mode), -EPERM, -ECHRNG (no such queue),
+   -E2BIG (more than 16 queues and none chosen).
    bind (may wait 0.2 s for a socket that was just closed): -EINVAL (the pool is not page-aligned shared memory in slots
    of whole pages), -EMSGSIZE (slots too small for the mtu), -ENOBUFS (RLIMIT_MEMLOCK), -EBUSY (another AF_XDP socket has
    the queue, or one that was just closed). */

@@ -8,9 +8,7 @@
 #include <unistd.h>
 
 #include "core/probe_text.h"
-#include "xdp.h"
-#include "xdp_filter.h"
-#include "xdp_interface.h"
+#include "xdp_state.h"
 
 enum { LOCKED_LEAST = 16 << 20 };
 
@@ -124,6 +122,11 @@ static int probe_interface(struct ins_probe *out, const char *name) {
         refuse(out, -EADDRNOTAVAIL, "the interface has no IPv4 address (IPv6 is not spoken)",
                "ip address add ADDRESS dev NAME");
         return -EADDRNOTAVAIL;
+    }
+    if (interface.queues > XDP_QUEUES) {
+        refuse(out, -E2BIG, "the interface has more than 16 receive queues; what arrives on the others would be lost",
+               "ethtool -L NAME combined 16 (or fewer), or open with queue=N and steer our port to it");
+        return -E2BIG;
     }
     error = probe_features(out, &interface);
     return error ? error : probe_holder(out, interface.program);

@@ -1,0 +1,131 @@
+/* Hosts with different datapaths understand each other: every pairing of what speaks UDP over IPv4, both directions at
+   once, small and jumbo, with engines on threads of their own. Nothing may be lost, doubled or out of order. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "engine_harness.h"
+#include "two_hosts.h"
+
+enum { MESSAGES = 6000, WINDOW = 64, TAG = 1, CHANNEL = 2, PEER = 3, EXIT = 1, ENTRANCE = 2 };
+
+struct technology {
+    const char *name, *options;
+    uint32_t receive_bytes;
+};
+static const struct technology small[] = {{"udp", "", 65536}, {"xdp", "", 4032}};
+static const struct technology jumbo[] = {{"udp", "", 65536}, {"xdp", "mtu=9000", 16320}};
+
+struct host {
+    struct node node;
+    struct exit_link exit;
+    struct entrance entrance;
+    uint64_t sent, received;
+};
+
+static void host_open(struct host *host, int where, const struct technology *technology, const char *address) {
+    struct ins_engine_config config = node_config();
+    config.receive_bytes = technology->receive_bytes;
+    stand_in(where);
+    node_open_at(&host->node, &config, technology->name, technology->options, address_of(address));
+    host->sent = host->received = 0;
+}
+
+static void host_link(struct host *host, uint32_t largest) {
+    struct node *node = &host->node;
+    exit_open(&host->exit, node, EXIT, TAG, 32, 48, largest);
+    entrance_open(&host->entrance, node, ENTRANCE, 256);
+    node_do(node, ins_engine_add_source(node->engine, EXIT, 0, 9, 0, CHANNEL));
+    node_do(node, ins_engine_subscribe(node->engine, ENTRANCE, TAG, CHANNEL, 0));
+}
+
+static void host_close(struct host *host) {
+    exit_close(&host->exit, &host->node);
+    assert_int_equal(host->exit.returned[INS_STATUS_DONE], MESSAGES);
+    entrance_close(&host->entrance, &host->node);
+    assert_int_equal(node_count(&host->node, INS_COUNT_rx_lost) + node_count(&host->node, INS_COUNT_rx_late), 0);
+    node_close(&host->node);
+}
+
+static void send_some(struct host *from, const struct host *to, uint32_t largest) {
+    /* Runs of one size, which leave as trains where there are trains, and sizes that change. */
+    while (from->sent < MESSAGES && from->sent - to->received < WINDOW) {
+        uint64_t number = from->sent;
+        uint32_t length = number / 500 % 2 ? 8 + (uint32_t)(number * 37 % (largest - 7)) : number / 1000 % 2 ? largest : 64;
+        if (!exit_send(&from->exit, &from->node, 0, 0, length, number))
+            return;
+        from->sent++;
+    }
+}
+
+static void take_some(struct host *host) {
+    struct ins_descriptor d[32];
+    int count = entrance_take(&host->entrance, &host->node, d, 32);
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(entrance_mark(&host->node, &d[i]), host->received++);
+        entrance_give(&host->entrance, &host->node, &d[i]);
+    }
+}
+
+static void pair(const struct two_hosts *hosts, const struct technology *of_a, const struct technology *of_b) {
+    static struct host a, b;
+    host_open(&a, hosts->a, of_a, HOST_A_ADDRESS);
+    host_open(&b, hosts->b, of_b, HOST_B_ADDRESS);
+    /* The smaller of the two ends' largest datagrams is what control would agree on. */
+    uint32_t mtu = a.node.at.mtu < b.node.at.mtu ? a.node.at.mtu : b.node.at.mtu;
+    uint32_t largest = mtu - 28 - INS_WIRE_HEADER;
+    node_introduce(&a.node, &b.node, PEER);
+    host_link(&a, largest);
+    host_link(&b, largest);
+    node_do(&a.node, ins_engine_add_route(a.node.engine, TAG, CHANNEL, PEER));
+    node_do(&b.node, ins_engine_add_route(b.node.engine, TAG, CHANNEL, PEER));
+    HARNESS_UNTIL(a.received == MESSAGES && b.received == MESSAGES, &a.node, &b.node) {
+        send_some(&a, &b, largest);
+        send_some(&b, &a, largest);
+        take_some(&a);
+        take_some(&b);
+    }
+    host_close(&a);
+    host_close(&b);
+}
+
+static void every_pairing(uint32_t mtu, const struct technology *technologies) {
+    struct two_hosts hosts;
+    int error = two_hosts_open(&hosts, mtu, 1);
+    if (error == -EPERM) {
+        print_message("needs root for network namespaces\n");
+        skip();
+    }
+    assert_int_equal(error, 0);
+    for (uint32_t i = 0; i < 2; i++)
+        for (uint32_t k = 0; k < 2; k++) {
+            print_message("%s %s with %s %s\n", technologies[i].name, technologies[i].options, technologies[k].name,
+                          technologies[k].options);
+            pair(&hosts, &technologies[i], &technologies[k]);
+        }
+    two_hosts_close(&hosts);
+}
+
+static void every_pairing_exchanges_small_datagrams(void **state) {
+    (void)state;
+    every_pairing(1500, small);
+}
+
+static void every_pairing_exchanges_jumbo_datagrams(void **state) {
+    (void)state;
+    every_pairing(9000, jumbo);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_pairing_exchanges_small_datagrams),
+        cmocka_unit_test(every_pairing_exchanges_jumbo_datagrams),
+    };
+    return cmocka_run_group_tests_name("pairing", tests, NULL, NULL);
+}
