@@ -11,6 +11,8 @@ const BURST = 64;
 const TAIL_SECONDS = 0.5;
 /** Bursts between two turns of the event loop (control frames): seldom in a loop that spins. */
 const SPINNING_TURNS = 65536;
+/** Looks in vain after which a receiver that spins gives the event loop a turn: nothing is measured then. */
+const IDLE_LOOKS = 4096;
 const PARKING_TURNS = 64;
 
 const { session, rest } = await reach("bench-rate", process.argv.slice(2));
@@ -95,9 +97,10 @@ function account(): void {
 }
 
 async function receiveSpinning(sink: Sink): Promise<void> {
-  for (let turn = 1; ; turn++) {
+  for (let turn = 1, idle = 0; ; turn++) {
     const before = performance.now();
     const ready = session.poll();
+    idle = ready > 0 ? 0 : idle + 1;
     if (ready > 0) {
       while (taken < ready) {
         const message = sink.tryConsume();
@@ -108,7 +111,10 @@ async function receiveSpinning(sink: Sink): Promise<void> {
       cost.messages += taken;
       if (taken) account();
     }
-    if (turn % (16 * turns) === 0) await eventLoop();
+    if (idle >= IDLE_LOOKS || turn % (16 * turns) === 0) {
+      idle = 0;
+      await eventLoop();
+    }
   }
 }
 
