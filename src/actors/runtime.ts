@@ -1,12 +1,11 @@
 // The root of the tree: one runtime, its listeners and sessions, its links, its engine with datapaths, and what it knows
 // of other runtimes. It wires them together; what each does is in its own file.
 import { randomBytes, randomUUID } from "node:crypto";
-import { join } from "node:path";
 import type { Notice } from "../../models/lifecycle.ts";
 import { runtimeMachine } from "../../models/runtime.ts";
 import type { Credentials } from "../effects/connection.ts";
 import { listener } from "../effects/listener.ts";
-import { privateFolder } from "../effects/private-folder.ts";
+import { ownConnection } from "../effects/own-connection.ts";
 import { closeDescriptor } from "../effects/segment.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
@@ -49,8 +48,6 @@ export class RuntimeActor implements Host {
   readonly life: Life<typeof runtimeMachine>;
   readonly broker: Broker;
   readonly network: Network;
-  /** Where it listens; null before it does. */
-  socket: string | null = null;
   readonly #options: RuntimeOptions;
   readonly #supervisor: Supervisor;
   readonly #sessions = new Map<number, SessionActor>();
@@ -238,6 +235,13 @@ export class RuntimeActor implements Host {
     this.network.announce();
   }
 
+  /** A control socket for this process itself: it attaches like any other, and is found by nobody else. */
+  connectHere(): number {
+    const { client, server } = this.life.acquire(ownConnection);
+    this.#accept(server);
+    return client;
+  }
+
   session(id: number): SessionActor | undefined {
     return this.#sessions.get(id);
   }
@@ -273,11 +277,9 @@ export class RuntimeActor implements Host {
     try {
       this.#capabilities = this.#options.probe();
       const accept = (fd: number): void => this.#accept(fd);
-      // Without a socket for others there is one that nobody else finds: this process attaches like any other.
-      const path = config.socket ?? join(this.life.acquire(privateFolder), "socket");
-      const mode = config.socket === null ? 0o600 : config.socketMode;
       const failed = (cause: unknown): void => this.#nobodyAccepted(cause);
-      this.socket = this.life.acquire(listener(path, mode, accept, failed)).path;
+      const { socket, socketMode } = config;
+      if (socket !== null) this.life.acquire(listener(socket, socketMode, accept, failed));
       if (config.network.enabled) await this.network.start();
     } catch (cause) {
       const { code, message } =

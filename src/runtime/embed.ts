@@ -28,7 +28,10 @@ export async function embed(options: EmbedOptions = {}): Promise<EmbeddedRuntime
   const sessions = new Set<Session>();
   let leased = false;
 
+  let closing = false;
+
   const close = async (): Promise<void> => {
+    closing = true;
     await Promise.allSettled([...sessions].map((session) => session.close()));
     await runtime.close();
   };
@@ -39,12 +42,11 @@ export async function embed(options: EmbedOptions = {}): Promise<EmbeddedRuntime
       return runtime.network.port;
     },
     async connect({ name } = {}) {
-      const socket = runtime.socket;
-      if (socket === null || runtime.life.outcome) throw new InsaneError("ECLOSED", "This runtime is closed.");
+      if (closing) throw new InsaneError("ECLOSED", "This runtime is closed.");
       // One thread, one lease: the first session that is open has it.
       const inline = leased ? undefined : runtime.network.inline;
       const session = await openSession({
-        socket,
+        fd: runtime.connectHere(),
         ...(name === undefined ? {} : { name }),
         ...(inline === undefined ? {} : { inlineEngine: inline }),
       });

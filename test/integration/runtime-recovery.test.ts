@@ -52,7 +52,7 @@ async function start(options: EmbedOptions = {}): Promise<Played> {
   });
   running.push(runtime);
   await runtime.start();
-  return { runtime, directory, warnings, connect: () => openSession({ socket: runtime.socket ?? "" }) };
+  return { runtime, directory, warnings, connect: () => openSession({ fd: runtime.connectHere() }) };
 }
 afterEach(async () => {
   await Promise.all(running.splice(0).map((runtime) => runtime.close()));
