@@ -95,6 +95,10 @@ static uint32_t receive(struct xdp *xdp, struct xdp_queue *queue, struct ins_rx 
         const struct xdp_desc *descriptor = xdp_ring_descriptor(ring, ring->index++);
         uint32_t offset = (uint32_t)descriptor->addr, slot = offset / XDP_CHUNK / xdp->pool_chunks;
         int more = (descriptor->options & XDP_PKT_CONTD) != 0;
+        /* Another core wrote it: the lines behind the headers are needed soon, whoever looks at the message. */
+        __builtin_prefetch(xdp->pool->base + offset);
+        __builtin_prefetch(xdp->pool->base + offset + 64);
+        __builtin_prefetch(xdp->pool->base + offset + 128);
         xdp->held[slot] = 0;
         if (more | queue->joining)
             got += (uint32_t)join(xdp, queue, slot, offset, descriptor->len, more, &rx[got]);
