@@ -82,6 +82,8 @@ export class ConsumerEnd {
   state: "open" | "closed" = "open";
   /** What its producer did wrong, or empty. */
   fault = "";
+  /** Neither closed nor at fault. */
+  private taking = true;
   /** For entries delivered to several sinks, those that have not released it, and CONSUMED when one of them has. */
   private readonly holders: Int32Array;
   private readonly pools: ReadonlyArray<PoolView | undefined>;
@@ -139,7 +141,7 @@ export class ConsumerEnd {
 
   /** One burst. Returns how many messages were delivered; of a producer that lies nothing more is taken. */
   drain(): number {
-    if (this.fault !== "") return 0;
+    if (this.taking === false) return 0;
     const { link, holders, times, host } = this;
     let count = link.available();
     if (count === 0) return 0;
@@ -197,6 +199,7 @@ export class ConsumerEnd {
 
   private blame(what: string): void {
     this.fault = what;
+    this.taking = false;
     this.busy = false;
     this.host.faulted(this, what);
   }
@@ -253,7 +256,7 @@ export class ConsumerEnd {
     this.publishReturns();
     this.state = "closed";
     this.busy = false;
-    this.fault ||= "closed";
+    this.taking = false;
     this.doorbell.close();
     if (this.link.held <= 0) this.unmap();
   }

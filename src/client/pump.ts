@@ -2,6 +2,7 @@
 // calls poll; otherwise the event loop does when a doorbell rings. The one place that knows all links of a session.
 import type { Platform } from "../native/platform.ts";
 import { CONTROL_PAGE, PARKED_PAGE } from "../protocol/layout.ts";
+import { ChangedSinks } from "./changed-sinks.ts";
 import type { Clock } from "./clock.ts";
 import type { ConsumerEnd } from "./consumer-end.ts";
 import type { ControlConnection } from "./control.ts";
@@ -33,8 +34,7 @@ export class Pump implements SourceHost, SinkHost {
   readonly consumers: ConsumerEnd[] = [];
   readonly sources = new Set<EmittingSource>();
   readonly sinks = new Set<SinkQueue>();
-  /** Sinks whose counters changed in this turn. */
-  readonly changed: SinkQueue[] = [];
+  private readonly changed = new ChangedSinks();
   /** Promises, drains and the like that need credits to come home. */
   creditWaiters = 0;
   /** Callback sinks, promises and drains that need messages. */
@@ -104,7 +104,7 @@ export class Pump implements SourceHost, SinkHost {
       const end = producers[i] as ProducerEnd;
       if (end.link.live >= RECLAIM_AT || (waiting && end.link.live > 0)) returned += end.reclaim();
     }
-    if (this.changed.length > 0) this.settleSinks();
+    this.changed.settle();
     for (let i = 0; i < consumers.length; i++) (consumers[i] as ConsumerEnd).publishReturns();
     this.busy = false;
     if (returned > 0) this.creditsCame();
@@ -160,23 +160,12 @@ export class Pump implements SourceHost, SinkHost {
   /** A callback sink that its owner has by the next turn. */
   activate(sink: SinkQueue): void {
     sink.activate();
-    if (!sink.stale) {
-      sink.stale = true;
-      this.changed.push(sink);
-    }
+    if (!sink.stale) this.changed.add(sink);
     this.schedule();
   }
 
-  private settleSinks(): void {
-    // Callbacks of sinks that keep the last n run here, and may change further sinks.
-    for (let i = 0; i < this.changed.length; i++) (this.changed[i] as SinkQueue).settleBurst();
-    for (const sink of this.changed) sink.writeStats();
-    this.changed.length = 0;
-  }
-
   sinkChanged(sink: SinkQueue): void {
-    sink.stale = true;
-    this.changed.push(sink);
+    this.changed.add(sink);
     if (!this.busy) this.returnsWaiting();
   }
 
@@ -190,14 +179,7 @@ export class Pump implements SourceHost, SinkHost {
     this.microtask = false;
     if (this.busy) return;
     for (const end of this.consumers) end.publishReturns();
-    // Callbacks are for turns; counters are not.
-    const waiting = this.changed.filter((sink) => sink.callsWaiting);
-    for (const sink of this.changed) sink.writeStats();
-    this.changed.length = 0;
-    for (const sink of waiting) {
-      sink.stale = true;
-      this.changed.push(sink);
-    }
+    this.changed.account();
     this.drained();
   };
 

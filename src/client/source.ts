@@ -9,6 +9,7 @@ import { type LinkProducer, PLACE_MASK, PLACE_SHIFT } from "./link.ts";
 import { Outcomes, reasonOf } from "./outcomes.ts";
 import type { Account, Slot, SlotPool, StreamPools } from "./pools.ts";
 import type { ProducerEnd } from "./producer-end.ts";
+import { wrongBuffer, wrongSize } from "./refusals.ts";
 import { type Patience, Waiters } from "./waiters.ts";
 
 /** Metadata as words before the payload (host order; payloads of pools are aligned). */
@@ -71,7 +72,10 @@ export class EmittingSource implements Source, Account {
   private emitted = 0;
   private sequenceHigh = 0;
   private pushed = 0;
-  private droppedAll = 0;
+  /** Pairs that came back without having been consumed; those abandoned among them; and those that never went out. */
+  private returnedDrops = 0;
+  private abandonedCount = 0;
+  private noCredit = 0;
   private readonly drops = new Map<DropReason, number>();
   private unmatched = 0;
   private byteCount = 0;
@@ -153,7 +157,7 @@ export class EmittingSource implements Source, Account {
   tryEmit(buffer: SlotBuffer, more = false): number {
     const slot = buffer as Slot;
     const { host } = this;
-    if (host.stamped === false) host.beginBurst();
+    if (host.stamped === false) this.beginBurst();
     const { length, limit, place, offset, pool } = slot;
     if (slot.owner !== this.emitting || !(length >= 0 && length <= limit)) throw this.misuse(slot);
     let { targets } = this;
@@ -197,6 +201,15 @@ export class EmittingSource implements Source, Account {
     return token;
   }
 
+  private beginBurst(): void {
+    this.host.beginBurst();
+    const { targets } = this;
+    for (let i = 0; i < targets.length; i++) {
+      const { end, link } = targets[i] as Target;
+      if (link.live >= RECLAIM_AT) end.reclaim();
+    }
+  }
+
   /** Some consumers, or all, or none there, did not get it. */
   private notAll(slot: Slot, refs: number, missed: number): void {
     for (let i = 0; i < missed; i++) this.dropped(STATUS.NO_CREDIT);
@@ -232,9 +245,8 @@ export class EmittingSource implements Source, Account {
     const { targets } = this;
     let engine = false;
     for (let i = 0; i < targets.length; i++) {
-      const { end, link } = targets[i] as Target;
+      const { end } = targets[i] as Target;
       if (end.publish() && end.kind === "egress") engine = true;
-      if (link.live >= RECLAIM_AT) end.reclaim();
     }
     return engine;
   }
@@ -260,7 +272,9 @@ export class EmittingSource implements Source, Account {
 
   // Account: what comes home.
   dropped(status: number): void {
-    if (status !== STATUS.NO_CREDIT) this.droppedAll++;
+    if (status === STATUS.NO_CREDIT) this.noCredit++;
+    else this.returnedDrops++;
+    if (status === STATUS.ABANDONED) this.abandonedCount++;
     const reason = reasonOf(status);
     this.drops.set(reason, (this.drops.get(reason) ?? 0) + 1);
   }
@@ -277,8 +291,8 @@ export class EmittingSource implements Source, Account {
     const { abandoned = 0, ...dropped } = Object.fromEntries(this.drops) as Partial<Record<DropReason, number>>;
     return {
       emitted: this.emitted,
-      pushed: this.pushed + (this.drops.get("no-credit") ?? 0),
-      consumed: this.back - this.droppedAll,
+      pushed: this.pushed + this.noCredit,
+      consumed: this.back - this.returnedDrops,
       dropped,
       abandoned,
       outstanding: this.outstanding,
@@ -295,13 +309,11 @@ export class EmittingSource implements Source, Account {
   private writeStats(): void {
     const { block } = this;
     if (block.length === 0) return;
-    const lost = this.drops.get("abandoned") ?? 0;
-    const noCredit = this.drops.get("no-credit") ?? 0;
     block[SOURCE_STATS.EMITTED] = this.emitted;
-    block[SOURCE_STATS.PUSHED] = this.pushed + noCredit;
-    block[SOURCE_STATS.CONSUMED] = this.back - this.droppedAll;
-    block[SOURCE_STATS.DROPPED] = this.droppedAll - lost + noCredit;
-    block[SOURCE_STATS.ABANDONED] = lost;
+    block[SOURCE_STATS.PUSHED] = this.pushed + this.noCredit;
+    block[SOURCE_STATS.CONSUMED] = this.back - this.returnedDrops;
+    block[SOURCE_STATS.DROPPED] = this.returnedDrops - this.abandonedCount + this.noCredit;
+    block[SOURCE_STATS.ABANDONED] = this.abandonedCount;
     block[SOURCE_STATS.AGAIN_SLOT] = this.againSlot;
     block[SOURCE_STATS.AGAIN_CREDIT] = this.againCredit;
     block[SOURCE_STATS.UNMATCHED] = this.unmatched;
@@ -365,31 +377,9 @@ export class EmittingSource implements Source, Account {
   }
 
   private refusal(bytes: number): InsaneError {
-    if (this.closed) return this.closedError();
-    const limit = this.pools.maxMessage;
-    if (bytes > limit) {
-      const cure = "Create the stream with a larger maxMessage.";
-      return new InsaneError(
-        "EMSGSIZE",
-        `${bytes} bytes; this stream carries messages of ${limit} bytes at most. ${cure}`,
-        { bytes, limit },
-      );
-    }
-    return new InsaneError("EVALUE", `getBuffer takes a number of bytes from 0 to ${limit}, not ${bytes}.`, { limit });
+    return this.closed ? this.closedError() : wrongSize(bytes, this.pools.maxMessage);
   }
-
   private misuse(slot: Slot): InsaneError {
-    if (this.closed) return this.closedError();
-    if (slot.pools === undefined)
-      return new InsaneError("EVALUE", "emit takes a buffer from getBuffer; copy your bytes into one.");
-    if (slot.pools !== this.pools)
-      return new InsaneError("EVALUE", "This buffer belongs to another stream or session.");
-    if (slot.limit < 0)
-      return new InsaneError("ERELEASED", "This buffer was emitted or disposed already; get a new one.");
-    return new InsaneError(
-      "EVALUE",
-      `The length was set to ${slot.length}; ${slot.limit} bytes were asked for, and it can only be lowered.`,
-      { limit: slot.limit },
-    );
+    return this.closed ? this.closedError() : wrongBuffer(slot, this.pools);
   }
 }
