@@ -16,6 +16,8 @@ export interface DatapathPorts {
   readonly world: World;
   readonly technology: NetworkTechnology;
   readonly at: { readonly address: string; readonly port: number };
+  /** Of the datapath's `open`. */
+  readonly options: string;
   readonly engine: EngineResource;
   /** A number for an instance, never used again on this engine. */
   nextId(): number;
@@ -85,6 +87,11 @@ export class DatapathActor {
     this.life.send({ type: "broke", notice: { code: "W_DATAPATH_DOWN", message: why } });
   }
 
+  /** Somebody wants it now: it does not wait until its time has come. */
+  again(): void {
+    this.life.send({ type: this.life.actor.getSnapshot().matches("unavailable") ? "probe" : "retry" });
+  }
+
   close(): void {
     this.life.send({ type: "close" });
   }
@@ -102,9 +109,9 @@ export class DatapathActor {
 
   async #open(): Promise<void> {
     const scope = this.life.subScope();
-    const { engine, technology, at } = this.#ports;
+    const { engine, technology, at, options } = this.#ports;
     try {
-      const spec = { id: this.#ports.nextId(), technology, options: "", at };
+      const spec = { id: this.#ports.nextId(), technology, options, at };
       const resource = await scope.acquireAsync(datapathResource(engine, spec));
       this.#instance = { scope, resource };
       this.life.send({ type: "opened", endpoint: resource.endpoint });

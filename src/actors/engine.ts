@@ -15,16 +15,23 @@ export interface EnginePorts {
   readonly world: World;
   readonly name: string;
   readonly options: EngineOptions;
+  /** What its receive pool is made of; left out, what suits kernel UDP. */
+  readonly receive?: { readonly slots: number; readonly bytes: number };
   event(event: Exclude<EngineEvent, { readonly type: "ack" | "datapath-down" }>): void;
   /** Its thread runs: datapaths can be opened. */
   running(): void;
   ended(): void;
 }
 
-export function engineConfig(options: EngineOptions): EngineConfig {
+export function engineConfig(options: EngineOptions, receive?: EnginePorts["receive"]): EngineConfig {
   const idle = { park: IDLE.PARK, yield: IDLE.YIELD, spin: IDLE.SPIN }[options.idle];
   const lease = options.mode === "inline" ? LEASE.INLINE : LEASE.NONE;
-  return { ...DEFAULT_ENGINE, idle, lease, spinUs: options.spinMicros, cpu: options.cpu ?? -1 };
+  const { slots: receiveSlots, bytes: receiveBytes } = receive ?? {
+    slots: DEFAULT_ENGINE.receiveSlots,
+    bytes: DEFAULT_ENGINE.receiveBytes,
+  };
+  const { spinMicros: spinUs, cpu } = options;
+  return { ...DEFAULT_ENGINE, idle, lease, spinUs, cpu: cpu ?? -1, receiveSlots, receiveBytes };
 }
 
 export class EngineActor {
@@ -116,7 +123,7 @@ export class EngineActor {
   #start(): void {
     try {
       this.#resource = this.life.acquire(
-        engineResource(this.life.name, engineConfig(this.#ports.options), {
+        engineResource(this.life.name, engineConfig(this.#ports.options, this.#ports.receive), {
           event: (event) => this.#event(event),
           overdue: (command) => this.life.send({ type: "overdue", command }),
           late: () => this.life.send({ type: "progressed" }),

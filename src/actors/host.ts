@@ -29,6 +29,8 @@ export interface Host {
   /** Null, or why this user may not attach. */
   refusal(who: Credentials): Notice | null;
   decide(qos: Qos): DecisionRecord;
+  /** Opens what a stream of this quality would be bound to; null when nothing is to be opened. Never rejects. */
+  prepare(qos: Qos): Promise<void> | null;
   /** Makes the name this tag's, as long as somebody uses it. Throws ECOLLISION. */
   claimTag(name: string): number;
   releaseTag(name: string): void;

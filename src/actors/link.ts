@@ -4,6 +4,7 @@ import type { LinkEvent } from "../../models/link.ts";
 import { linkMachine } from "../../models/link.ts";
 import { type LinkMemory, linkMemory } from "../effects/link-memory.ts";
 import { InsaneError } from "../protocol/codes.ts";
+import type { NetworkTechnology } from "../protocol/qos.ts";
 import { type LinkTables, sameTables, unionTables } from "../runtime/plan.ts";
 import { stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
@@ -21,6 +22,8 @@ export interface LinkSpec {
   readonly key: string;
   readonly kind: "direct" | "egress" | "ingress";
   readonly stream: string;
+  /** Whose engine is the other end; null for direct links. */
+  readonly technology: NetworkTechnology | null;
   readonly entries: number;
   readonly producer: LinkEnd;
   readonly consumer: LinkEnd;

@@ -1,32 +1,24 @@
-// The part of a runtime that reaches other hosts: its engine (supervised), the datapath on it, the directory of other
-// runtimes, and the routes that follow from both. Nothing of it exists when the network is not enabled.
-import { availableParallelism } from "node:os";
+// The part of a runtime that reaches other hosts: the technologies it serves, each with an engine and a datapath, and the
+// directory of other runtimes. Nothing of it exists when the network is not enabled.
 import type { Notice } from "../../models/lifecycle.ts";
-import type { RestartPolicy } from "../../models/policy.ts";
 import type { EngineEvent } from "../native/engine.ts";
 import { InsaneError, WARNING_CODES, type Warning } from "../protocol/codes.ts";
+import type { CapabilityRecord } from "../protocol/control.ts";
 import { STATUS } from "../protocol/layout.ts";
 import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
-import type { EngineOptions } from "../runtime/api.ts";
-import type { Directory, PeerInfo, PeerReport } from "../runtime/directory.ts";
-import { Routes } from "../runtime/routes.ts";
-import { EngineActor } from "./engine.ts";
+import type { DataEndpoint, Directory, PeerInfo, PeerReport } from "../runtime/directory.ts";
+import { Losses } from "../runtime/losses.ts";
+import { udpPlan, xdpInterface, xdpPlan } from "../runtime/servings.ts";
+import type { EngineActor } from "./engine.ts";
 import type { EngineEnd } from "./engine-end.ts";
+import { InlineLease } from "./inline-lease.ts";
 import type { RuntimeActor } from "./runtime.ts";
+import { affordable, Serving, type ServingPlan } from "./serving.ts";
 import type { SessionActor } from "./session.ts";
-import type { Child, Supervisor } from "./supervisor.ts";
+import type { Supervisor } from "./supervisor.ts";
 
-/** The datapath that this runtime opens. */
-const TECHNOLOGY: NetworkTechnology = "udp";
-const ENGINE = "network";
-const START_MS = 5000;
 /** Least receive buffer of the data socket that is not worth a warning, bytes. */
 const RECEIVE_BUFFER = 4 * 2 ** 20;
-const POLICY: RestartPolicy = {
-  kind: "permanent",
-  backoff: { initialMs: 100, factor: 2, maxMs: 3000 },
-  intensity: { max: 5, withinMs: 60_000 },
-};
 
 export interface NetworkPorts {
   readonly host: RuntimeActor;
@@ -39,111 +31,145 @@ export interface NetworkPorts {
 }
 
 export class Network {
-  engine: EngineActor | null = null;
   /** UDP port of hello frames; 0 while there is none. */
   port = 0;
   readonly #ports: NetworkPorts;
-  readonly #routes: Routes;
+  readonly #servings: ReadonlyMap<NetworkTechnology, Serving>;
+  readonly #lease: InlineLease;
+  readonly #alive = new Map<number, PeerInfo>();
   #directoryRuns = false;
-  #firstUp: { readonly resolve: () => void; readonly reject: (cause: unknown) => void } | null = null;
+  /** That the inline engines are looked at again is on its way. */
+  #following = false;
+  readonly #losses: Losses;
 
   constructor(ports: NetworkPorts) {
     this.#ports = ports;
-    this.#routes = new Routes({
-      command: (what, send) => {
-        const resource = this.engine?.resource;
-        return resource
-          ? resource.command(what, send)
-          : Promise.reject(new InsaneError("ECLOSED", "The engine does not run."));
-      },
-      datapath: () => {
-        const instance = this.engine?.datapathUp ?? null;
-        return instance === null ? null : { instance, technology: TECHNOLOGY };
-      },
-      owner: (tag) => ports.host.tagOwner(tag),
-      collision: ({ name }, stream, owner) =>
-        this.#warned({
-          code: WARNING_CODES.TAG_COLLISION,
-          message: `${name} wants stream ${stream}, whose tag is that of stream ${owner} here: nothing is sent to it.`,
-          cure: "Give one of the two streams another name.",
-        }),
-      applied: () => ports.host.broker.reconcile(),
-      failed: (cause) => {
-        if (!(cause instanceof InsaneError && cause.code === "ECLOSED")) ports.host.world.defect("routes", cause);
-      },
+    this.#losses = new Losses({
+      after: (ms, f) => void ports.host.world.clock.after(ms, f),
+      tell: (session, loss) => ports.host.session(session)?.rpc.tell("sink.lost", loss),
     });
+    const { config } = ports.host;
+    const plans = [udpPlan(config)];
+    if ("name" in xdpInterface(config)) plans.push(xdpPlan(config));
+    this.#servings = new Map(plans.map((plan) => [plan.technology, this.#serving(plan)]));
+    this.#lease = new InlineLease(() => this.#servings.values());
   }
 
-  /** The engine's end of links, while it runs. */
-  get end(): EngineEnd | undefined {
-    return this.up ? this.engine?.end : undefined;
+  /** All that run, or did and are being restarted. */
+  get engines(): EngineActor[] {
+    return [...this.#servings.values()].flatMap(({ engine }) => (engine ? [engine] : []));
   }
 
-  /** For the thread that embeds the runtime and polls its engine itself; undefined in the other modes. */
-  get inline(): { poll(receiveBudget: number): number; release(): void } | undefined {
-    if (this.engine?.mode !== "inline") return undefined;
-    // Through `this`: after a restart it is another engine.
-    return {
-      poll: (receiveBudget) => this.engine?.resource?.inline.poll(receiveBudget) ?? 0,
-      release: () => this.engine?.resource?.inline.release(),
-    };
+  /** The engine of kernel UDP. */
+  get engine(): EngineActor | null {
+    return this.#servings.get("udp")?.engine ?? null;
   }
 
-  get up(): boolean {
-    return this.engine?.resource != null && this.engine.life.outcome === null;
+  /** An engine's end of links, while it runs. */
+  end(technology: NetworkTechnology): EngineEnd | undefined {
+    const serving = this.#servings.get(technology);
+    return serving?.runs ? serving.engine?.end : undefined;
+  }
+
+  /** Technologies whose engine runs. */
+  get running(): NetworkTechnology[] {
+    return [...this.#servings.values()].filter(({ runs }) => runs).map(({ technology }) => technology);
+  }
+
+  /** For the thread that embeds the runtime and polls its engines itself; undefined in the other modes. */
+  get inline(): InlineLease | undefined {
+    return this.#ports.host.config.engine.mode === "inline" && this.engine ? this.#lease : undefined;
+  }
+
+  /** Links have come or gone: whoever polls inline polls the engines of its own. */
+  linksChanged(): void {
+    if (!this.#lease.taken || this.#following) return;
+    this.#following = true;
+    queueMicrotask(() => {
+      this.#following = false;
+      this.#lease.follow(this.#ports.host.broker.links);
+    });
   }
 
   /** A stream of another name that peers use this tag for, or undefined. */
   foreign(tag: number, stream: string): string | undefined {
-    return this.#routes.foreign(tag, stream);
+    for (const { routes } of this.#servings.values()) {
+      const name = routes.foreign(tag, stream);
+      if (name !== undefined) return name;
+    }
+    return undefined;
   }
 
   /** What other hosts want and can be given now. */
-  get remote(): ReadonlyArray<{ readonly stream: string; readonly channel: number }> {
-    return this.engine?.datapathUp == null ? [] : this.#routes.remote;
+  get remote(): Array<{ readonly technology: NetworkTechnology; readonly stream: string; readonly channel: number }> {
+    return [...this.#servings.values()].flatMap(({ technology, endpoint, routes }) =>
+      endpoint === null ? [] : routes.remote.map(({ stream, channel }) => ({ technology, stream, channel })),
+    );
   }
 
   get alive(): ReadonlyArray<PeerInfo> {
-    return this.#routes.peers;
+    return [...this.#alive.values()];
   }
 
   get peers(): ReadonlyArray<PeerReport> {
     return this.#directoryRuns ? this.#ports.directory.peers() : [];
   }
 
-  /** Null, or why a technology that this host has is of no use to streams now. */
-  unavailable(technology: NetworkTechnology): { readonly reason: string; readonly cure: string } | null {
+  /**
+   * Null, or why a technology that this host has is of no use to streams now. `soon`: one that can be opened is of use;
+   * kernel UDP is opened at the start, and comes back by itself.
+   */
+  unavailable(technology: NetworkTechnology, soon: boolean): { readonly reason: string; readonly cure: string } | null {
     if (!this.#ports.host.config.network.enabled) {
       return { reason: "the network is switched off in this runtime's configuration", cure: "Set network.enabled." };
     }
-    const datapath = this.engine?.datapaths.get(technology);
-    if (datapath && datapath.instance !== null) return null;
-    const state = datapath ? `its datapath is ${datapath.state}` : "this runtime has not opened it";
-    return { reason: state, cure: datapath ? "It is tried again by itself; the log says why it failed." : "" };
+    const serving = this.#servings.get(technology);
+    if (!serving) return { reason: "this runtime does not serve it", cure: "" };
+    if (serving.endpoint !== null || (soon && technology !== "udp")) return null;
+    if (!serving.failure) return { reason: "this runtime has not opened it", cure: "" };
+    return {
+      reason: `it could not be opened: ${serving.failure.message}`,
+      cure: "See `insane doctor`; the next stream that asks for it tries again.",
+    };
+  }
+
+  /** How the engine of a technology waits. */
+  waits(technology: NetworkTechnology | null): ServingPlan["engine"] | undefined {
+    return technology === null ? undefined : this.#servings.get(technology)?.plan.engine;
+  }
+
+  /** Makes a technology ready for streams, as far as that is possible; null when nothing is to be done. */
+  prepare(technology: NetworkTechnology): Promise<void> | null {
+    const serving = this.#servings.get(technology);
+    if (!serving || serving.endpoint !== null || technology === "udp") return null;
+    // What went wrong is in `unavailable`, and the stream is warned of it.
+    return serving.open().catch(() => {});
   }
 
   /** Resolves when the datapath is up and the directory listens. */
   async start(): Promise<void> {
-    const { supervisor, host, directory } = this.#ports;
-    const up = new Promise<void>((resolve, reject) => {
-      this.#firstUp = { resolve, reject };
-    });
-    const cancel = host.world.clock.after(START_MS, () =>
-      this.#firstUp?.reject(
-        new InsaneError("ETIMEDOUT", `The datapath ${TECHNOLOGY} did not come up in ${START_MS} ms.`),
-      ),
-    );
-    supervisor.supervise({ name: ENGINE, policy: POLICY, start: () => this.#startEngine() });
-    try {
-      await up;
-    } finally {
-      cancel();
-      this.#firstUp = null;
+    const { host, directory } = this.#ports;
+    await this.#servings.get("udp")?.open();
+    if (host.config.network.xdp.enabled === true) {
+      const record = host.capability("xdp");
+      const serving = this.#servings.get("xdp");
+      if (!serving || record?.available !== true) {
+        const { reason = "it was not probed", cure = "" } = record ?? {};
+        throw new InsaneError("ESYSTEM", `network.xdp.enabled is true, but there is no XDP here: ${reason}. ${cure}`);
+      }
+      await serving.open();
     }
+    const gone = (peer: number): void => {
+      this.#alive.delete(peer);
+      for (const { routes } of this.#servings.values()) routes.remove(peer);
+    };
     const { port } = await directory.start({
-      alive: (info) => this.#routes.set(info),
-      silent: (peer) => this.#routes.remove(peer),
-      removed: (peer) => this.#routes.remove(peer),
+      alive: async (info) => {
+        this.#alive.set(info.peer, info);
+        await Promise.all([...this.#servings.values()].map(({ routes }) => routes.set(info)));
+      },
+      silent: gone,
+      removed: gone,
       warning: (warning) => this.#warned(warning),
     });
     this.#directoryRuns = true;
@@ -156,22 +182,22 @@ export class Network {
   announce(): void {
     if (!this.#directoryRuns) return;
     const { host, directory } = this.#ports;
-    const subscriptions = host.broker.links
-      .filter(({ spec, state }) => spec.kind === "ingress" && state === "open")
-      .flatMap(({ spec: { stream }, tables, confirmedTables }) => {
-        const wanted = new Set(tables.channels.map(({ channel }) => channel));
-        return confirmedTables.channels
-          .filter(({ channel }) => wanted.has(channel))
-          .map(({ channel }) => ({ tag: streamTag(stream), stream, channel }));
-      });
-    const unique = new Map(subscriptions.map((wanted) => [`${wanted.tag}:${wanted.channel}`, wanted]));
-    const datapaths = [...(this.engine?.datapaths.values() ?? [])];
+    const subscriptions = host.broker.links.flatMap((link) => {
+      const { kind, stream, technology } = link.spec;
+      if (kind !== "ingress" || technology === null || link.state !== "open") return [];
+      const wanted = new Set(link.tables.channels.map(({ channel }) => channel));
+      return link.confirmedTables.channels
+        .filter(({ channel }) => wanted.has(channel))
+        .map(({ channel }) => ({ tag: streamTag(stream), stream, channel, technology }));
+    });
+    const unique = new Map(subscriptions.map((one) => [`${one.technology}:${one.tag}:${one.channel}`, one]));
+    const endpoints = [...this.#servings.values()].flatMap(({ technology, endpoint }): DataEndpoint[] =>
+      endpoint === null ? [] : [{ technology, ...endpoint }],
+    );
     directory.announce({
-      endpoints: datapaths.flatMap(({ technology, instance, endpoint }) =>
-        instance === null || !endpoint ? [] : [{ technology, ...endpoint }],
-      ),
+      endpoints,
       subscriptions: [...unique.values()],
-      technologies: datapaths.flatMap(({ technology, instance }) => (instance === null ? [] : [technology])),
+      technologies: endpoints.map(({ technology }) => technology),
     });
   }
 
@@ -186,87 +212,62 @@ export class Network {
     this.#ports.child("peer", "ended");
   }
 
-  async stopEngine(): Promise<void> {
-    await this.#ports.supervisor.stop(ENGINE);
+  async stopEngines(): Promise<void> {
+    await Promise.all([...this.#servings.values()].map((serving) => serving.stop()));
   }
 
-  #startEngine(): Child {
-    const { host } = this.#ports;
-    const { network } = host.config;
-    const options = this.#affordable(host.config.engine);
-    const engine = new EngineActor({
-      world: host.world,
-      name: ENGINE,
-      options,
-      event: (event) => this.#event(event),
-      running: () => {
-        engine.addDatapath({
-          technology: TECHNOLOGY,
-          at: { address: network.address, port: network.dataPort },
-          probe: () =>
-            host.capability(TECHNOLOGY) ?? {
-              technology: TECHNOLOGY,
-              available: false,
-              emulated: false,
-              reason: "it was not probed",
-              evidence: [],
-              cure: "",
-            },
-          up: () => this.#datapathUp(),
-          down: (notice) => this.#datapathDown(notice),
-          unavailable: (reason) =>
-            this.#firstUp?.reject(new InsaneError("ESYSTEM", `The datapath ${TECHNOLOGY}: ${reason}`)),
-          escalated: (notice) => this.#ports.degraded(TECHNOLOGY, notice),
-        });
-      },
-      ended: () => {
-        this.#routes.forget();
-        this.announce();
-      },
-    });
-    this.engine = engine;
-    this.#ports.child("engine", "added");
-    engine.life.onEnd(({ quarantined, notice, cause }) => {
-      this.#ports.child("engine", "ended", quarantined);
-      if (cause !== "requested")
-        this.#firstUp?.reject(new InsaneError("ESYSTEM", notice?.message ?? "The engine failed."));
-    });
-    engine.start();
-    return {
-      close: () => engine.close(),
-      onExit: (f) =>
-        engine.life.onEnd(({ how, cause }) =>
-          f(how === "quarantined" ? how : cause === "requested" ? "normal" : "failure"),
-        ),
+  #serving(asked: ServingPlan): Serving {
+    const { host, supervisor } = this.#ports;
+    const { technology } = asked;
+    const engine = affordable(asked.engine, technology === "udp" ? 1 : 2);
+    if (engine !== asked.engine) {
+      this.#warned({
+        code: WARNING_CODES.TOO_MANY_SPINNERS,
+        message: `The engine of ${technology} is to spin, and this process has no core left for it: it yields instead.`,
+        cure: "Give the process more cores, or set engine.idle to park or yield.",
+      });
+    }
+    const restored = (): void => {
+      this.#ports.restored(technology);
+      queueMicrotask(() => host.datapathChanged(null));
     };
-  }
-
-  /** A thread that spins leaves no room for others where there is no second core: it yields instead. */
-  #affordable(options: EngineOptions): EngineOptions {
-    const cores = availableParallelism();
-    if (options.idle !== "spin" || options.mode !== "thread" || cores > 1) return options;
-    this.#warned({
-      code: WARNING_CODES.TOO_MANY_SPINNERS,
-      message: `The engine is to spin, and this process may use ${cores} core only: it yields instead.`,
-      cure: "Give the process more cores, or set engine.idle to park or yield.",
-    });
-    return { ...options, idle: "yield" };
-  }
-
-  #datapathUp(): void {
-    this.#lookAtBuffer();
-    this.#firstUp?.resolve();
-    this.#ports.restored(TECHNOLOGY);
-    // In a turn of its own: the machine has to be up before anybody asks whether it is.
-    queueMicrotask(() => {
-      void this.#routes.sync();
-      this.#ports.host.datapathChanged(null);
-    });
+    return new Serving(
+      { ...asked, engine },
+      {
+        world: host.world,
+        supervisor,
+        probe: () => host.capability(technology) ?? unprobed(technology),
+        owner: (tag) => host.tagOwner(tag),
+        collision: ({ name }, stream, owner) =>
+          this.#warned({
+            code: WARNING_CODES.TAG_COLLISION,
+            message: `${name} wants stream ${stream}, whose tag is that of stream ${owner} here: nothing is sent to it.`,
+            cure: "Give one of the two streams another name.",
+          }),
+        event: (event) => this.#event(technology, event),
+        up: () => {
+          if (technology === "udp") this.#lookAtBuffer();
+          restored();
+        },
+        down: (notice, served) => {
+          // One that never came up has served nobody: those who asked for it are told.
+          if (served || technology === "udp") this.#ports.degraded(technology, notice);
+          queueMicrotask(() => host.datapathChanged({ datapath: technology, notice }));
+        },
+        escalated: (notice) => this.#ports.degraded(technology, notice),
+        changed: () => {
+          this.announce();
+          host.broker.reconcile();
+          this.linksChanged();
+        },
+        child: (change, quarantined) => this.#ports.child("engine", change, quarantined),
+      },
+    );
   }
 
   /** The kernel may give less than was asked for, and then bursts are lost without a word. */
   #lookAtBuffer(): void {
-    const bytes = this.engine?.datapaths.get(TECHNOLOGY)?.counters()["receive_buffer_bytes"] ?? RECEIVE_BUFFER;
+    const bytes = this.#servings.get("udp")?.datapath?.counters()["receive_buffer_bytes"] ?? RECEIVE_BUFFER;
     if (bytes >= RECEIVE_BUFFER) return;
     this.#warned({
       code: WARNING_CODES.RECEIVE_BUFFER,
@@ -275,17 +276,7 @@ export class Network {
     });
   }
 
-  #datapathDown(notice: Notice): void {
-    // The first failure is told to whoever starts the runtime: a port that is taken will not be free in a moment.
-    this.#firstUp?.reject(new InsaneError("ESYSTEM", notice.message));
-    this.#ports.degraded(TECHNOLOGY, notice);
-    queueMicrotask(() => {
-      void this.#routes.sync();
-      this.#ports.host.datapathChanged({ datapath: TECHNOLOGY, notice });
-    });
-  }
-
-  #event(event: Exclude<EngineEvent, { readonly type: "ack" | "datapath-down" }>): void {
+  #event(technology: NetworkTechnology, event: Exclude<EngineEvent, { readonly type: "ack" | "datapath-down" }>): void {
     const { host } = this.#ports;
     switch (event.type) {
       case "link-fault": {
@@ -299,7 +290,7 @@ export class Network {
         return;
       }
       case "lost":
-        this.#lost(event.tag, event.channel, event.source, event.count);
+        this.#lost(technology, event.tag, event.channel, event.source, event.count);
         return;
       case "dropped": {
         const link = host.broker.link(event.link);
@@ -308,7 +299,7 @@ export class Network {
         const reason = event.reason === STATUS.NO_CREDIT ? "no-credit" : "wire";
         for (const sink of session.streamNamed(link.spec.stream)?.sinks.values() ?? []) {
           if (sink.spec.channel !== event.channel) continue;
-          session.rpc.tell("sink.lost", { sink: sink.spec.id, source: 0, count: event.count, reason });
+          this.#losses.add(session.id, { sink: sink.spec.id, source: 0, count: event.count, reason });
         }
         return;
       }
@@ -317,13 +308,13 @@ export class Network {
     }
   }
 
-  #lost(tag: number, channel: number, source: number, count: number): void {
+  #lost(technology: NetworkTechnology, tag: number, channel: number, source: number, count: number): void {
     for (const session of this.#ports.sessions()) {
       for (const stream of session.streams.values()) {
-        if (stream.tag !== tag) continue;
+        if (stream.tag !== tag || stream.decision?.datapath !== technology) continue;
         for (const sink of stream.sinks.values()) {
           if (sink.spec.channel !== channel || sink.closing) continue;
-          session.rpc.tell("sink.lost", { sink: sink.spec.id, source, count, reason: "wire" });
+          this.#losses.add(session.id, { sink: sink.spec.id, source, count, reason: "wire" });
         }
       }
     }
@@ -333,3 +324,12 @@ export class Network {
     this.#ports.host.log.warn(warning);
   }
 }
+
+const unprobed = (technology: NetworkTechnology): CapabilityRecord => ({
+  technology,
+  available: false,
+  emulated: false,
+  reason: "it was not probed",
+  evidence: [],
+  cure: "",
+});

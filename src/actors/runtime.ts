@@ -110,13 +110,17 @@ export class RuntimeActor implements Host {
       input: () => ({
         members: this.#members(),
         remote: this.network.remote,
-        network: this.network.up,
+        networks: this.network.running,
       }),
-      end: (session) => (session === null ? this.network.end : this.#linkable(session)),
+      end: (session) => this.#linkable(session),
+      engine: (technology) => this.network.end(technology),
       accused: (link, end, message) => {
         this.world.warn(link.life.name, { code: "W_EVICTED", message: `is closed for good: ${end.label}: ${message}` });
       },
-      added: () => this.life.send({ type: "childAdded", kind: "link" }),
+      added: () => {
+        this.life.send({ type: "childAdded", kind: "link" });
+        this.network.linksChanged();
+      },
       changed: (link, ready) => {
         for (const { index } of link.tables.sources) this.#sourceOf(link.spec, index)?.linked(link, ready);
         if (link.spec.kind === "ingress") this.network.announce();
@@ -126,6 +130,7 @@ export class RuntimeActor implements Host {
         if (link.spec.kind === "ingress") this.network.announce();
         const quarantined = link.life.outcome?.quarantined ?? [];
         this.life.send({ type: "childEnded", kind: "link", quarantined });
+        this.network.linksChanged();
       },
     });
   }
@@ -141,7 +146,7 @@ export class RuntimeActor implements Host {
         closeChildren: (_, { kinds }) => {
           if (kinds.includes("session")) this.#closeSessions();
           if (kinds.includes("peer")) void this.network.stopDirectory();
-          if (kinds.includes("engine")) void this.network.stopEngine();
+          if (kinds.includes("engine")) void this.network.stopEngines();
         },
       },
     });
@@ -185,16 +190,30 @@ export class RuntimeActor implements Host {
   }
 
   decide(qos: Qos): DecisionRecord {
-    const { mode, idle, cpu } = this.config.engine;
-    const pinned = cpu === null ? "" : ` on cpu ${cpu}`;
-    return decide({
+    return this.#decide(qos, false);
+  }
+
+  prepare(qos: Qos): Promise<void> | null {
+    // Looking costs a few milliseconds: only for those who might get it, and only until it is up.
+    if (qos.acceleration === "fast" && this.network.unavailable("xdp", false) !== null) this.doctor();
+    const { datapath } = this.#decide(qos, true);
+    return datapath === null || datapath === "shm" ? null : this.network.prepare(datapath);
+  }
+
+  /** `soon`: as if all were up that can be opened. */
+  #decide(qos: Qos, soon: boolean): DecisionRecord {
+    const decision = decide({
       qos,
-      capabilities: this.#offered(),
+      capabilities: this.#offered(soon),
       strategy: this.#options.strategy,
-      wait: `${mode === "inline" ? "inline" : idle}${pinned}`,
+      wait: "",
       trustDomain: `user ${process.getuid?.()}, group ${process.getgid?.()}`,
       now: new Date(),
     });
+    const { mode, idle, cpu } =
+      this.network.waits(decision.datapath === "shm" ? null : decision.datapath) ?? this.config.engine;
+    const pinned = cpu === null ? "" : ` on cpu ${cpu}`;
+    return { ...decision, wait: `${mode === "inline" ? "inline" : idle}${pinned}` };
   }
 
   claimTag(name: string): number {
@@ -346,10 +365,10 @@ export class RuntimeActor implements Host {
   }
 
   /** What streams can be bound to now: what the probes found, as far as this runtime is configured for it. */
-  #offered(): ReadonlyArray<CapabilityRecord> {
+  #offered(soon: boolean): ReadonlyArray<CapabilityRecord> {
     return this.#capabilities.map((capability) => {
       if (capability.technology === "shm" || !capability.available) return capability;
-      const why = this.network.unavailable(capability.technology);
+      const why = this.network.unavailable(capability.technology, soon);
       return why === null ? capability : { ...capability, available: false, reason: why.reason, cure: why.cure };
     });
   }
@@ -364,7 +383,7 @@ export class RuntimeActor implements Host {
       state: this.state,
       startedAt: this.#startedAt,
       sessions: [...this.#sessions.values()],
-      engines: this.network.engine ? [this.network.engine] : [],
+      engines: this.network.engines,
       peers: this.network.peers,
       alive: this.network.alive,
       quarantined: this.#quarantined,

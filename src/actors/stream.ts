@@ -5,7 +5,7 @@ import { streamMachine } from "../../models/stream.ts";
 import { type ProducerPools, poolClasses, producerPools } from "../effects/producer-pools.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { DecisionRecord, SinkPolicyRecord } from "../protocol/control.ts";
-import type { Qos } from "../protocol/qos.ts";
+import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
 import { withCure } from "../runtime/cures.ts";
 import type { PlannedMember } from "../runtime/plan.ts";
 import type { Host } from "./host.ts";
@@ -37,6 +37,8 @@ export class StreamActor {
   readonly #world: World;
   #decision: DecisionRecord | null = null;
   #next: DecisionRecord | null = null;
+  /** The decision that links follow already, before it is published. */
+  #moving: DecisionRecord | null = null;
   #pools: ProducerPools | null = null;
   #poolsMapped = false;
   #nextIndex = 0;
@@ -61,7 +63,7 @@ export class StreamActor {
       const machine = streamMachine.provide({
         actions: {
           ...this.life.actions,
-          bind: () => this.#decide("bound"),
+          bind: () => this.#bind(),
           // In a turn of its own: until an action is over the machine still shows the state before.
           prepare: () => this.life.soon(() => this.#decide("prepared")),
           publishBinding: (_, { datapath }) => this.#publish(datapath, resolve),
@@ -168,6 +170,8 @@ export class StreamActor {
     return {
       session: this.#session.id,
       stream: this.name,
+      // While it moves, where it moves to.
+      datapath: network(this.#moving ?? this.#decision),
       sources: [...this.sources.values()]
         .filter((source) => !source.closing)
         .map(({ spec: { id, index, channel } }) => ({ id, index, channel })),
@@ -188,6 +192,13 @@ export class StreamActor {
     this.life.send({ type: "close" });
   }
 
+  /** What it would be bound to is opened first. A stream that is bound already does not wait: it is told when that is up. */
+  #bind(): void {
+    const opening = this.#host.prepare(this.qos);
+    if (opening) void opening.then(() => this.#decide("bound"));
+    else this.#decide("bound");
+  }
+
   #decide(answer: "bound" | "prepared"): void {
     const decision = this.#host.decide(this.qos);
     if (answer === "prepared" && decision.datapath === this.#decision?.datapath) {
@@ -204,6 +215,7 @@ export class StreamActor {
     const first = this.#decision === null;
     this.#decision = this.#next ?? this.#host.decide(this.qos);
     this.#next = null;
+    this.#moving = null;
     for (const warning of this.#decision.warnings) {
       this.#host.world.warn(this.life.name, warning);
       if (!first) this.#deliver(warning);
@@ -221,6 +233,7 @@ export class StreamActor {
   }
 
   #switch(): void {
+    this.#moving = this.#next;
     this.#host.membersChanged();
     this.life.send({ type: "switched" });
   }
@@ -254,5 +267,9 @@ export class StreamActor {
     }
   }
 }
+
+/** Co-located endpoints need no decision. */
+const network = (decision: DecisionRecord | null): NetworkTechnology | null =>
+  decision === null || decision.datapath === "shm" ? null : decision.datapath;
 
 const NOTHING: Notice = { code: "W_NO_NETWORK", message: "no datapath can carry it now" };

@@ -29,8 +29,16 @@ const Endpoint = Schema.Struct({
   port: whole(1, 65535),
   mtu: whole(576, 65535),
 });
-/** A stream with the channels on which sinks want its messages. */
-const StreamEntry = Schema.Tuple([u32, text(/^[^\p{Cc}]{1,200}$/u), Schema.Array(u32)]);
+/**
+ * A stream with the channels on which sinks want its messages, and the technology of the endpoint where they want them;
+ * without one, that of kernel UDP.
+ */
+const StreamEntry = Schema.Tuple([
+  u32,
+  text(/^[^\p{Cc}]{1,200}$/u),
+  Schema.Array(u32),
+  Schema.optionalKey(text(/^[a-z0-9-]{1,16}$/)),
+]);
 
 const Page = Schema.Struct({
   /** From 0. */
@@ -48,12 +56,16 @@ const Body = Schema.Struct({
   /** Version of the sender's announcement, and how many pages it has. */
   version: whole(1, 0xffffffff),
   pages: whole(1, HELLO_LIMITS.PAGES),
-  /** What the sender has of the receiver's announcement: incarnation, version, and pages of it that are missing. */
+  /**
+   * What the sender has of the receiver's announcement: incarnation, version, and pages of it that are missing; and from
+   * the endpoints of which version on it takes messages (0: of none; left out: of the version that it has).
+   */
   seen: Schema.NullOr(
     Schema.Struct({
       id: Id,
       version: whole(1, 0xffffffff),
       missing: list(whole(0, HELLO_LIMITS.PAGES - 1), HELLO_LIMITS.MISSING),
+      applied: Schema.optionalKey(u32),
     }),
   ),
   /** One page of the announcement; null in a bare hello. */
@@ -130,7 +142,7 @@ export interface Content {
 }
 
 /** Bytes of a body besides its streams, endpoints and technologies: keys and small fields, two ids, name, missing. */
-const OVERHEAD = 125 + 2 * 66 + (HELLO_LIMITS.NAME_BYTES + 2) + 3 * (HELLO_LIMITS.MISSING + 1);
+const OVERHEAD = 125 + 13 + 2 * 66 + (HELLO_LIMITS.NAME_BYTES + 2) + 3 * (HELLO_LIMITS.MISSING + 1);
 /** Of one endpoint or technology, keys included. */
 const ENDPOINT_BYTES = 75;
 const TECHNOLOGY_BYTES = 17;
@@ -151,14 +163,14 @@ export function paginate({ endpoints, technologies, streams }: Content): {
   let room = full - ENDPOINT_BYTES * endpoints.length - TECHNOLOGY_BYTES * technologies.length;
   const pages: HelloPage[] = [page];
   let omitted = 0;
-  for (const [tag, name, channels] of streams) {
-    const head = 5 + 3 + Buffer.byteLength(name) + 3 + 1;
+  for (const [tag, name, channels, at] of streams) {
+    const head = 5 + 3 + Buffer.byteLength(name) + 3 + 1 + (at === undefined ? 0 : TECHNOLOGY_BYTES);
     let rest = channels;
     while (rest.length > 0) {
       const fit = Math.floor((room - head) / CHANNEL_BYTES);
       if (fit >= rest.length || fit >= WORTH_SPLITTING || (fit > 0 && room === full)) {
         const part = rest.slice(0, fit);
-        page.streams.push([tag, name, part]);
+        page.streams.push(at === undefined ? [tag, name, part] : [tag, name, part, at]);
         room -= head + CHANNEL_BYTES * part.length;
         rest = rest.slice(part.length);
       } else if (room === full || pages.length === HELLO_LIMITS.PAGES) {
@@ -176,12 +188,13 @@ export function paginate({ endpoints, technologies, streams }: Content): {
 
 /** The content of a complete set of pages; a stream that spans pages is one again. */
 export function assemble(pages: ReadonlyArray<HelloPage>): Content {
-  const streams = new Map<string, [number, string, number[]]>();
+  const streams = new Map<string, [number, string, number[], string?]>();
   for (const page of pages) {
-    for (const [tag, name, channels] of page.streams) {
-      const key = `${tag} ${name}`;
+    for (const [tag, name, channels, at] of page.streams) {
+      const key = `${tag} ${at} ${name}`;
       const stream = streams.get(key);
-      if (stream === undefined) streams.set(key, [tag, name, [...channels]]);
+      if (stream === undefined)
+        streams.set(key, at === undefined ? [tag, name, [...channels]] : [tag, name, [...channels], at]);
       else stream[2].push(...channels);
     }
   }

@@ -23,8 +23,11 @@ export interface Probes {
   readonly datapath: (technology: NetworkTechnology, interfaceName: string) => ProbeResult;
 }
 
+/** Probes that stand in for those of some technologies. */
+export type Instead = { readonly [K in NetworkTechnology]?: () => ProbeResult };
+
 /** Probes all technologies in the order in which they are listed everywhere. `interfaceName` "" leaves the choice open. */
-export const probeWith = (probes: Probes, interfaceName = ""): CapabilityRecord[] =>
+export const probeWith = (probes: Probes, interfaceName = "", instead: Instead = {}): CapabilityRecord[] =>
   TECHNOLOGIES.map((technology) => {
     try {
       return technology === "shm"
@@ -36,7 +39,7 @@ export const probeWith = (probes: Probes, interfaceName = ""): CapabilityRecord[
             evidence: [...probes.sharedMemory()],
             cure: "",
           }
-        : { technology, ...probes.datapath(technology, interfaceName) };
+        : { technology, ...(instead[technology]?.() ?? probes.datapath(technology, interfaceName)) };
     } catch (cause) {
       return {
         technology,
@@ -53,7 +56,12 @@ const SHARED_MEMORY_CURE =
   "INSANE needs memfd_create with F_SEAL_FUTURE_WRITE (Linux 5.1 or newer) and a seccomp profile that allows both.";
 
 /** Probes this host. Nothing is left behind. `interfaceName`: "" leaves the choice to each datapath. */
-export const probeAll = (interfaceName = ""): CapabilityRecord[] => probeWith(HOST, interfaceName);
+export const probeAll = (interfaceName = "", instead: Instead = {}): CapabilityRecord[] =>
+  probeWith(HOST, interfaceName, instead);
+
+/** Probes one technology of this host. May throw. */
+export const probeOf = (technology: NetworkTechnology, interfaceName: string): ProbeResult =>
+  HOST.datapath(technology, interfaceName);
 
 const HOST: Probes = {
   sharedMemory: sealSegment,

@@ -1,28 +1,40 @@
-// Between what a runtime announces and what hello frames carry: subscriptions grouped by stream, technologies that we do
-// not know passed over. Pure.
-import type { Content } from "../protocol/hello.ts";
+// Between what a runtime announces and what hello frames carry: subscriptions grouped by stream and endpoint, technologies
+// that we do not know passed over. Pure.
+import type { Content, HelloStream } from "../protocol/hello.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { NETWORK_TECHNOLOGIES } from "../qos/strategy.ts";
 import type { Announcement } from "./directory.ts";
 
+/** Where a subscription's messages go when its entry does not say. */
+const DEFAULT: NetworkTechnology = "udp";
+
 export function contentOf({ endpoints, technologies, subscriptions }: Announcement): Content {
-  const streams = new Map<string, { readonly tag: number; readonly channels: Set<number> }>();
-  for (const { tag, stream, channel } of subscriptions) {
-    const entry = streams.get(stream);
-    if (entry === undefined) streams.set(stream, { tag, channels: new Set([channel]) });
+  const streams = new Map<
+    string,
+    { readonly tag: number; readonly name: string; readonly at: NetworkTechnology; readonly channels: Set<number> }
+  >();
+  for (const { tag, stream, channel, technology } of subscriptions) {
+    const key = `${technology} ${stream}`;
+    const entry = streams.get(key);
+    if (entry === undefined) streams.set(key, { tag, name: stream, at: technology, channels: new Set([channel]) });
     else entry.channels.add(channel);
   }
   return {
     endpoints,
     technologies,
-    streams: [...streams].map(([stream, { tag, channels }]) => [tag, stream, [...channels]]),
+    streams: [...streams.values()].map(
+      ({ tag, name, at, channels }): HelloStream =>
+        at === DEFAULT ? [tag, name, [...channels]] : [tag, name, [...channels], at],
+    ),
   };
 }
 
 export const announcementOf = ({ endpoints, technologies, streams }: Content): Announcement => ({
   endpoints: endpoints.flatMap(({ technology, ...at }) => (isKnown(technology) ? [{ technology, ...at }] : [])),
   technologies: technologies.filter(isKnown),
-  subscriptions: streams.flatMap(([tag, stream, channels]) => channels.map((channel) => ({ tag, stream, channel }))),
+  subscriptions: streams.flatMap(([tag, stream, channels, technology = DEFAULT]) =>
+    isKnown(technology) ? channels.map((channel) => ({ tag, stream, channel, technology })) : [],
+  ),
 });
 
 const isKnown = (technology: string): technology is NetworkTechnology =>

@@ -17,6 +17,28 @@ export interface EngineOptions {
   readonly cpu: number | null;
 }
 
+/** AF_XDP beside kernel UDP, on an engine of its own. */
+export interface XdpOptions {
+  /** auto: opened by the first stream that is bound to it, if this host can. true: opened at the start, or no start. */
+  readonly enabled: "auto" | boolean;
+  /** Null: the interface that carries `network.address`. */
+  readonly interface: string | null;
+  /** UDP port of its data endpoint; 0: any. */
+  readonly port: number;
+  /** skb works on any driver, slower. */
+  readonly mode: "native" | "skb";
+  /** Only this receive queue, to which the operator steers the port; null: all. */
+  readonly queue: number | null;
+  /** Largest IP datagram; null: the interface's, at most 3820. Beyond that a slot takes several pages. */
+  readonly mtu: number | null;
+  /** Slots of its receive pool. */
+  readonly slots: number;
+  /** How its engine's thread waits; null: as `engine.idle`. */
+  readonly idle: EngineOptions["idle"] | null;
+  /** Pin its engine's thread to this core, or null. */
+  readonly cpu: number | null;
+}
+
 /** Everything a runtime can be configured with; `insane up --print-config` prints it with its defaults. */
 export interface RuntimeConfig {
   readonly name: string;
@@ -40,6 +62,7 @@ export interface RuntimeConfig {
     readonly helloIntervalMs: number;
     /** Without a hello for so long a peer is silent. */
     readonly silentAfterMs: number;
+    readonly xdp: XdpOptions;
   };
   readonly engine: EngineOptions;
   readonly limits: {
@@ -101,6 +124,8 @@ export interface ExplainReport {
     readonly state: string;
     readonly technology: Technology;
     readonly here: string;
+    /** What the peer's stream is bound to: which of its endpoints messages go to. */
+    readonly thereTechnology: Technology;
     readonly there: string;
   }>;
 }

@@ -3,6 +3,7 @@
 import type { World } from "../actors/life.ts";
 import { LinkActor } from "../actors/link.ts";
 import type { EndRole, LinkEnd } from "../actors/link-end.ts";
+import type { NetworkTechnology } from "../protocol/qos.ts";
 import { type PlanInput, type PlannedMember, plan, type WantedLink } from "./plan.ts";
 
 /** Waits before a link that failed is tried again, ms: doubled each time, while somebody wants it. */
@@ -14,8 +15,10 @@ export interface BrokerPorts {
   readonly entries: number;
   /** Who produces and consumes what, here and elsewhere, at this moment. */
   input(): PlanInput;
-  /** A session's side of links, or the engine's for null; undefined while there is none. */
-  end(session: number | null): LinkEnd | undefined;
+  /** A session's side of links; undefined while there is none. */
+  end(session: number): LinkEnd | undefined;
+  /** The side of a technology's engine. */
+  engine(technology: NetworkTechnology): LinkEnd | undefined;
   /** That end broke the contract of the shared memory on this link. */
   accused(link: LinkActor, end: LinkEnd, message: string): void;
   added(link: LinkActor): void;
@@ -114,14 +117,15 @@ export class Broker {
   }
 
   #open(wanted: WantedLink): void {
-    const producer = this.#ports.end(wanted.producer);
-    const consumer = this.#ports.end(wanted.consumer);
+    const { key, kind, stream, technology, tables } = wanted;
+    const engine = technology === null ? undefined : this.#ports.engine(technology);
+    const producer = wanted.producer === null ? engine : this.#ports.end(wanted.producer);
+    const consumer = wanted.consumer === null ? engine : this.#ports.end(wanted.consumer);
     if (!producer || !consumer) return;
-    const { key, kind, stream, tables } = wanted;
     const id = this.#nextId++;
     const link = new LinkActor(
       this.#ports.world,
-      { id, key, kind, stream, entries: this.#ports.entries, producer, consumer, tables },
+      { id, key, kind, stream, technology, entries: this.#ports.entries, producer, consumer, tables },
       {
         accuse: (end, _, message) => {
           // Between these two there is no trust left, and the runtime cannot know who is right: not again.

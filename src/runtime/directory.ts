@@ -8,6 +8,8 @@ export interface Subscription {
   readonly tag: number;
   readonly stream: string;
   readonly channel: number;
+  /** The endpoint at which they are wanted: what the sink's stream is bound to. */
+  readonly technology: NetworkTechnology;
 }
 
 export interface DataEndpoint {
@@ -33,6 +35,8 @@ export interface PeerInfo extends Announcement {
   readonly name: string;
   /** Control endpoint, "address:port". */
   readonly endpoint: string;
+  /** Technologies of ours from whose endpoints it takes messages by now. */
+  readonly knows: ReadonlyArray<NetworkTechnology>;
 }
 
 export interface PeerReport {
@@ -48,8 +52,11 @@ export interface PeerReport {
 
 /** Called on the control thread, in order. */
 export interface DirectoryEvents {
-  /** Heard for the first time, heard again after silence, or changed: the whole truth each time. */
-  alive(info: PeerInfo): void;
+  /**
+   * Heard for the first time, heard again after silence, or changed: the whole truth each time. Resolves when its
+   * endpoints are in force, which the peer is then told.
+   */
+  alive(info: PeerInfo): Promise<void> | void;
   /** Not heard of for too long: messages to it stop. */
   silent(peer: number): void;
   /** Gone for good, or replaced by a new incarnation (then `alive` follows with another number). */

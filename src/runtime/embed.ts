@@ -4,11 +4,11 @@ import { RuntimeActor } from "../actors/runtime.ts";
 import type { Session } from "../client/api.ts";
 import { openSession } from "../client/session.ts";
 import { InsaneError } from "../protocol/codes.ts";
-import { probeAll } from "../qos/capabilities.ts";
 import type { EmbeddedRuntime, EmbedOptions } from "./api.ts";
 import { completeConfig, strategyOf } from "./config.ts";
 import { HelloDirectory } from "./hello-directory.ts";
 import { createLog } from "./log.ts";
+import { probeFor } from "./probe.ts";
 
 /**
  * Starts a runtime in this process; resolves when it serves.
@@ -21,12 +21,11 @@ export async function embed(options: EmbedOptions = {}): Promise<EmbeddedRuntime
     config,
     strategy: strategyOf(options, config),
     log: createLog(config.log, { runtime: config.name }),
-    probe: () => probeAll(),
+    probe: () => probeFor(config),
     directory: ({ id, name }, world) => new HelloDirectory({ id, name, network: config.network, world }),
   });
   await runtime.start();
   const sessions = new Set<Session>();
-  let leased = false;
 
   let closing = false;
 
@@ -44,22 +43,17 @@ export async function embed(options: EmbedOptions = {}): Promise<EmbeddedRuntime
     async connect({ name } = {}) {
       if (closing) throw new InsaneError("ECLOSED", "This runtime is closed.");
       // One thread, one lease: the first session that is open has it.
-      const inline = leased ? undefined : runtime.network.inline;
+      const inline = runtime.network.inline?.taken ? undefined : runtime.network.inline;
       const session = await openSession({
         fd: runtime.connectHere(),
         ...(name === undefined ? {} : { name }),
         ...(inline === undefined ? {} : { inlineEngine: inline }),
       });
       sessions.add(session);
-      if (inline) {
-        leased = true;
-        runtime.network.engine?.lease(true);
-      }
+      inline?.give(session.id, runtime.broker.links);
       session.on("closed", () => {
         sessions.delete(session);
-        if (!inline) return;
-        leased = false;
-        runtime.network.engine?.lease(false);
+        inline?.give(null, []);
       });
       return session;
     },

@@ -10,6 +10,7 @@ import { PeerActor } from "../actors/peer.ts";
 import { datagramSocket } from "../effects/datagram-socket.ts";
 import { InsaneError, WARNING_CODES, type Warning } from "../protocol/codes.ts";
 import { decodeHello, encodeHello, type HelloPage, paginate } from "../protocol/hello.ts";
+import type { NetworkTechnology } from "../protocol/qos.ts";
 import { announcementOf, contentOf } from "./announcement.ts";
 import type { RuntimeConfig } from "./api.ts";
 import type { Announcement, Directory, DirectoryEvents, PeerInfo, PeerReport } from "./directory.ts";
@@ -46,6 +47,8 @@ interface Peer {
   told: boolean;
   /** What `alive` said last, so that nothing is told twice. */
   lastTold: string;
+  /** Its endpoints that are in force here, as it has been told. */
+  lastInForce: string;
   /** When a frame of it came last, on the world's clock; null: never. */
   heardAt: number | null;
   cancelRetry: (() => void) | null;
@@ -72,6 +75,8 @@ export class HelloDirectory implements Directory {
   #version = 1;
   #pages: ReadonlyArray<HelloPage> = paginate({ endpoints: [], technologies: [], streams: [] }).pages;
   #announcement = NOTHING;
+  /** Our endpoints by technology, and since which version they are announced as they are. */
+  readonly #since = new Map<NetworkTechnology, { readonly text: string; readonly version: number }>();
   #announceDue: (() => void) | null = null;
   #announcedAt = Number.NEGATIVE_INFINITY;
   #stopping: Promise<void> | null = null;
@@ -146,6 +151,7 @@ export class HelloDirectory implements Directory {
       sending: false,
       told: false,
       lastTold: "",
+      lastInForce: "",
       heardAt: null,
       cancelRetry: null,
       retryMs: RETRY_MS,
@@ -258,6 +264,7 @@ export class HelloDirectory implements Directory {
     if (JSON.stringify(pages) === JSON.stringify(this.#pages)) return;
     this.#pages = pages;
     this.#version++;
+    this.#date();
     if (omitted > 0) {
       this.#warn(
         WARNING_CODES.ANNOUNCEMENT_CUT,
@@ -293,6 +300,7 @@ export class HelloDirectory implements Directory {
     if (hello.id === this.#options.id) return;
     const { exchange } = peer;
     const lacked = exchange.lacks;
+    const { applied } = exchange;
     const heard = exchange.receive(hello, { id: this.#options.id, version: this.#version, pages: this.#pages.length });
     if (heard === "ignored") {
       this.#count("ignored");
@@ -308,7 +316,10 @@ export class HelloDirectory implements Directory {
     if (heard === "complete") {
       peer.actor.hello(hello.id);
       this.#tell();
-    } else if (heard === "heard") peer.actor.heard();
+    } else {
+      if (heard === "heard") peer.actor.heard();
+      if (exchange.applied !== applied) this.#tell();
+    }
     if (hello.page !== null) this.#acknowledgeSoon(peer);
     if (!exchange.lacks) {
       peer.cancelRetry?.();
@@ -359,12 +370,36 @@ export class HelloDirectory implements Directory {
         return false;
       });
       const { id, name } = known;
-      const info: PeerInfo = { ...announcement, peer: peer.number, id, name, endpoint: peer.endpoint, subscriptions };
+      const knows = [...this.#since].flatMap(([ours, { version }]) => (version <= peer.exchange.applied ? [ours] : []));
+      const { number, endpoint } = peer;
+      const info: PeerInfo = { ...announcement, peer: number, id, name, endpoint, subscriptions, knows };
       const text = JSON.stringify(info);
       if (text === peer.lastTold) continue;
       peer.lastTold = text;
       peer.told = true;
-      this.#events?.alive(info);
+      const inForce = this.#events?.alive(info);
+      if (inForce) {
+        const { version } = known;
+        void inForce.then(() => this.#inForce(peer, id, version, `${id} ${JSON.stringify(info.endpoints)}`));
+      }
+    }
+  }
+
+  /** Messages from that announcement's endpoints are taken here: the peer is told, if they are others than before. */
+  #inForce(peer: Peer, id: string, version: number, endpoints: string): void {
+    if (this.#stopping !== null || peer.exchange.known?.id !== id) return;
+    peer.exchange.inForce(id, version);
+    if (peer.lastInForce === endpoints) return;
+    peer.lastInForce = endpoints;
+    this.#send(peer, null);
+  }
+
+  /** From which version on each of our endpoints is what it is. */
+  #date(): void {
+    const endpoints = new Map(this.#announcement.endpoints.map((one) => [one.technology, JSON.stringify(one)]));
+    for (const technology of this.#since.keys()) if (!endpoints.has(technology)) this.#since.delete(technology);
+    for (const [technology, text] of endpoints) {
+      if (this.#since.get(technology)?.text !== text) this.#since.set(technology, { text, version: this.#version });
     }
   }
 

@@ -30,6 +30,11 @@ export type Heard =
 export class HelloExchange {
   /** The latest announcement that is complete here. */
   known: Known | null = null;
+  /** From which version on the peer takes messages from our endpoints. */
+  applied = 0;
+  /** The other way round: whose endpoints, of which version, are in force here. */
+  #inForce = { id: "", version: 0 };
+  #from = "";
   #building: { id: string; version: number; total: number; readonly pages: Map<number, HelloPage> } | null = null;
   readonly #retired: string[] = [];
   /** Pages of ours that the peer is not known to have; of which version of ours, and what is under way. */
@@ -45,6 +50,9 @@ export class HelloExchange {
       this.forget(hello.id);
       return "farewell";
     }
+    if (hello.id !== this.#from) this.applied = 0;
+    this.#from = hello.id;
+    if (hello.seen?.id === own.id) this.applied = Math.max(this.applied, hello.seen.applied ?? hello.seen.version);
     this.#acknowledge(hello.seen, own);
     return this.#collect(hello);
   }
@@ -57,9 +65,19 @@ export class HelloExchange {
       for (let page = 0; page < building.total && missing.length < HELLO_LIMITS.MISSING; page++) {
         if (!building.pages.has(page)) missing.push(page);
       }
-      return { id: building.id, version: building.version, missing };
+      return { id: building.id, version: building.version, missing, applied: this.#appliedOf(building.id) };
     }
-    return this.known && { id: this.known.id, version: this.known.version, missing: [] };
+    const { known } = this;
+    return known && { id: known.id, version: known.version, missing: [], applied: this.#appliedOf(known.id) };
+  }
+
+  /** Messages from the endpoints of that announcement are taken from now on. */
+  inForce(id: string, version: number): void {
+    this.#inForce = { id, version };
+  }
+
+  #appliedOf(id: string): number {
+    return this.#inForce.id === id ? this.#inForce.version : 0;
   }
 
   /** True while the peer is not known to have all of our announcement. */

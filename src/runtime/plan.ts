@@ -1,5 +1,6 @@
 // The link broker's arithmetic: from who produces and consumes what, here and on other hosts, to the links there should
 // be and the difference from those there are. Pure: no actor, no memory, no clock. src/runtime/broker.ts acts on it.
+import type { NetworkTechnology } from "../protocol/qos.ts";
 
 export type LinkKind = "direct" | "egress" | "ingress";
 
@@ -19,15 +20,21 @@ export interface PlannedSink {
 export interface PlannedMember {
   readonly session: number;
   readonly stream: string;
+  /** What it is bound to across hosts; null: nothing. */
+  readonly datapath: NetworkTechnology | null;
   readonly sources: ReadonlyArray<PlannedSource>;
   readonly sinks: ReadonlyArray<PlannedSink>;
 }
 export interface PlanInput {
   readonly members: ReadonlyArray<PlannedMember>;
-  /** What peers that are alive want. */
-  readonly remote: ReadonlyArray<{ readonly stream: string; readonly channel: number }>;
-  /** Whether there is an engine for the network. */
-  readonly network: boolean;
+  /** What peers that are alive want, and over which datapath of ours they can be reached. */
+  readonly remote: ReadonlyArray<{
+    readonly technology: NetworkTechnology;
+    readonly stream: string;
+    readonly channel: number;
+  }>;
+  /** Datapaths that there is an engine for. */
+  readonly networks: ReadonlyArray<NetworkTechnology>;
 }
 
 export interface ChannelEntry {
@@ -49,6 +56,8 @@ export interface WantedLink {
   readonly key: string;
   readonly kind: LinkKind;
   readonly stream: string;
+  /** Whose engine is the other end; null for direct links. */
+  readonly technology: NetworkTechnology | null;
   /** Session ids; null is the engine. */
   readonly producer: number | null;
   readonly consumer: number | null;
@@ -70,8 +79,13 @@ export interface Plan {
 
 const MAX_INDEX = 0x10000;
 
-export const linkKey = (kind: LinkKind, stream: string, producer: number | null, consumer: number | null): string =>
-  `${kind}:${producer ?? "engine"}>${consumer ?? "engine"}:${stream}`;
+export const linkKey = (
+  kind: LinkKind,
+  stream: string,
+  producer: number | null,
+  consumer: number | null,
+  technology: NetworkTechnology | null,
+): string => `${kind}:${producer ?? technology}>${consumer ?? technology}:${stream}`;
 
 /** All links there should be, by key, with channel indices that continue those of `existing`. */
 export function wantedLinks(input: PlanInput, existing: ReadonlyMap<string, ExistingLink>): Map<string, WantedLink> {
@@ -81,18 +95,20 @@ export function wantedLinks(input: PlanInput, existing: ReadonlyMap<string, Exis
     stream: string,
     producer: number | null,
     consumer: number | null,
+    technology: NetworkTechnology | null,
     channels: ReadonlyMap<number, boolean>,
     sources: ReadonlyArray<PlannedSource>,
   ) => {
     if (channels.size === 0) return;
-    const key = linkKey(kind, stream, producer, consumer);
+    const key = linkKey(kind, stream, producer, consumer, technology);
     const before = existing.get(key);
     const { entries, nextIndex } = number(channels, before);
     const mine = sources
       .filter((source) => channels.has(source.channel))
       .map((source) => ({ index: source.index, source: source.id, channel: source.channel }))
       .sort((a, b) => a.index - b.index);
-    wanted.set(key, { key, kind, stream, producer, consumer, tables: { channels: entries, sources: mine }, nextIndex });
+    const tables = { channels: entries, sources: mine };
+    wanted.set(key, { key, kind, stream, technology, producer, consumer, tables, nextIndex });
   };
 
   const byStream = new Map<string, PlannedMember[]>();
@@ -102,24 +118,28 @@ export function wantedLinks(input: PlanInput, existing: ReadonlyMap<string, Exis
     else byStream.set(member.stream, [member]);
   }
   const remote = new Map<string, Set<number>>();
-  for (const { stream, channel } of input.remote) {
-    const set = remote.get(stream);
+  for (const { technology, stream, channel } of input.remote) {
+    const key = `${technology}:${stream}`;
+    const set = remote.get(key);
     if (set) set.add(channel);
-    else remote.set(stream, new Set([channel]));
+    else remote.set(key, new Set([channel]));
   }
 
   for (const [stream, members] of byStream) {
-    const elsewhere = remote.get(stream);
     for (const producer of members) {
       const offered = new Set(producer.sources.map((source) => source.channel));
       for (const consumer of members) {
-        want("direct", stream, producer.session, consumer.session, sinkChannels(consumer, offered), producer.sources);
+        const channels = sinkChannels(consumer, offered);
+        want("direct", stream, producer.session, consumer.session, null, channels, producer.sources);
       }
-      if (input.network && elsewhere) {
+      const over = producer.datapath;
+      if (over === null || !input.networks.includes(over)) continue;
+      const elsewhere = remote.get(`${over}:${stream}`);
+      if (elsewhere) {
         const channels = new Map([...offered].filter((channel) => elsewhere.has(channel)).map((c) => [c, true]));
-        want("egress", stream, producer.session, null, channels, producer.sources);
+        want("egress", stream, producer.session, null, over, channels, producer.sources);
       }
-      if (input.network) want("ingress", stream, null, producer.session, sinkChannels(producer, null), []);
+      want("ingress", stream, null, producer.session, over, sinkChannels(producer, null), []);
     }
   }
   return wanted;

@@ -1,27 +1,46 @@
-// Keeps an engine's peers and routes equal to what the directory tells: which peer is reached where, and which channels
-// it wants. One change at a time; what failed is tried again with the next change.
+// Keeps one engine's peers and routes equal to what the directory tells: from where peers may send, at which of their
+// endpoints they want which channels. One change at a time; what failed is tried again with the next change.
 import type { Command } from "../effects/engine.ts";
 import type { Endpoint } from "../native/engine.ts";
+import { InsaneError, WARNING_CODES, type Warning } from "../protocol/codes.ts";
+import type { NetworkTechnology } from "../protocol/qos.ts";
+import { NETWORK_TECHNOLOGIES } from "../qos/strategy.ts";
 import type { DataEndpoint, PeerInfo } from "./directory.ts";
 
 export interface RoutePorts {
+  /** The technology of the engine's datapath. */
+  readonly technology: NetworkTechnology;
   /** Resolves when acknowledged. */
   command(what: string, send: Command): Promise<number>;
-  /** The datapath instance that peers are reached over, and its technology; null while there is none. */
-  datapath(): { readonly instance: number; readonly technology: DataEndpoint["technology"] } | null;
+  /** The datapath instance that peers are reached over, and where it is; null while there is none. */
+  datapath(): { readonly instance: number; readonly endpoint: Endpoint } | null;
   /** The stream of this host that has a tag, if one does: a peer's stream of another name and the same tag is not it. */
   owner(tag: number): string | undefined;
   /** A peer wants a stream whose tag is another stream's here; told once a peer and name. */
   collision(peer: PeerInfo, stream: string, owner: string): void;
+  /** A peer gets no messages, or not those of all channels that it wants; told once a peer and code. */
+  refused(code: Warning["code"], message: string): void;
   /** What is reachable has changed. */
   applied(): void;
   failed(cause: unknown): void;
 }
 
+/** Channels that messages are sent to one peer on: an engine has room for so many, and others need theirs. */
+export const ROUTES_A_PEER = 16_384;
+
+interface Route {
+  readonly tag: number;
+  readonly channel: number;
+  readonly stream: string;
+}
+
+/** One endpoint of one peer: to an engine that is a peer of its own, because each numbers its flows by itself. */
 interface Applied {
+  readonly peer: number;
+  readonly technology: NetworkTechnology;
   readonly instance: number;
   readonly endpoint: Endpoint;
-  readonly routes: Map<string, { readonly tag: number; readonly channel: number; readonly stream: string }>;
+  readonly routes: Map<string, Route>;
 }
 
 export class Routes {
@@ -29,20 +48,16 @@ export class Routes {
   readonly #peers = new Map<number, PeerInfo>();
   readonly #applied = new Map<number, Applied>();
   readonly #collisions = new Set<string>();
-  #running = false;
+  readonly #refused = new Set<string>();
+  #running: Promise<void> | null = null;
   #again = false;
 
   constructor(ports: RoutePorts) {
     this.#ports = ports;
   }
 
-  /** Peers that are alive. */
-  get peers(): ReadonlyArray<PeerInfo> {
-    return [...this.#peers.values()];
-  }
-
   /** What can be reached: routes that the engine has acknowledged. */
-  get remote(): ReadonlyArray<{ readonly stream: string; readonly channel: number }> {
+  get remote(): ReadonlyArray<Route> {
     return [...this.#applied.values()].flatMap(({ routes }) => [...routes.values()]);
   }
 
@@ -54,9 +69,10 @@ export class Routes {
     return undefined;
   }
 
-  set(info: PeerInfo): void {
+  /** Resolves when the engine has been told, or cannot be. */
+  set(info: PeerInfo): Promise<void> {
     this.#peers.set(info.peer, info);
-    void this.sync();
+    return this.sync();
   }
 
   remove(peer: number): void {
@@ -70,10 +86,15 @@ export class Routes {
   }
 
   /** Brings the engine up to date; to be called when the datapath changes as well. */
-  async sync(): Promise<void> {
+  sync(): Promise<void> {
     this.#again = true;
-    if (this.#running) return;
-    this.#running = true;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  async #run(): Promise<void> {
     try {
       while (this.#again) {
         this.#again = false;
@@ -82,76 +103,112 @@ export class Routes {
       }
     } catch (cause) {
       this.#ports.failed(cause);
-    } finally {
-      this.#running = false;
     }
   }
 
   async #pass(): Promise<void> {
     const datapath = this.#ports.datapath();
-    for (const [peer, applied] of [...this.#applied]) {
-      const endpoint = datapath && endpointOf(this.#peers.get(peer), datapath.technology);
-      if (endpoint && applied.instance === datapath.instance && same(endpoint, applied.endpoint)) continue;
-      this.#applied.delete(peer);
-      await this.#ports.command(`the removal of peer ${peer}`, (api, engine) => api.removePeer(engine, peer));
+    for (const [number, applied] of [...this.#applied]) {
+      const endpoint = this.#endpoints(applied.peer).find(({ technology }) => technology === applied.technology);
+      if (datapath && endpoint && applied.instance === datapath.instance && same(endpoint, applied.endpoint)) continue;
+      this.#applied.delete(number);
+      await this.#ports.command(`the removal of peer ${applied.peer}`, (api, engine) => api.removePeer(engine, number));
     }
     if (!datapath) return;
-    for (const info of this.peers) {
-      const endpoint = endpointOf(info, datapath.technology);
-      if (!endpoint) continue;
-      try {
-        await this.#peer(info, datapath.instance, endpoint);
-      } catch (cause) {
-        // One peer that cannot be reached does not cut off the others.
-        this.#ports.failed(cause);
+    for (const info of [...this.#peers.values()]) {
+      for (const endpoint of this.#endpoints(info.peer)) {
+        try {
+          await this.#endpoint(info, datapath.instance, endpoint);
+        } catch (cause) {
+          // One peer that cannot be reached does not cut off the others.
+          if (!(cause instanceof InsaneError && cause.code === "ESYSTEM")) this.#ports.failed(cause);
+          else this.#refuse(info, WARNING_CODES.PEER_REFUSED, `gets no messages: ${cause.message}`);
+        }
       }
     }
   }
 
-  async #peer(info: PeerInfo, instance: number, endpoint: Endpoint): Promise<void> {
-    const { peer } = info;
-    let applied = this.#applied.get(peer);
-    if (!applied) {
-      await this.#ports.command(`peer ${peer}`, (api, engine) => api.setPeer(engine, peer, instance, endpoint));
-      applied = { instance, endpoint, routes: new Map() };
-      this.#applied.set(peer, applied);
-    }
-    await this.#channels(info, applied);
+  /** Where datagrams of a peer may come from and go to on this engine. */
+  #endpoints(peer: number): ReadonlyArray<DataEndpoint> {
+    const here = this.#ports.datapath()?.endpoint;
+    const endpoints = this.#peers.get(peer)?.endpoints ?? [];
+    if (!here) return [];
+    // One that names our own endpoint would have us talk to ourselves.
+    return endpoints.filter(
+      (there) =>
+        reaches({ ...here, technology: this.#ports.technology }, there) &&
+        !(there.address === here.address && there.port === here.port),
+    );
   }
 
-  async #channels(info: PeerInfo, { routes }: Applied): Promise<void> {
+  #refuse({ peer, name, endpoint }: PeerInfo, code: Warning["code"], why: string): void {
+    const key = `${peer} ${code}`;
+    if (this.#refused.has(key)) return;
+    this.#refused.add(key);
+    this.#ports.refused(code, `Peer ${name} at ${endpoint} ${why}.`);
+  }
+
+  async #endpoint(info: PeerInfo, instance: number, at: DataEndpoint): Promise<void> {
     const { peer } = info;
-    const ours = info.subscriptions.filter(({ tag, stream }) => {
-      const owner = this.#ports.owner(tag);
-      if (owner === undefined || owner === stream) return true;
-      const collision = `${peer}:${stream}`;
-      if (!this.#collisions.has(collision)) this.#ports.collision(info, stream, owner);
+    const { technology, ...endpoint } = at;
+    const number = peer * NETWORK_TECHNOLOGIES.length + NETWORK_TECHNOLOGIES.indexOf(technology);
+    let applied = this.#applied.get(number);
+    if (!applied) {
+      const to = { ...endpoint, mtu: technology === "udp" ? WHOLE_DATAGRAMS : endpoint.mtu };
+      await this.#ports.command(`peer ${peer}`, (api, engine) => api.setPeer(engine, number, instance, to));
+      applied = { peer, technology, instance, endpoint, routes: new Map() };
+      this.#applied.set(number, applied);
+    }
+    await this.#channels(info, number, applied);
+  }
+
+  async #channels(info: PeerInfo, number: number, { routes, technology }: Applied): Promise<void> {
+    const { peer } = info;
+    const knows = info.knows.includes(this.#ports.technology);
+    const ours = info.subscriptions.filter((wanted) => {
+      // A peer that does not take what comes from here would lose it.
+      if (wanted.technology !== technology || !knows) return false;
+      const owner = this.#ports.owner(wanted.tag);
+      if (owner === undefined || owner === wanted.stream) return true;
+      const collision = `${peer}:${wanted.stream}`;
+      if (!this.#collisions.has(collision)) this.#ports.collision(info, wanted.stream, owner);
       this.#collisions.add(collision);
       return false;
     });
-    const wanted = new Map(ours.map((route) => [`${route.tag}:${route.channel}`, route]));
+    if (ours.length > ROUTES_A_PEER) {
+      const why = `wants messages of ${ours.length} channels, and gets those of ${ROUTES_A_PEER}`;
+      this.#refuse(info, WARNING_CODES.ANNOUNCEMENT_CUT, why);
+    }
+    const wanted = new Map(ours.slice(0, ROUTES_A_PEER).map((route) => [`${route.tag}:${route.channel}`, route]));
     for (const [key, { tag, channel }] of [...routes]) {
       if (wanted.has(key)) continue;
       routes.delete(key);
       await this.#ports.command(`a route to peer ${peer}`, (api, engine) =>
-        api.removeRoute(engine, tag, channel, peer),
+        api.removeRoute(engine, tag, channel, number),
       );
     }
-    for (const [key, route] of wanted) {
+    for (const [key, { tag, channel, stream }] of wanted) {
       if (routes.has(key)) continue;
-      const { tag, channel } = route;
-      await this.#ports.command(`a route to peer ${peer}`, (api, engine) => api.addRoute(engine, tag, channel, peer));
-      routes.set(key, route);
+      await this.#ports.command(`a route to peer ${peer}`, (api, engine) => api.addRoute(engine, tag, channel, number));
+      routes.set(key, { tag, channel, stream });
     }
   }
 }
 
-/** Where a peer is reached over a technology. Datapaths that speak the same datagrams reach each other's endpoints. */
-export function endpointOf(
-  info: PeerInfo | undefined,
-  technology: DataEndpoint["technology"],
-): DataEndpoint | undefined {
-  return info?.endpoints.find((endpoint) => endpoint.technology === technology);
+/** Kernel UDP puts fragments together again: what it takes is bounded by the datagram, not by the interface. */
+const WHOLE_DATAGRAMS = 65535;
+
+/** Datapaths that send the same UDP/IPv4 datagrams. */
+const DATAGRAMS: ReadonlyArray<NetworkTechnology> = ["udp", "xdp", "dpdk"];
+
+/** Whether a datapath at `here` can exchange datagrams with one at `there`. */
+export function reaches(here: Pick<DataEndpoint, "technology" | "address">, there: DataEndpoint): boolean {
+  if (here.technology === "udp" && there.technology === "udp") return true;
+  // What stays on one host goes through its kernel, past every other datapath.
+  if (here.address === there.address) return false;
+  return (
+    here.technology === there.technology || [here, there].every(({ technology }) => DATAGRAMS.includes(technology))
+  );
 }
 
 const same = (a: Endpoint, b: Endpoint): boolean => a.address === b.address && a.port === b.port && a.mtu === b.mtu;

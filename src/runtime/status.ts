@@ -5,11 +5,11 @@ import type { Host } from "../actors/host.ts";
 import type { LinkActor } from "../actors/link.ts";
 import type { SessionActor } from "../actors/session.ts";
 import type { StreamActor } from "../actors/stream.ts";
+import type { DecisionRecord } from "../protocol/control.ts";
 import { SINK_STATS, SOURCE_STATS } from "../protocol/layout.ts";
-import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
+import { streamTag } from "../protocol/qos.ts";
 import type { EndpointReport, ExplainReport, StatusReport } from "./api.ts";
 import type { PeerInfo, PeerReport } from "./directory.ts";
-import { endpointOf } from "./routes.ts";
 
 /** The parts of a runtime that a report is made of. */
 export interface Reported {
@@ -114,37 +114,40 @@ export function explainReport(of: Reported, name?: string): ExplainReport[] {
       tag: streamTag(stream),
       sessions: list.map(({ session }) => ({ session: session.id, name: session.name })),
       decision,
-      links: carriers.map((link) => explainLink(link, decision.datapath)),
+      links: carriers.map(explainLink),
       peers: explainPeers(of, stream, decision.datapath),
     };
   });
 }
 
-function explainLink(link: LinkActor, datapath: NetworkTechnology | "shm" | null): ExplainReport["links"][number] {
-  const { kind, producer, consumer } = link.spec;
+function explainLink(link: LinkActor): ExplainReport["links"][number] {
+  const { kind, producer, consumer, technology } = link.spec;
   return {
     kind,
-    technology: kind === "direct" ? "shm" : (datapath ?? "udp"),
+    technology: technology ?? "shm",
     producer: producer.label,
     consumer: consumer.label,
     outstanding: link.outstanding,
   };
 }
 
-function explainPeers(of: Reported, stream: string, technology: string | null): ExplainReport["peers"] {
-  if (technology === null || technology === "shm") return [];
-  const network = technology as NetworkTechnology;
+/** Each peer that wants the stream, once for each of its endpoints that it wants it at. */
+function explainPeers(of: Reported, stream: string, network: DecisionRecord["datapath"]): ExplainReport["peers"] {
+  if (network === null || network === "shm") return [];
   const here = of.engines.map((engine) => engine.datapaths.get(network)?.endpoint).find((at) => at);
-  const wanting = of.alive.filter(({ subscriptions }) => subscriptions.some((wanted) => wanted.stream === stream));
-  return wanting.map((info) => {
-    const there = endpointOf(info, network);
-    return {
-      name: info.name,
-      state: of.peers.find(({ peer }) => peer === info.peer)?.state ?? "alive",
-      technology: network,
-      here: here ? `${here.address}:${here.port}` : "",
-      there: there ? `${there.address}:${there.port}` : "",
-    };
+  return of.alive.flatMap((info) => {
+    const wanted = info.subscriptions.filter((subscription) => subscription.stream === stream);
+    return [...new Set(wanted.map(({ technology }) => technology))].map((thereTechnology) => {
+      const there = info.endpoints.find(({ technology }) => technology === thereTechnology);
+      return {
+        name: info.name,
+        state: of.peers.find(({ peer }) => peer === info.peer)?.state ?? "alive",
+        technology: network,
+        here: here ? `${here.address}:${here.port}` : "",
+        thereTechnology,
+        there: there ? `${there.address}:${there.port}` : "",
+      };
+    });
   });
 }
 

@@ -109,7 +109,12 @@ const wanting = (...subscriptions: Subscription[]): Announcement => ({
   technologies: ["udp"],
   subscriptions,
 });
-const sub = (stream: string, channel: number): Subscription => ({ tag: streamTag(stream), stream, channel });
+const sub = (stream: string, channel: number): Subscription => ({
+  tag: streamTag(stream),
+  stream,
+  channel,
+  technology: "udp",
+});
 
 /** A peer made by hand: a socket that says what the test wants. */
 class Stub {

@@ -65,6 +65,7 @@ const peerOf = (peer: number, from: PlayedDirectory, subscriptions: ReadonlyArra
   endpoint: "127.0.0.1:1",
   endpoints: from.endpoints,
   technologies: ["udp"],
+  knows: ["udp"],
   subscriptions,
 });
 
@@ -183,21 +184,21 @@ describe("a runtime", () => {
     const session = await connect();
     const source = await (await session.createStream({ name: "mine" })).createSource(1);
     const tag = streamTag("mine");
-    const alive = (peer: number, wanted: Subscription): void =>
+    const alive = (peer: number, wanted: Subscription) =>
       directory.events?.alive({
         ...peerOf(peer, directory, [wanted]),
         endpoints: [{ technology: "udp", address: "127.0.0.1", port: 9 + peer, mtu: 1500 }],
       });
-    alive(1, { tag, stream: "theirs", channel: 1 });
+    alive(1, { tag, stream: "theirs", channel: 1, technology: "udp" });
     await eventually(
       () => warnings,
       (codes) => codes.includes("W_TAG_COLLISION"),
     );
-    alive(2, { tag, stream: "mine", channel: 1 });
+    alive(2, { tag, stream: "mine", channel: 1, technology: "udp" });
     await source.matched();
     // And a name that collides with what a peer uses is refused.
     const unused = streamTag("another");
-    alive(3, { tag: unused, stream: "elsewhere", channel: 1 });
+    alive(3, { tag: unused, stream: "elsewhere", channel: 1, technology: "udp" });
     await eventually(
       () => runtime.network.foreign(unused, "another"),
       (name) => name === "elsewhere",

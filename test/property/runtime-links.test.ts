@@ -81,7 +81,18 @@ function stage() {
   const link = (over: Partial<LinkSpec> = {}): LinkActor => {
     const actor = new LinkActor(
       world,
-      { id: 7, key: "k", kind: "direct", stream: "s", entries: 16, producer, consumer, tables: table(1), ...over },
+      {
+        id: 7,
+        key: "k",
+        kind: "direct",
+        stream: "s",
+        technology: null,
+        entries: 16,
+        producer,
+        consumer,
+        tables: table(1),
+        ...over,
+      },
       { accuse: (end, _, message) => said.push(`accuse ${end.label}: ${message}`), ended: () => said.push("ended") },
     );
     actor.start();

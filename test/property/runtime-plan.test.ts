@@ -16,6 +16,7 @@ const STREAMS = ["a", "b", "c:d>e"];
 const channel = fc.integer({ min: 0, max: 4 });
 const member = fc.record({
   session: fc.integer({ min: 1, max: 5 }),
+  datapath: fc.constantFrom("udp" as const, "xdp" as const, null),
   stream: fc.constantFrom(...STREAMS),
   sources: fc.uniqueArray(fc.integer({ min: 0, max: 14 }), { maxLength: 4 }),
   sinks: fc.array(fc.record({ channel, block: fc.boolean() }), { maxLength: 4 }),
@@ -23,8 +24,15 @@ const member = fc.record({
 const input: fc.Arbitrary<PlanInput> = fc
   .record({
     members: fc.uniqueArray(member, { maxLength: 8, selector: ({ session, stream }) => `${session} ${stream}` }),
-    remote: fc.array(fc.record({ stream: fc.constantFrom(...STREAMS), channel }), { maxLength: 5 }),
-    network: fc.boolean(),
+    remote: fc.array(
+      fc.record({
+        technology: fc.constantFrom("udp" as const, "xdp" as const),
+        stream: fc.constantFrom(...STREAMS),
+        channel,
+      }),
+      { maxLength: 8 },
+    ),
+    networks: fc.subarray(["udp" as const, "xdp" as const]),
   })
   .map(({ members, ...rest }) => ({
     ...rest,
@@ -100,14 +108,20 @@ describe("the plan of links", () => {
         for (const one of of.members) {
           const wanted = one.sources
             .map((source) => source.channel)
-            .filter((c) => of.remote.some((remote) => remote.stream === one.stream && remote.channel === c));
+            .filter((c) =>
+              of.remote.some(
+                (remote) => remote.technology === one.datapath && remote.stream === one.stream && remote.channel === c,
+              ),
+            );
+          const network = one.datapath !== null && of.networks.includes(one.datapath);
           const mine = (kind: string, end: "producer" | "consumer") =>
             links.filter((link) => link.kind === kind && link[end] === one.session && link.stream === one.stream);
           const egress = mine("egress", "producer");
-          expect(egress.length).toBe(of.network && wanted.length > 0 ? 1 : 0);
+          expect(egress.length).toBe(network && wanted.length > 0 ? 1 : 0);
+          for (const link of [...egress, ...mine("ingress", "consumer")]) expect(link.technology).toBe(one.datapath);
           if (egress[0]) expect(channelsOf(egress[0].tables)).toEqual(new Set(wanted));
           const ingress = mine("ingress", "consumer");
-          expect(ingress.length).toBe(of.network && one.sinks.length > 0 ? 1 : 0);
+          expect(ingress.length).toBe(network && one.sinks.length > 0 ? 1 : 0);
         }
       }),
     );

@@ -61,8 +61,13 @@ function describe({ stream, tag, sessions, decision, links, peers }: ExplainRepo
     lines.push("", ...table(["LINK", "OVER", "FROM", "TO", "OUT"], rows).map((line) => `  ${line}`));
   }
   if (peers.length > 0) {
-    const rows = peers.map((peer) => [peer.name, peer.state, peer.technology, peer.here, peer.there]);
-    lines.push("", ...table(["PEER", "STATE", "OVER", "HERE", "THERE"], rows).map((line) => `  ${line}`));
+    const rows = peers.map((peer) => [
+      peer.name,
+      peer.state,
+      `${peer.technology} ${peer.here}`,
+      `${peer.thereTechnology} ${peer.there}`,
+    ]);
+    lines.push("", ...table(["PEER", "STATE", "HERE", "THERE"], rows).map((line) => `  ${line}`));
   }
   return lines;
 }

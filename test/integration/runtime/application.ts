@@ -60,7 +60,8 @@ async function streamOf(words: Record<string, unknown>): Promise<Stream> {
   const known = streams.get(streamName);
   if (known) return known;
   const maxMessage = Number(words["maxMessage"] ?? 65536);
-  const stream = await session.createStream({ name: streamName, maxMessage });
+  const acceleration = words["acceleration"] === "fast" ? "fast" : "none";
+  const stream = await session.createStream({ name: streamName, maxMessage, acceleration });
   streams.set(streamName, stream);
   return stream;
 }
@@ -72,10 +73,11 @@ async function run(
   size: number,
   count: number,
   pace: number,
+  most: number,
 ): Promise<void> {
   const { source } = state;
   while (state.running && state.next < count) {
-    for (let burst = 0; burst < 64 && state.running && state.next < count; burst++) {
+    for (let burst = 0; burst < most && state.running && state.next < count; burst++) {
       const buffer = source.tryGetBuffer(size);
       if (!buffer) break;
       stamp(buffer.bytes, tag, source.channel, state.next);
@@ -98,7 +100,7 @@ const calls: Record<string, (words: Record<string, unknown>) => unknown> = {
   matched: async ({ index, count }) => {
     await sources[Number(index)]?.source.matched(Number(count ?? 1));
   },
-  emit: ({ index, size, count, tag, pace }) => {
+  emit: ({ index, size, count, tag, pace, burst }) => {
     const state = sources[Number(index)];
     if (!state) throw new Error("no such source");
     state.running = true;
@@ -108,6 +110,7 @@ const calls: Record<string, (words: Record<string, unknown>) => unknown> = {
       Number(size ?? 64),
       Number(count ?? Number.POSITIVE_INFINITY),
       Number(pace ?? 0),
+      Number(burst ?? 64),
     );
   },
   stop: async ({ index }) => {

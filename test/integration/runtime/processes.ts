@@ -1,6 +1,6 @@
 // Real processes for the runtime's tests: a daemon and applications, told what to do over Node's own IPC. Everything
 // started here ends with the test, also when it fails.
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,10 +15,17 @@ export class TestProcess {
   #nextCall = 1;
   exited: { readonly code: number | null; readonly signal: string | null } | null = null;
 
-  constructor(file: string, name: string, args: ReadonlyArray<string>) {
+  /** `prefix`: what its command line begins with, to run it in a namespace, say. */
+  constructor(file: string, name: string, args: ReadonlyArray<string>, prefix: ReadonlyArray<string> = []) {
     this.#name = name;
-    this.child = fork(join(import.meta.dirname, file), args, {
-      execArgv: ["--expose-gc"],
+    const [command = "", ...rest] = [
+      ...prefix,
+      process.execPath,
+      "--expose-gc",
+      join(import.meta.dirname, file),
+      ...args,
+    ];
+    this.child = spawn(command, rest, {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
       env: { ...process.env, NODE_OPTIONS: "", VITEST: "" },
     });
@@ -101,6 +108,12 @@ export class Stage implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "insane-test-"));
   readonly socket = join(this.folder, "insane.sock");
   readonly #processes: TestProcess[] = [];
+  readonly #prefix: ReadonlyArray<string>;
+
+  /** `prefix`: what command lines of its processes begin with. */
+  constructor(prefix: ReadonlyArray<string> = []) {
+    this.#prefix = prefix;
+  }
 
   /** A runtime in a process of its own. */
   async daemon(settings: Words = {}): Promise<TestProcess> {
@@ -117,7 +130,7 @@ export class Stage implements AsyncDisposable {
   }
 
   start(file: string, name: string, args: ReadonlyArray<string>): TestProcess {
-    const started = new TestProcess(file, name, args);
+    const started = new TestProcess(file, name, args, this.#prefix);
     this.#processes.push(started);
     return started;
   }

@@ -1,0 +1,233 @@
+// One technology as this runtime serves it: an engine of its own (supervised), the datapath on it, and the routes to
+// peers. It costs nothing until it is opened; then it stays, and comes back by itself when it fails.
+import { availableParallelism } from "node:os";
+import type { Notice } from "../../models/lifecycle.ts";
+import type { RestartPolicy } from "../../models/policy.ts";
+import type { Endpoint, EngineEvent } from "../native/engine.ts";
+import { InsaneError } from "../protocol/codes.ts";
+import type { CapabilityRecord } from "../protocol/control.ts";
+import type { NetworkTechnology } from "../protocol/qos.ts";
+import type { EngineOptions } from "../runtime/api.ts";
+import type { PeerInfo } from "../runtime/directory.ts";
+import { Routes } from "../runtime/routes.ts";
+import type { DatapathActor } from "./datapath.ts";
+import { EngineActor } from "./engine.ts";
+import type { World } from "./life.ts";
+import type { Child, Supervisor } from "./supervisor.ts";
+
+/** How long a datapath may take to come up before whoever waits for it goes on without. */
+const OPEN_MS = 5000;
+const POLICY: RestartPolicy = {
+  kind: "permanent",
+  backoff: { initialMs: 100, factor: 2, maxMs: 3000 },
+  intensity: { max: 5, withinMs: 60_000 },
+};
+
+/** How a technology is served: what its engine and its datapath are made of. */
+export interface ServingPlan {
+  readonly technology: NetworkTechnology;
+  /** The engine's name. */
+  readonly name: string;
+  readonly engine: EngineOptions;
+  /** Of the datapath's `open`. */
+  readonly options: string;
+  readonly at: { readonly address: string; readonly port: number };
+  /** What its receive pool is made of; left out, the engine's default. */
+  readonly receive?: { readonly slots: number; readonly bytes: number };
+}
+
+export interface ServingPorts {
+  readonly world: World;
+  readonly supervisor: Supervisor;
+  probe(): CapabilityRecord;
+  /** The stream of this host that has a tag. */
+  owner(tag: number): string | undefined;
+  collision(peer: PeerInfo, stream: string, owner: string): void;
+  event(event: Exclude<EngineEvent, { readonly type: "ack" | "datapath-down" }>): void;
+  up(): void;
+  /** `served`: it had been up since it was opened. */
+  down(notice: Notice, served: boolean): void;
+  escalated(notice: Notice): void;
+  /** Peers, routes or links of its engine may be others. */
+  changed(): void;
+  child(change: "added" | "ended", quarantined?: readonly string[]): void;
+}
+
+export class Serving {
+  readonly plan: ServingPlan;
+  engine: EngineActor | null = null;
+  readonly routes: Routes;
+  /** What the last instance failed of; null while it is up or was never opened. */
+  failure: Notice | null = null;
+  readonly #ports: ServingPorts;
+  #supervised = false;
+  #served = false;
+  readonly #waiting = new Set<{ resolve(): void; reject(cause: InsaneError): void }>();
+
+  constructor(plan: ServingPlan, ports: ServingPorts) {
+    this.plan = plan;
+    this.#ports = ports;
+    this.routes = new Routes({
+      technology: plan.technology,
+      command: (what, send) => {
+        const resource = this.engine?.resource;
+        return resource
+          ? resource.command(what, send)
+          : Promise.reject(new InsaneError("ECLOSED", "The engine does not run."));
+      },
+      datapath: () => {
+        const datapath = this.datapath;
+        const [instance, endpoint] = [datapath?.instance, datapath?.endpoint];
+        return instance == null || endpoint == null ? null : { instance, endpoint };
+      },
+      owner: ports.owner,
+      collision: ports.collision,
+      refused: (code, message) => ports.world.warn("routes", { code, message }),
+      applied: ports.changed,
+      failed: (cause) => {
+        if (!(cause instanceof InsaneError && cause.code === "ECLOSED")) ports.world.defect("routes", cause);
+      },
+    });
+  }
+
+  get technology(): NetworkTechnology {
+    return this.plan.technology;
+  }
+
+  get datapath(): DatapathActor | undefined {
+    return this.engine?.datapaths.get(this.technology);
+  }
+
+  /** Where it is reached; null while it is not up. */
+  get endpoint(): Endpoint | null {
+    const datapath = this.datapath;
+    return datapath && datapath.instance !== null ? datapath.endpoint : null;
+  }
+
+  /** Its engine runs. */
+  get runs(): boolean {
+    return this.engine?.resource != null && this.engine.life.outcome === null;
+  }
+
+  /** Resolves when it is up; rejects with what the attempt failed of. It goes on trying by itself. */
+  async open(): Promise<void> {
+    if (this.endpoint !== null) return;
+    const { world, supervisor } = this.#ports;
+    let cancel = (): void => {};
+    const up = new Promise<void>((resolve, reject) => {
+      const waiter = {
+        resolve: (): void => {
+          this.#waiting.delete(waiter);
+          resolve();
+        },
+        reject: (cause: InsaneError): void => {
+          this.#waiting.delete(waiter);
+          reject(cause);
+        },
+      };
+      this.#waiting.add(waiter);
+      const late = `The datapath ${this.technology} did not come up in ${OPEN_MS} ms.`;
+      cancel = world.clock.after(OPEN_MS, () => waiter.reject(new InsaneError("ETIMEDOUT", late)));
+    });
+    if (this.#supervised) this.datapath?.again();
+    else {
+      this.#supervised = true;
+      supervisor.supervise({ name: this.plan.name, policy: POLICY, start: () => this.#start() });
+    }
+    try {
+      await up;
+    } finally {
+      cancel();
+    }
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#supervised) return;
+    this.#settle(new InsaneError("ECLOSED", "The runtime stops."));
+    await this.#ports.supervisor.stop(this.plan.name);
+  }
+
+  #settle(cause: InsaneError | null): void {
+    for (const { resolve, reject } of [...this.#waiting]) {
+      if (cause) reject(cause);
+      else resolve();
+    }
+  }
+
+  #start(): Child {
+    const { world } = this.#ports;
+    const { name, receive } = this.plan;
+    const engine = new EngineActor({
+      world,
+      name,
+      options: this.plan.engine,
+      ...(receive === undefined ? {} : { receive }),
+      event: (event) => this.#ports.event(event),
+      running: () => this.#openDatapath(engine),
+      ended: () => {
+        this.routes.forget();
+        this.#ports.changed();
+      },
+    });
+    this.engine = engine;
+    this.#ports.child("added");
+    engine.life.onEnd(({ quarantined, notice, cause }) => {
+      this.#ports.child("ended", quarantined);
+      if (cause === "requested") return;
+      this.failure = notice ?? { code: "EINTERNAL", message: "The engine failed." };
+      this.#settle(new InsaneError("ESYSTEM", this.failure.message));
+    });
+    engine.start();
+    return {
+      close: () => engine.close(),
+      onExit: (f) =>
+        engine.life.onEnd(({ how, cause }) =>
+          f(how === "quarantined" ? how : cause === "requested" ? "normal" : "failure"),
+        ),
+    };
+  }
+
+  #openDatapath(engine: EngineActor): void {
+    const { technology, at, options } = this.plan;
+    engine.addDatapath({
+      technology,
+      at,
+      options,
+      probe: () => this.#ports.probe(),
+      up: () => {
+        this.failure = null;
+        this.#served = true;
+        this.#ports.up();
+        // In a turn of its own: the machine has to be up before anybody asks whether it is.
+        queueMicrotask(() => {
+          void this.routes.sync();
+          this.#settle(null);
+          this.#ports.changed();
+        });
+      },
+      down: (notice) => {
+        this.failure = notice;
+        this.#ports.down(notice, this.#served);
+        this.#settle(new InsaneError("ESYSTEM", notice.message));
+        queueMicrotask(() => {
+          void this.routes.sync();
+          this.#ports.changed();
+        });
+      },
+      unavailable: (reason) => {
+        this.failure = { code: "ESYSTEM", message: reason };
+        this.#settle(new InsaneError("ESYSTEM", `The datapath ${technology}: ${reason}`));
+      },
+      escalated: (notice) => {
+        this.failure = notice;
+        this.#ports.escalated(notice);
+      },
+    });
+  }
+}
+
+/** A thread that spins leaves no room for others where there is no core for it: it yields instead. */
+export function affordable(options: EngineOptions, spinners: number): EngineOptions {
+  const fits = options.idle !== "spin" || options.mode !== "thread" || availableParallelism() > spinners;
+  return fits ? options : { ...options, idle: "yield" };
+}

@@ -1,0 +1,75 @@
+// From a configuration to what serves each technology: engine, receive pool, where its datapath listens and with which
+// options. Pure but for a look at this host's interfaces.
+import { networkInterfaces } from "node:os";
+import type { ServingPlan } from "../actors/serving.ts";
+import type { RuntimeConfig } from "./api.ts";
+import { isLoopback } from "./endpoint.ts";
+
+/** AF_XDP works on pages: a slot, its header included, is a whole number of them. */
+const PAGE = 4096;
+const SLOT_HEADER = 64;
+/** Largest IP datagram that one page takes, with all that goes before it. */
+const XDP_PAGE_MTU = 3820;
+/** What goes before a datagram in its slots: Ethernet header with a tag, and the kernel's own. */
+const XDP_ROOM = 280;
+
+/** The interface that carries an address, or undefined. */
+export const interfaceOf = (address: string): string | undefined =>
+  Object.entries(networkInterfaces()).find(([, all]) => all?.some((one) => one.address === address))?.[0];
+
+/** Why this runtime does not even look for XDP; null: it does, on that interface. */
+export function xdpInterface({
+  network,
+}: RuntimeConfig): { readonly name: string } | { readonly why: string; readonly cure: string } {
+  const { address, xdp } = network;
+  if (!network.enabled || xdp.enabled === false) {
+    const field = network.enabled ? "network.xdp.enabled" : "network.enabled";
+    return { why: `it is switched off in this runtime's configuration (${field})`, cure: `Set ${field}.` };
+  }
+  if (xdp.interface !== null) return { name: xdp.interface };
+  if (isLoopback(address)) {
+    return {
+      why: `network.address is ${address}, and XDP needs an interface to other hosts`,
+      cure: "Set network.address to this host's address in the network of the others.",
+    };
+  }
+  const name = interfaceOf(address);
+  return name === undefined
+    ? {
+        why: `no interface of this host carries network.address (${address})`,
+        cure: "Correct network.address, or name the interface in network.xdp.interface.",
+      }
+    : { name };
+}
+
+export function udpPlan({ engine, network }: RuntimeConfig): ServingPlan {
+  return {
+    technology: "udp",
+    name: "network",
+    engine,
+    options: "",
+    at: { address: network.address, port: network.dataPort },
+  };
+}
+
+export function xdpPlan(config: RuntimeConfig): ServingPlan {
+  const { engine, network } = config;
+  const { xdp } = network;
+  const options = [
+    ...(xdp.interface === null ? [] : [`interface=${xdp.interface}`]),
+    `mode=${xdp.mode}`,
+    ...(xdp.queue === null ? [] : [`queue=${xdp.queue}`]),
+    ...(xdp.mtu === null ? [] : [`mtu=${xdp.mtu}`]),
+  ];
+  // An interface that carries another address than the runtime's is reached by its own.
+  const own = xdp.interface === null || interfaceOf(network.address) === xdp.interface;
+  const pages = (xdp.mtu ?? 0) > XDP_PAGE_MTU ? Math.ceil(((xdp.mtu ?? 0) + XDP_ROOM) / PAGE) : 1;
+  return {
+    technology: "xdp",
+    name: "xdp",
+    engine: { ...engine, idle: xdp.idle ?? engine.idle, cpu: xdp.cpu },
+    options: options.join(","),
+    at: { address: own ? network.address : "0.0.0.0", port: xdp.port },
+    receive: { slots: xdp.slots, bytes: pages * PAGE - SLOT_HEADER },
+  };
+}

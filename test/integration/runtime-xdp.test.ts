@@ -1,0 +1,106 @@
+// Streams that ask for acceleration on two hosts (namespaces joined by veth): they run on XDP where it can be had, speak
+// with hosts that have none, and leave nothing behind.
+import { describe, expect, it } from "vitest";
+import type { EmbeddedRuntime } from "../../src/index.ts";
+import type { DecisionRecord } from "../../src/protocol/control.ts";
+import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
+import { eventually, Stage, type TestProcess, type Words } from "./runtime/processes.ts";
+
+const missing = noNamespaces();
+const HELLO = 7500;
+
+async function daemon(
+  stage: Stage,
+  host: NamespaceHost,
+  other: NamespaceHost,
+  settings: Words = {},
+): Promise<TestProcess> {
+  const network = {
+    enabled: true,
+    address: host.address,
+    port: HELLO,
+    peers: [`${other.address}:${HELLO}`],
+    helloIntervalMs: 50,
+    silentAfterMs: 2000,
+    ...(settings["network"] as object),
+  };
+  return await stage.daemon({ ...settings, network });
+}
+
+const ENGINE = { udp: "engine network", xdp: "engine xdp" } as const;
+
+/** What a stream is bound to, and what it was warned of, in words where that was a surprise. */
+async function boundTo(application: TestProcess, stream: Words): Promise<[unknown, unknown[]]> {
+  const decision = (await application.call("binding", stream))["result"] as DecisionRecord;
+  return [decision.datapath, decision.warnings.map(({ code }) => code)];
+}
+
+const status = async (of: TestProcess): Promise<ReturnType<EmbeddedRuntime["status"]>> =>
+  (await of.call("status"))["result"] as ReturnType<EmbeddedRuntime["status"]>;
+
+describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
+  const SIZES = { small: 64, jumbo: 3600 } as const;
+  const PAIRS = [
+    ["xdp", "xdp"],
+    ["xdp", "udp"],
+    ["udp", "xdp"],
+  ] as const;
+  describe.each(PAIRS)("a stream on %s here and on %s there", (from, to) => {
+    it.each(["small", "jumbo"] as const)(
+      "carries %s messages in both directions, each once and in order",
+      async (size) => {
+        using hosts = new TwoHosts(size === "jumbo" ? 9000 : 1500);
+        await using near = new Stage(hosts.a.prefix);
+        await using far = new Stage(hosts.b.prefix);
+        const over = (technology: string): Words => ({
+          network: { xdp: { enabled: technology === "xdp" ? "auto" : false } },
+        });
+        const [da, db] = await Promise.all([
+          daemon(near, hosts.a, hosts.b, over(from)),
+          daemon(far, hosts.b, hosts.a, over(to)),
+        ]);
+        const [pa, pb] = await Promise.all([near.application("a"), far.application("b")]);
+        const fast = { stream: "s", acceleration: "fast" };
+        await Promise.all([pa.call("sink", { ...fast, channel: 2 }), pb.call("sink", { ...fast, channel: 1 })]);
+        await Promise.all([pa.call("source", { ...fast, channel: 1 }), pb.call("source", { ...fast, channel: 2 })]);
+        expect(await boundTo(pa, fast)).toEqual([from, from === "udp" ? ["W_FALLBACK_UDP"] : []]);
+        expect(await boundTo(pb, fast)).toEqual([to, to === "udp" ? ["W_FALLBACK_UDP"] : []]);
+        await Promise.all([pa.call("matched", { index: 0 }), pb.call("matched", { index: 0 })]);
+        expect([hosts.a.filtered, hosts.b.filtered]).toEqual([from === "xdp", to === "xdp"]);
+        const count = 1000;
+        for (const one of [pa, pb]) await one.call("emit", { index: 0, size: SIZES[size], count, burst: 32, pace: 1 });
+        for (const one of [pa, pb]) {
+          await one.call("finished", { index: 0 });
+          expect((await one.call("settled", { index: 0 }))["result"]).toMatchObject({ consumed: count, dropped: {} });
+          const seen = await eventually(
+            async () => (await one.call("received", { index: 0 }))["result"] as Words,
+            (received) => Number(received["count"]) >= count,
+          );
+          expect(seen).toMatchObject({ count, faults: [] });
+        }
+        for (const [one, technology] of [
+          [da, from],
+          [db, to],
+        ] as const) {
+          const engine = (await status(one)).engines.find(({ name }) => name === ENGINE[technology]);
+          expect(engine?.counters["tx_messages"]).toBe(count);
+          expect(engine?.counters["rx_messages"]).toBe(count);
+          expect(engine?.counters["rx_unknown_peer"]).toBe(0);
+        }
+        expect((await da.call("explain"))["result"]).toMatchObject([
+          { decision: { datapath: from }, peers: [{ technology: from, thereTechnology: to }] },
+        ]);
+        await Promise.all([pa.call("close"), pb.call("close")].map((closing) => closing.catch(() => {})));
+        for (const one of [da, db]) {
+          await eventually(
+            () => status(one),
+            ({ links, slots, quarantined }) => links.length === 0 && slots.outstanding === 0 && quarantined === 0,
+          );
+        }
+        await Promise.all([da.call("close").catch(() => {}), db.call("close").catch(() => {})]);
+        await Promise.all([da.gone(), db.gone()]);
+        expect([hosts.a.filtered, hosts.b.filtered]).toEqual([false, false]);
+      },
+    );
+  });
+});
