@@ -150,7 +150,7 @@ export class ControlConnection {
       frame = decodeFrame(bytes);
     } catch (error) {
       this.closeAll(fds);
-      throwLater(error);
+      this.end(`The runtime sent what is no frame (${error instanceof Error ? error.message : String(error)})`);
       return;
     }
     if (frame.type === "response") {
@@ -163,7 +163,11 @@ export class ControlConnection {
     } else if (frame.type === "request") this.serve(frame.id, frame.method, frame.params, fds);
     else {
       this.closeAll(fds);
-      this.handlers?.notification(frame.method, frame.params);
+      try {
+        this.handlers?.notification(frame.method, frame.params);
+      } catch (error) {
+        throwLater(error);
+      }
     }
   }
 

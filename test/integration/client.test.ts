@@ -1,7 +1,9 @@
 // The thin client against itself over real shared memory, the control side played by a double: what an application sees of
 // sources, sinks and sessions.
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
+import { VERSION } from "../../src/client/version.ts";
 import { connect, InsaneError, type Message } from "../../src/index.ts";
 import { ClientBed, holdings, send, turn, until, wordOf } from "../doubles/client-bed.ts";
 
@@ -325,6 +327,13 @@ describe("a session", () => {
     for (let i = 0; i < 5; i++) await once();
     await turn();
     expect(holdings()).toEqual(before);
+  });
+
+  it("names the version of its package", () => {
+    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+      version: string;
+    };
+    expect(VERSION).toBe(version);
   });
 
   it("says who is missing when nobody listens", async () => {
