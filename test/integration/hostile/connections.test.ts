@@ -174,7 +174,7 @@ describe("an application that is stopped", () => {
       await other.call("source", { channel: 5, stream: "other" });
       await other.kill();
       await arena.calm();
-      for (const [pair, count] of mark.counts) expect((await arena.received(pair)).count).toBeGreaterThan(count);
+      for (const [pair, { count }] of mark.counts) expect((await arena.received(pair)).count).toBeGreaterThan(count);
     } finally {
       process.kill(sink.pid, "SIGCONT");
       await sink.kill();
