@@ -10,6 +10,8 @@
 #include "flow.h"
 #include "wire.h"
 
+enum { IP_UDP_HEADERS = 28 };
+
 static void give_back(struct ins_engine *e, struct ins_link *link, uint32_t entry, uint32_t status) {
     ins_consumer_return(&link->out.consumer, entry, status);
     ins_link_touch(e, link);
@@ -47,7 +49,8 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
         if (!stage->of[i].last)
             continue;
         messages += stage->sent != 0;
-        give_back(e, stage->of[i].link, stage->of[i].entry, stage->sent ? INS_STATUS_DONE : INS_STATUS_NETWORK);
+        uint32_t status = stage->tx[i].error == -EMSGSIZE ? INS_STATUS_TOO_LARGE : INS_STATUS_NETWORK;
+        give_back(e, stage->of[i].link, stage->of[i].entry, stage->sent ? INS_STATUS_DONE : status);
         stage->sent = 0;
     }
     ins_count(e, INS_COUNT_tx_datagrams, (uint32_t)taken - refused);
@@ -172,6 +175,11 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
             const struct ins_peer *peer = &e->peers[route->peer];
             if (!peer->endpoints[index].used)
                 continue;
+            if (d->length + INS_WIRE_HEADER + IP_UDP_HEADERS > peer->endpoints[index].at.mtu) {
+                reason = INS_COUNT_tx_too_large;
+                status = INS_STATUS_TOO_LARGE;
+                continue;
+            }
             struct ins_flow *flow = ins_flow_need(e, source, route, index);
             if (flow)
                 stage_one(e, port, link, d, flow, &peer->endpoints[index].at);

@@ -73,8 +73,9 @@ INS_API int ins_engine_release(struct ins_engine *engine);
 INS_API int64_t ins_engine_add_datapath(struct ins_engine *engine, uint32_t id, struct ins_datapath *datapath);
 /* After its acknowledgement the datapath is out of the thread's hands and can be closed. */
 INS_API int64_t ins_engine_remove_datapath(struct ins_engine *engine, uint32_t id);
-/* A peer's endpoint as reached over one datapath. address: IPv4, network order; port: host order. mtu: largest IP
-   datagram. */
+/* A peer's endpoint as reached over one datapath; a peer that sends from several is several peers. address: IPv4,
+   network order; port: host order. mtu: largest IP datagram that it takes (with fragments, if it joins them): messages
+   beyond come back as INS_STATUS_TOO_LARGE. 0: any. */
 INS_API int64_t ins_engine_set_peer(struct ins_engine *engine, uint32_t peer, uint32_t datapath, uint32_t address,
                                     uint32_t port, uint32_t mtu);
 INS_API int64_t ins_engine_remove_peer(struct ins_engine *engine, uint32_t peer);

@@ -46,7 +46,7 @@ int64_t ins_engine_set_peer(struct ins_engine *e, uint32_t peer, uint32_t datapa
         .kind = INS_COMMAND_SET_PEER,
         .id = datapath,
         .peer = peer,
-        .endpoint = {.address = address, .port = (uint16_t)port, .mtu = (uint16_t)mtu},
+        .endpoint = {.address = address, .port = (uint16_t)port, .mtu = (uint16_t)(mtu ? mtu : 65535)},
     };
     return push(e, &command);
 }
