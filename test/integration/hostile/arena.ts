@@ -117,8 +117,9 @@ export class Daemon {
     const { count, bytes } = segmentsOf(this.pid);
     return { fds: fdsOf(this.pid).length, segments: count, bytes };
   }
+  /** Resident memory of its own, without what it shares with applications. */
   get resident(): number {
-    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${this.pid}/status`, "utf8"))?.[1]) * 1024;
+    return Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${this.pid}/status`, "utf8"))?.[1]) * 1024;
   }
 
   /** Lines of the log from `from` on that match. */

@@ -110,7 +110,8 @@ export class HostileLink {
   /** As consumer: entries that were pushed, in order, from the place given on. */
   pushed(from: number): number[] {
     const entries: number[] = [];
-    for (let index = from; index !== this.forwardTail; index = (index + 1) | 0)
+    // The tail may be one that an attack has put there.
+    for (let index = from; index !== this.forwardTail && entries.length < this.info.entries; index = (index + 1) | 0)
       entries.push((this.words[this.descriptorAt(index)] as number) & 0xffff);
     return entries;
   }

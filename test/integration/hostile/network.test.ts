@@ -398,31 +398,35 @@ describe("a host", () => {
   });
 
   it.each([
-    ["of another peer", (): number => port(there.data)],
-    ["of its target", (): number => port(here.data)],
-    ["that is nobody's", (): number => 9],
-  ] as const)("that names the endpoint %s as its own takes nothing from anybody", async (_, at) => {
-    await arena.attack(() =>
-      mallory(async (peer) => {
-        await peer.announce([[TAG, CALM, [1, 2, VICTIM_CHANNEL]]], { address: "127.0.0.1", port: at() });
-        await arena.calm(500);
-        await latecomersMeet();
-      }),
+    ["of another peer", (): number => port(there.data), /W_PEER_REFUSED/],
+    ["of its target", (): number => port(here.data), undefined],
+    ["that is nobody's", (): number => 9, undefined],
+  ] as const)("that names the endpoint %s as its own takes nothing from anybody", async (_, at, told) => {
+    await arena.attack(
+      () =>
+        mallory(async (peer) => {
+          await peer.announce([[TAG, CALM, [1, 2, VICTIM_CHANNEL]]], { address: "127.0.0.1", port: at() });
+          await arena.calm(500);
+          await latecomersMeet();
+        }),
+      told,
     );
   });
 
   it("that wants more channels than there is room for does not keep others from theirs", async () => {
-    await arena.attack(() =>
-      mallory(async (peer) => {
-        const channels = Array.from({ length: 70_000 }, (_, i) => i + 1000);
-        await peer.announce([[TAG, CALM, channels]]);
-        await new Promise((resolve) => setTimeout(resolve, 1500));
-        await latecomersMeet();
-        // And what is new here finds room as well.
-        const sink = await arena.application(here, "late sink");
-        await sink.call("sink", { channel: 5, stream: CALM });
-        await sink.kill();
-      }),
+    await arena.attack(
+      () =>
+        mallory(async (peer) => {
+          const channels = Array.from({ length: 70_000 }, (_, i) => i + 1000);
+          await peer.announce([[TAG, CALM, channels]]);
+          await new Promise((resolve) => setTimeout(resolve, 1500));
+          await latecomersMeet();
+          // And what is new here finds room as well.
+          const sink = await arena.application(here, "late sink");
+          await sink.call("sink", { channel: 5, stream: CALM });
+          await sink.kill();
+        }),
+      /W_ANNOUNCEMENT_CUT/,
     );
   });
 
