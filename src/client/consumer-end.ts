@@ -141,7 +141,7 @@ export class ConsumerEnd {
 
   /** One burst. Returns how many messages were delivered; of a producer that lies nothing more is taken. */
   drain(): number {
-    if (this.taking === false) return 0;
+    if (this.taking === false || this.busy === true) return 0;
     const { link, holders, times, host } = this;
     let count = link.available();
     if (count === 0) return 0;
@@ -266,7 +266,7 @@ export class ConsumerEnd {
     this.link.publish();
     this.unmapped = true;
     this.mapping.unmap();
-    for (const pool of this.pools) pool?.mapping.unmap();
+    for (const pool of this.pools) pool?.unmap();
     this.host.emptied(this);
   }
 }

@@ -86,7 +86,8 @@ export class Ends implements ConsumerHost {
       } else {
         const views: PoolView[] = [];
         params.pools.forEach((pool, i) => {
-          views[pool.pool] = new PoolView(map(fds[3 + i] as number, pool.bytes, false));
+          const mapping = map(fds[3 + i] as number, pool.bytes, false);
+          views[pool.pool] = new PoolView(mapping.buffer, mapping);
         });
         const end = new ConsumerEnd(init, rings, views, doorbell, this);
         sleeper.addBell(bell);
@@ -174,11 +175,7 @@ export class Ends implements ConsumerHost {
   dropEngineLinks(): void {
     const { pump } = this.host;
     for (const end of [...pump.producers]) if (end.kind === "egress") this.finishProducer(end);
-    for (const end of [...pump.consumers]) {
-      if (end.kind !== "ingress") continue;
-      pump.poll();
-      this.finishConsumer(end, false);
-    }
+    for (const end of [...pump.consumers]) if (end.kind === "ingress") this.finishConsumer(end, true);
   }
 
   /** The session ends: everything is let go; what the application still holds is unmapped when it releases it. */
@@ -215,7 +212,11 @@ export class Ends implements ConsumerHost {
 
   private finishConsumer(end: ConsumerEnd, memoryMayChange: boolean): void {
     const { pump, sleeper } = this.host;
-    if (memoryMayChange) for (const sink of pump.sinks) sink.forget(end);
+    if (memoryMayChange) {
+      // All that was published is its sinks', however late they read it.
+      while (end.drain() > 0);
+      for (const sink of pump.sinks) sink.keepCopies(end);
+    }
     sleeper.removeBell(end.doorbell.fd);
     end.close();
     remove(pump.consumers, end);

@@ -9,21 +9,25 @@ import type { Message } from "./api.ts";
 import type { ConsumerEnd } from "./consumer-end.ts";
 import type { SinkQueue } from "./sink.ts";
 
-/** A producer's pool as a consumer sees it: read-only. */
+/** A producer's pool as a consumer sees it: read-only. Or what was copied out of one. */
 export class PoolView {
   readonly bytes: number;
-  readonly mapping: Mapping;
+  private readonly mapping: Mapping | undefined;
   readonly memory: Uint8Array;
   readonly words: Uint32Array;
   readonly view: DataView;
   private codecArea: Area | undefined;
 
-  constructor(mapping: Mapping) {
+  constructor(buffer: ArrayBuffer, mapping?: Mapping) {
     this.mapping = mapping;
-    this.bytes = mapping.bytes;
-    this.memory = new Uint8Array(mapping.buffer);
-    this.words = new Uint32Array(mapping.buffer);
-    this.view = new DataView(mapping.buffer);
+    this.bytes = buffer.byteLength;
+    this.memory = new Uint8Array(buffer);
+    this.words = new Uint32Array(buffer);
+    this.view = new DataView(buffer);
+  }
+
+  unmap(): void {
+    this.mapping?.unmap();
   }
 
   /** Whether these bytes can be a slot's payload, with room for its metadata. */
@@ -88,6 +92,17 @@ export class Received implements Message {
   }
   get receiveTime(): number {
     return this.end.times[this.entry] as number;
+  }
+
+  /** Takes the message out of memory that its producer may soon use again. */
+  keepCopy(): void {
+    const from = this.offset - META.BYTES;
+    const to = POOL.HEADER_ROOM - META.BYTES;
+    const copy = new Uint8Array(POOL.HEADER_ROOM + Math.ceil(this.length / 4) * 4);
+    copy.set(this.pool.memory.subarray(from, this.offset + this.length), to);
+    this.pool = new PoolView(copy.buffer);
+    this.poolIndex = -1;
+    this.offset = POOL.HEADER_ROOM;
   }
 
   copy(): Uint8Array {

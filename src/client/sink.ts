@@ -266,12 +266,11 @@ export class SinkQueue implements Sink {
     for (const waiter of this.waiters.splice(0)) waiter.reject(this.closedError());
   }
 
-  /** The link of what is queued from `end` is gone with its memory. */
-  forget(end: Received["end"]): void {
-    for (let left = this.count; left > 0; left--) {
-      const message = this.dequeue() as Received;
-      if (message.end === end) message.drop(STATUS.CLOSED);
-      else this.enqueue(message);
+  /** What is queued from `end` must outlive its memory: the producer was told that it may use it again. */
+  keepCopies(end: Received["end"]): void {
+    for (let i = 0; i < this.count; i++) {
+      const message = this.ring[(this.first + i) & (this.ring.length - 1)] as Received;
+      if (message.end === end) message.keepCopy();
     }
   }
 

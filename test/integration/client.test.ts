@@ -259,6 +259,30 @@ describe("a sink", () => {
     expect(stats.consumed + stats.abandoned).toBe(1);
   });
 
+  it("has what was published to it even when the link is abandoned", async () => {
+    await using bed = new ClientBed();
+    const source = await bed.source();
+    const { session, sink } = await bed.sink();
+    for (let i = 0; i < 3; i++) send(source, i);
+    expect(sink.dataAvailable()).toBe(3);
+    for (let i = 3; i < 6; i++) send(source, i);
+    const link = bed.runtime.links[0];
+    await bed.runtime.sessions
+      .get(session.id)
+      ?.request("link.close", { link: link?.consumerIndex, mode: "abandon", reason: "gone" });
+    // The producer uses its memory again.
+    for (let i = 0; i < 8; i++) source.getBuffer(8);
+    (source as unknown as { pools: { classes: ReadonlyArray<{ memory: Uint8Array }> } }).pools.classes[0]?.memory.fill(
+      0xff,
+    );
+    const got: number[][] = [];
+    for (let message = sink.tryConsume(); message !== null; message = sink.tryConsume()) {
+      got.push([wordOf(message), message.sequence, message.length]);
+      message.release();
+    }
+    expect(got).toEqual([0, 1, 2, 3, 4, 5].map((i) => [i, i, 8]));
+  });
+
   it("whose callback throws loses nothing, and the error is thrown where the turn began", async () => {
     await using bed = new ClientBed();
     const source = await bed.source();
