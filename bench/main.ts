@@ -6,13 +6,14 @@ import { rateLocal } from "./families/rate-local.ts";
 import { rateUdp } from "./families/rate-udp.ts";
 import { rttLocal } from "./families/rtt-local.ts";
 import { rttUdp } from "./families/rtt-udp.ts";
+import { rateXdp, rttXdp } from "./families/xdp.ts";
 import type { Benchmark, Options, Stage } from "./runner/benchmark.ts";
 import { installCleanup } from "./runner/cleanup.ts";
 import { jsonLine, type Line } from "./runner/figures.ts";
 import { runBenchmark } from "./runner/rounds.ts";
 import { table } from "./runner/table.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [rttUdp, rateUdp, rttLocal, rateLocal, idle];
+const BENCHMARKS: readonly Benchmark[] = [rttUdp, rateUdp, rttXdp, rateXdp, rttLocal, rateLocal, idle];
 
 const HELP = `usage: npm run bench -- list | [NAMES] [OPTIONS]
 

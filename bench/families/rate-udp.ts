@@ -1,13 +1,13 @@
 // rate-udp: one way as fast as it goes over kernel UDP; the receiver's rate, goodput and loss. The raw sides are
 // UDP in C in its three forms. GSO trains cross veth unsegmented: no wire would carry them at that rate.
-import { insaneUdpRates } from "../insane/udp.ts";
+import { insaneRates } from "../insane/network.ts";
 import type { Benchmark, System } from "../runner/benchmark.ts";
 import { measurePair, nativeProgram, nativeUnavailable, onHost } from "../runner/hosts.ts";
 import { oneWay } from "../runner/readings.ts";
 import { type Host, openTopology, PORT, type Topology, topologyUnavailable } from "../runner/topology.ts";
 import { networkConditions } from "./rtt-udp.ts";
 
-function rawUdp(topology: Topology, method: "sendto" | "mmsg" | "gso"): System {
+export function rawUdp(topology: Topology, method: "sendto" | "mmsg" | "gso"): System {
   const name = `raw-udp-${method}`;
   return {
     system: name,
@@ -44,7 +44,7 @@ export const rateUdp: Benchmark = {
     const topology = openTopology(rps);
     return {
       systems: [
-        ...insaneUdpRates(topology),
+        ...insaneRates(topology, "udp"),
         rawUdp(topology, "sendto"),
         rawUdp(topology, "mmsg"),
         rawUdp(topology, "gso"),

@@ -1,5 +1,5 @@
 // rtt-udp: one message in flight between two hosts over kernel UDP; insane against what C and Node get from sockets.
-import { insaneUdpRoundTrips } from "../insane/udp.ts";
+import { insaneUdpRoundTrips } from "../insane/network.ts";
 import type { Benchmark, System } from "../runner/benchmark.ts";
 import { measurePair, nativeProgram, nativeUnavailable, onHost, repositoryFile } from "../runner/hosts.ts";
 import { roundTrip } from "../runner/readings.ts";
@@ -56,8 +56,8 @@ function nodeDgram(topology: Topology): System {
   ]);
 }
 
-export const networkConditions = (rps: boolean): string =>
-  `two namespaces joined by veth, MTU ${MTU}, ${
+export const networkConditions = (rps: boolean, mtu = MTU): string =>
+  `two namespaces joined by veth, MTU ${mtu}, ${
     rps ? "each side's receive work on its own core (RPS)" : "receive work on the sender's core (no RPS)"
   }`;
 

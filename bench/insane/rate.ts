@@ -1,9 +1,9 @@
-// One way over INSANE as fast as it goes: rate.ts embed LOCAL PEER|attach SOCKET near|far spin|park PAYLOAD WARMUP
+// One way over INSANE as fast as it goes: rate.ts embed[-xdp] LOCAL PEER|attach SOCKET near|far spin|park PAYLOAD WARMUP
 // SECONDS. `near` sends numbered messages in bursts, `far` counts them. Both time the JavaScript they run a message,
 // waiting not counted.
 import type { Sink, Source } from "../../src/index.ts";
 import { Counter, say } from "../peers/stopwatch.ts";
-import { CHANNELS, reach, streamOptions } from "./session.ts";
+import { CHANNELS, reach } from "./session.ts";
 
 /** Messages between two publications, as the engine's own burst. */
 const BURST = 64;
@@ -15,13 +15,14 @@ const SPINNING_TURNS = 65536;
 const IDLE_LOOKS = 4096;
 const PARKING_TURNS = 64;
 
-const { session, rest } = await reach("bench-rate", process.argv.slice(2));
+const reached = await reach("bench-rate", process.argv.slice(2));
+const { session, rest } = reached;
 const [role, waiting, payloadText, warmupText, secondsText] = rest;
 const payload = Number(payloadText);
 const warmup = Number(warmupText);
 const seconds = Number(secondsText);
 const turns = waiting === "park" ? PARKING_TURNS : SPINNING_TURNS;
-const stream = await session.createStream(streamOptions(payload));
+const stream = await reached.stream(payload);
 
 /** Time in JavaScript, full bursts only: what stops in the middle has waited for something. */
 const cost = { milliseconds: 0, messages: 0 };

@@ -1,8 +1,8 @@
-// Round trips over INSANE: rtt.ts embed LOCAL PEER|attach SOCKET near|far spin|yield|park copy|mark PAYLOAD WARMUP
+// Round trips over INSANE: rtt.ts embed[-xdp] LOCAL PEER|attach SOCKET near|far spin|yield|park copy|mark PAYLOAD WARMUP
 // SECONDS. `near` has one message in flight; `far` answers with the whole payload (copy) or its first word only (mark).
 import type { Message, Sink, SlotBuffer, Source } from "../../src/index.ts";
 import { Stopwatch, say } from "../peers/stopwatch.ts";
-import { CHANNELS, reach, streamOptions } from "./session.ts";
+import { CHANNELS, reach } from "./session.ts";
 
 /** A message not answered for this long is lost, and the next one is sent. */
 const LOST_AFTER_MS = 200;
@@ -11,12 +11,13 @@ const LOOKS = 4096;
 /** Up to here a loop over words beats the view that `set` needs. */
 const WORD_COPY_BYTES = 256;
 
-const { session, rest, close } = await reach("bench-rtt", process.argv.slice(2));
+const reached = await reach("bench-rtt", process.argv.slice(2));
+const { session, rest, close } = reached;
 const [role, waiting, answering, payloadText, warmupText, secondsText] = rest;
 const payload = Number(payloadText);
 const near = role === "near";
 
-const stream = await session.createStream(streamOptions(payload));
+const stream = await reached.stream(payload);
 const source: Source = await stream.createSource(near ? CHANNELS.there : CHANNELS.back);
 await source.reserve(payload);
 

@@ -1,6 +1,6 @@
-// How the measured programs reach INSANE: a runtime of their own in the process ("embed"), or a daemon's socket
-// ("attach"). The first arguments of every program in this folder say which.
-import type { Session } from "../../src/index.ts";
+// How the measured programs reach INSANE: a runtime of their own in the process ("embed", or "embed-xdp" for streams that
+// must run on XDP), or a daemon's socket ("attach"). The first arguments of every program in this folder say which.
+import type { Session, Stream } from "../../src/index.ts";
 import { connect, Runtime } from "../../src/index.ts";
 
 /** UDP port of the hello frames of an embedded runtime. */
@@ -12,18 +12,34 @@ export const CHANNELS = { there: 1, back: 2 } as const;
 
 export interface Reached {
   session: Session;
+  /** The benchmark's stream, for messages of that many bytes. */
+  stream(payload: number): Promise<Stream>;
   /** The arguments behind those that said where to connect. */
   rest: string[];
   close(): Promise<void>;
 }
 
-/** `embed LOCAL PEER` with the engine inline, or `attach SOCKET`. */
+const open = async (session: Session, payload: number, datapath?: "xdp"): Promise<Stream> => {
+  const stream = await session.createStream({
+    name: STREAM,
+    maxMessage: Math.max(payload, DEFAULT_MAX_MESSAGE),
+    acceleration: datapath === "xdp" ? "fast" : "none",
+  });
+  const { datapath: bound, warnings } = stream.binding;
+  // Never a figure of something else under its name.
+  if (datapath !== undefined && bound !== datapath)
+    throw new Error(`the stream runs on ${bound}: ${warnings.map(({ message }) => message).join(" ")}`);
+  return stream;
+};
+
+/** `embed LOCAL PEER` or `embed-xdp LOCAL PEER` with the engine inline, or `attach SOCKET`. */
 export async function reach(name: string, args: readonly string[]): Promise<Reached> {
   if (args[0] === "attach") {
     const session = await connect({ socket: args[1] ?? "", name });
-    return { session, rest: args.slice(2), close: () => session.close() };
+    const stream = (payload: number) => open(session, payload);
+    return { session, stream, rest: args.slice(2), close: () => session.close() };
   }
-  const [, address = "", peer = "", ...rest] = args;
+  const [how, address = "", peer = "", ...rest] = args;
   const runtime = await Runtime.embed({
     name,
     socket: null,
@@ -32,10 +48,6 @@ export async function reach(name: string, args: readonly string[]): Promise<Reac
     log: { level: "error" },
   });
   const session = await runtime.connect({ name });
-  return { session, rest, close: () => runtime.close() };
+  const stream = (payload: number) => open(session, payload, how === "embed-xdp" ? "xdp" : undefined);
+  return { session, stream, rest, close: () => runtime.close() };
 }
-
-export const streamOptions = (payload: number) => ({
-  name: STREAM,
-  maxMessage: Math.max(payload, DEFAULT_MAX_MESSAGE),
-});

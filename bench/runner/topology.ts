@@ -51,7 +51,7 @@ function sweep(): void {
 }
 
 /** With `rps` each side's receive work runs on its own core, as behind a network card; else on the sender's. */
-export function openTopology(rps: boolean): Topology {
+export function openTopology(rps: boolean, mtu = MTU): Topology {
   sweep();
   const host = (name: "A" | "B", core: number): Host => ({
     name,
@@ -76,7 +76,7 @@ export function openTopology(rps: boolean): Topology {
     ] as const) {
       const inside = (...args: string[]) => ip("-n", side.namespace, ...args);
       inside("address", "add", `${side.address}/24`, "dev", side.device);
-      inside("link", "set", side.device, "up", "mtu", String(MTU));
+      inside("link", "set", side.device, "up", "mtu", String(mtu));
       inside("link", "set", "lo", "up");
       inside("neighbour", "replace", other.address, "lladdr", mac(other), "dev", side.device);
       if (rps) {

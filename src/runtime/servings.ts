@@ -1,6 +1,5 @@
 // From a configuration to what serves each technology: engine, receive pool, where its datapath listens and with which
-// options. Pure but for a look at this host's interfaces.
-import { networkInterfaces } from "node:os";
+// options. Pure.
 import type { ServingPlan } from "../actors/serving.ts";
 import type { RuntimeConfig } from "./api.ts";
 import { isLoopback } from "./endpoint.ts";
@@ -13,11 +12,7 @@ const XDP_PAGE_MTU = 3820;
 /** What goes before a datagram in its slots: Ethernet header with a tag, and the kernel's own. */
 const XDP_ROOM = 280;
 
-/** The interface that carries an address, or undefined. */
-export const interfaceOf = (address: string): string | undefined =>
-  Object.entries(networkInterfaces()).find(([, all]) => all?.some((one) => one.address === address))?.[0];
-
-/** Why this runtime does not even look for XDP; null: it does, on that interface. */
+/** The interface on which this runtime looks for XDP, by its name or an address that it carries; or why it does not. */
 export function xdpInterface({
   network,
 }: RuntimeConfig): { readonly name: string } | { readonly why: string; readonly cure: string } {
@@ -33,13 +28,7 @@ export function xdpInterface({
       cure: "Set network.address to this host's address in the network of the others.",
     };
   }
-  const name = interfaceOf(address);
-  return name === undefined
-    ? {
-        why: `no interface of this host carries network.address (${address})`,
-        cure: "Correct network.address, or name the interface in network.xdp.interface.",
-      }
-    : { name };
+  return { name: address };
 }
 
 export function udpPlan({ engine, network }: RuntimeConfig): ServingPlan {
@@ -61,15 +50,14 @@ export function xdpPlan(config: RuntimeConfig): ServingPlan {
     ...(xdp.queue === null ? [] : [`queue=${xdp.queue}`]),
     ...(xdp.mtu === null ? [] : [`mtu=${xdp.mtu}`]),
   ];
-  // An interface that carries another address than the runtime's is reached by its own.
-  const own = xdp.interface === null || interfaceOf(network.address) === xdp.interface;
   const pages = (xdp.mtu ?? 0) > XDP_PAGE_MTU ? Math.ceil(((xdp.mtu ?? 0) + XDP_ROOM) / PAGE) : 1;
   return {
     technology: "xdp",
     name: "xdp",
     engine: { ...engine, idle: xdp.idle ?? engine.idle, cpu: xdp.cpu },
     options: options.join(","),
-    at: { address: own ? network.address : "0.0.0.0", port: xdp.port },
+    // An interface that is named is reached by its own address.
+    at: { address: xdp.interface === null ? network.address : "0.0.0.0", port: xdp.port },
     receive: { slots: xdp.slots, bytes: pages * PAGE - SLOT_HEADER },
   };
 }

@@ -1,5 +1,6 @@
 /* What this host can do for AF_XDP, and who is in the way. Read-only: what is made to find out (a socket, a program that
    is attached to nothing) is closed at once. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -142,6 +143,14 @@ int ins_xdp_probe(const char *interface_or_empty, struct ins_probe *out) {
         if (ins_xdp_interface_find(0, name))
             return refuse(out, -ENODEV, "no interface but loopback is up and has an IPv4 address",
                           "configure one, or name the interface");
+        interface_or_empty = name;
+    }
+    struct in_addr address;
+    if (inet_pton(AF_INET, interface_or_empty, &address) == 1) {
+        char reason[128];
+        snprintf(reason, sizeof reason, "no interface of this host carries %.32s", interface_or_empty);
+        if (ins_xdp_interface_find(address.s_addr, name))
+            return refuse(out, -EADDRNOTAVAIL, reason, "correct the address, or name the interface");
         interface_or_empty = name;
     }
     if (probe_interface(out, interface_or_empty))

@@ -1,5 +1,5 @@
-// The insane side of rtt-udp and rate-udp: the engine inline in each application, or a daemon a side that shares the
-// side's core with its application.
+// The insane side of round trips and rates between two hosts: the engine inline in each application, over kernel UDP or
+// XDP, or a daemon a side that shares the side's core with its application.
 
 import type { Point, System } from "../runner/benchmark.ts";
 import { measurePair, onHost, repositoryFile } from "../runner/hosts.ts";
@@ -16,21 +16,23 @@ const INLINE_THREADS = "2 spin: application with its engine inline on core 0, th
 const program = (file: string): string => repositoryFile(`bench/insane/${file}.ts`);
 const times = (point: Point): number[] => [point.payload, point.warmup, point.seconds];
 
-function inlineSide(self: Host, peer: Host, file: string, rest: (string | number)[]) {
-  const args = [program(file), "embed", self.address, peer.address, ...rest];
+type Datapath = "udp" | "xdp";
+
+function inlineSide(datapath: Datapath, self: Host, peer: Host, file: string, rest: (string | number)[]) {
+  const args = [program(file), datapath === "xdp" ? "embed-xdp" : "embed", self.address, peer.address, ...rest];
   return onHost(self, `insane ${file} inline`, process.execPath, args);
 }
 
-function roundTripInline({ a, b }: Topology): System {
+function roundTripInline({ a, b }: Topology, datapath: Datapath): System {
   return {
     system: "insane",
-    datapath: "udp",
+    datapath,
     mode: "inline",
     threads: INLINE_THREADS,
     unavailable: insaneUnavailable(),
     async measure(point) {
       const side = (role: string, self: Host, peer: Host) =>
-        inlineSide(self, peer, "rtt", [role, "spin", "copy", ...times(point)]);
+        inlineSide(datapath, self, peer, "rtt", [role, "spin", "copy", ...times(point)]);
       return roundTrip(await measurePair(point, side("far", b, a), side("near", a, b), "near"));
     },
   };
@@ -91,21 +93,23 @@ function roundTripDaemon({ a, b }: Topology, mode: "daemon" | "daemon-parked"): 
 }
 
 export const insaneUdpRoundTrips = (topology: Topology): System[] => [
-  roundTripInline(topology),
+  roundTripInline(topology, "udp"),
   roundTripDaemon(topology, "daemon"),
   roundTripDaemon(topology, "daemon-parked"),
 ];
 
-export function insaneUdpRates({ a, b }: Topology): System[] {
+export const insaneXdpRoundTrips = (topology: Topology): System[] => [roundTripInline(topology, "xdp")];
+
+export function insaneRates({ a, b }: Topology, datapath: Datapath): System[] {
   const inline: System = {
     system: "insane",
-    datapath: "udp",
+    datapath,
     mode: "inline",
     threads: INLINE_THREADS,
     unavailable: insaneUnavailable(),
     async measure(point) {
       const side = (role: string, self: Host, peer: Host) =>
-        inlineSide(self, peer, "rate", [role, "spin", ...times(point)]);
+        inlineSide(datapath, self, peer, "rate", [role, "spin", ...times(point)]);
       return oneWay(await measurePair(point, side("far", b, a), side("near", a, b), "far"));
     },
   };
@@ -114,7 +118,7 @@ export function insaneUdpRates({ a, b }: Topology): System[] {
     inline,
     {
       system: "insane",
-      datapath: "udp",
+      datapath,
       mode: "native",
       threads: "",
       unavailable: why,
