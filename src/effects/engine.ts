@@ -75,6 +75,8 @@ export const engineResource = (
 
     let running = true;
     let joined = false;
+    /** This thread holds the inline lease: nobody else executes commands now. */
+    let owner = false;
     const waiting = new Map<number, Waiting>();
     const abandoned = new Set<number>();
     const handle = yield* Effect.acquireRelease(
@@ -151,10 +153,19 @@ export const engineResource = (
             reject(new InsaneError("ETIMEDOUT", `${name} did not acknowledge ${what} within ${COMMAND_MS} ms.`));
           }, COMMAND_MS);
           waiting.set(sequence, { what, resolve, reject, timer });
+          // Who waits for an acknowledgement while it owns the lease runs the engine itself.
+          if (owner) api.poll(handle, 0);
         }),
       inline: {
-        poll: (receiveBudget) => (running ? api.poll(handle, receiveBudget) : 0),
-        release: () => void (running && api.release(handle)),
+        poll: (receiveBudget) => {
+          if (!running) return 0;
+          owner = true;
+          return api.poll(handle, receiveBudget);
+        },
+        release: () => {
+          owner = false;
+          if (running) api.release(handle);
+        },
       },
       counters: () => {
         if (counters.u8.length === 0) return {};
