@@ -68,6 +68,12 @@ bit producer_faulted, consumer_faulted;
 #define FORGET(what) what = 0
 #endif
 
+#ifdef NO_LIVE_CHECK
+#define IS_LIVE(e) true
+#else
+#define IS_LIVE(e) shadow_live[e]
+#endif
+
 #define AHEAD(a, b) ((a + INDICES - b) % INDICES)
 
 /* A slot comes home: from a return or from the abandonment. */
@@ -90,10 +96,8 @@ inline push() {
         do
         :: slot_out[slot] -> slot++
         :: else -> break
-        od
-    };
-    payload[slot] = tail; /* the application writes its message */
-    d_step {
+        od;
+        payload[slot] = tail; /* the application has written its message */
         free_count--;
         entry = free_entries[free_count];
         free_entries[free_count] = 0;
@@ -123,33 +127,32 @@ inline push() {
 
 /* One call of ins_producer_reclaim: it may stop before the end (`max`). */
 inline reclaim() {
-    LOAD_RETURN_TAIL(waiting);
-    if
+    atomic {
+        LOAD_RETURN_TAIL(waiting);
+        if
 #ifndef NO_RETURN_WINDOW
-    :: waiting > live -> producer_faulted = 1; waiting = 0
+        :: waiting > live -> producer_faulted = 1; waiting = 0
 #endif
-    :: else
-    fi;
+        :: else
+        fi
+    };
     do
     :: waiting > 0 ->
-       LOAD_RETURN(entry);
-       if
-#ifdef NO_LIVE_CHECK
-       :: entry >= ENTRIES -> producer_faulted = 1
-#else
-       :: entry >= ENTRIES || !shadow_live[entry] -> producer_faulted = 1
-#endif
-       :: else ->
+       atomic {
+           LOAD_RETURN(entry);
+           if
+           :: entry < ENTRIES && IS_LIVE(entry) ->
 #ifdef READ_TWICE
-          LOAD_RETURN(entry);
+              LOAD_RETURN(entry);
 #endif
-          d_step { come_home(entry); FORGET(returned[return_head % ENTRIES]); return_head = (return_head + 1) % INDICES; waiting-- }
-       fi;
-       entry = 0;
-       if
-       :: producer_faulted -> break
-       :: else
-       fi
+              come_home(entry);
+              FORGET(returned[return_head % ENTRIES]);
+              return_head = (return_head + 1) % INDICES;
+              waiting--
+           :: else -> producer_faulted = 1; waiting = 0
+           fi;
+           entry = 0
+       }
     :: break
     od;
     waiting = 0
@@ -223,60 +226,62 @@ inline give_back(e) {
 active proctype consumer() {
     byte entry, seen, seen_index, seen_slot;
     do
+    :: consumer_faulted -> break
     :: cached_tail == head -> /* ins_consumer_load_tail */
 #ifdef NO_ACQUIRE
        LOAD_DESCRIPTOR;
 #endif
-       LOAD_FORWARD_TAIL(entry);
-       if
+       atomic {
+           LOAD_FORWARD_TAIL(entry);
+           if
 #ifndef NO_TAIL_WINDOW
-       :: atomic { AHEAD(entry, head) > ENTRIES - AHEAD(head, consumer_returned) -> consumer_faulted = 1; break }
+           :: AHEAD(entry, head) > ENTRIES - AHEAD(head, consumer_returned) -> consumer_faulted = 1
 #endif
-       :: atomic { else -> cached_tail = entry; entry = 0 }
-       fi
-    :: cached_tail != head -> /* ins_consumer_take */
-#ifndef NO_ACQUIRE
-       LOAD_DESCRIPTOR;
-#endif
-       consumer_faulted = (seen >= ENTRIES);
-       if
-       :: consumer_faulted -> break
-       :: else
-       fi;
-       d_step {
-#ifndef HOSTILE_PRODUCER
-           /* The next in order, not one that it holds, with its own payload. */
-           assert(seen_index == head);
-           assert(held_index[seen] == NONE);
-           assert(payload[seen_slot] == head);
-#endif
-           held_index[seen] = head;
-           FORGET(forward_entry[head % ENTRIES]); FORGET(forward_index[head % ENTRIES]); FORGET(forward_slot[head % ENTRIES]);
-           held_slot[seen] = seen_slot;
-           head = (head + 1) % INDICES;
-           /* No more than it has room for. */
-           assert(AHEAD(head, consumer_returned) <= ENTRIES);
-           seen = 0; seen_index = 0; seen_slot = 0
+           :: else -> cached_tail = entry
+           fi;
+           entry = 0
        }
-    :: head != consumer_returned && late == NONE -> /* gives one back, whichever */
-       if
-       :: held_index[0] != NONE -> entry = 0
-       :: held_index[1] != NONE -> entry = 1
-#if ENTRIES > 2
-       :: held_index[2] != NONE -> entry = 2
+    :: atomic { cached_tail != head -> /* ins_consumer_take */
+#ifndef NO_ACQUIRE
+           LOAD_DESCRIPTOR;
 #endif
-#if ENTRIES > 3
-       :: held_index[3] != NONE -> entry = 3
+           if
+           :: seen >= ENTRIES -> consumer_faulted = 1
+           :: else ->
+#ifndef HOSTILE_PRODUCER
+              /* The next in order, not one that it holds, with its own payload. */
+              assert(seen_index == head);
+              assert(held_index[seen] == NONE);
+              assert(payload[seen_slot] == head);
+#endif
+              held_index[seen] = head;
+              held_slot[seen] = seen_slot;
+              FORGET(forward_entry[head % ENTRIES]);
+              FORGET(forward_index[head % ENTRIES]);
+              FORGET(forward_slot[head % ENTRIES]);
+              head = (head + 1) % INDICES;
+              /* No more than it has room for. */
+              assert(AHEAD(head, consumer_returned) <= ENTRIES)
+           fi;
+           seen = 0;
+           seen_index = 0;
+           seen_slot = 0
+       }
+    :: atomic { head != consumer_returned && late == NONE -> /* gives one back, whichever */
+           if
+           :: held_index[0] != NONE -> entry = 0
+           :: held_index[1] != NONE -> entry = 1
+#if ENTRIES > 2
+           :: held_index[2] != NONE -> entry = 2
 #endif
 #ifdef HOSTILE_PRODUCER
-       :: entry = 0 /* the same entry came twice */
+           :: entry = 0 /* the same entry came twice */
 #endif
-       fi;
+           fi;
 #if !defined(HOSTILE_PRODUCER) && !defined(NO_RETURN_RELEASE)
-       /* It was readable until now. */
-       assert(payload[held_slot[entry]] == held_index[entry]);
+           /* It was readable until now. */
+           assert(payload[held_slot[entry]] == held_index[entry]);
 #endif
-       d_step {
 #ifdef NO_RETURN_RELEASE
            late = entry;
 #else
