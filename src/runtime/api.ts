@@ -31,8 +31,8 @@ export interface XdpOptions {
   readonly queue: number | null;
   /** Largest IP datagram; null: the interface's, at most 3820. Beyond that a slot takes several pages. */
   readonly mtu: number | null;
-  /** Slots of its receive pool. */
-  readonly slots: number;
+  /** Slots of its receive pool; null: 2048, or 256 where the application polls the engine and soon comes back to it. */
+  readonly slots: number | null;
   /** How its engine's thread waits; null: as `engine.idle`. */
   readonly idle: EngineOptions["idle"] | null;
   /** Pin its engine's thread to this core, or null. */

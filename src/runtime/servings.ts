@@ -9,6 +9,8 @@ const PAGE = 4096;
 const SLOT_HEADER = 64;
 /** Largest IP datagram that one page takes, with all that goes before it. */
 const XDP_PAGE_MTU = 3820;
+/** All of them are used in turn: few stay in the caches, many outlast a burst while a thread wakes up. */
+const XDP_SLOTS = { inline: 256, thread: 2048 };
 /** What goes before a datagram in its slots: Ethernet header with a tag, and the kernel's own. */
 const XDP_ROOM = 280;
 
@@ -58,6 +60,6 @@ export function xdpPlan(config: RuntimeConfig): ServingPlan {
     options: options.join(","),
     // An interface that is named is reached by its own address.
     at: { address: xdp.interface === null ? network.address : "0.0.0.0", port: xdp.port },
-    receive: { slots: xdp.slots, bytes: pages * PAGE - SLOT_HEADER },
+    receive: { slots: xdp.slots ?? XDP_SLOTS[engine.mode], bytes: pages * PAGE - SLOT_HEADER },
   };
 }

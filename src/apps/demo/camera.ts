@@ -29,6 +29,7 @@ await runRole(async (say, told) => {
     streams: [
       {
         name: stream.name,
+        by: process.env["INSANE_DEMO_NAME"] ?? "camera",
         requested: "fast, resources no concern",
         datapath: stream.binding.datapath,
         warnings: stream.warnings,

@@ -2,8 +2,8 @@
 // that sends frames of several MB does this; a piece says where it belongs, so pieces may come in any order.
 import { createHash } from "node:crypto";
 
-/** Largest number of pixels' bytes in one message: header and piece fit one datagram. */
-export const PIECE_BYTES = 61_440;
+/** Pixels' bytes in one message: with its headers a piece fits one jumbo frame, and the page that XDP has for a frame. */
+export const PIECE_BYTES = 3_584;
 /** frame, piece, pieces, width, height (u32 little-endian), sha-256 of the frame at 32. */
 export const PIECE_HEADER = 64;
 

@@ -1,18 +1,22 @@
-// Two hosts on one machine: as root two network namespaces joined by a veth pair, else two loopback addresses; a runtime
-// on each. Whatever is made here is removed here, also on Ctrl-C.
+// Two hosts on one machine: as root two network namespaces joined by a veth pair, else two loopback addresses. A runtime
+// on each, and on the second one more that must do without XDP, as a host without it would. Whatever is made here is removed here, also on Ctrl-C.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const CLI = fileURLToPath(new URL("../cli/main.ts", import.meta.url));
 const HELLO_PORT = 7400;
+/** Jumbo frames, as between servers. */
+const MTU = 9000;
 
 export interface Host {
   readonly name: string;
   readonly address: string;
+  /** UDP port of its hello frames. */
+  readonly port: number;
   readonly socket: string;
   /** What a command line begins with to run on this host. */
   readonly prefix: ReadonlyArray<string>;
@@ -22,6 +26,8 @@ export interface Hosts {
   readonly kind: "namespaces" | "loopback";
   readonly a: Host;
   readonly b: Host;
+  /** Beside b, with XDP switched off. */
+  readonly plain: Host;
   /** `insane status --json` of a host. */
   status(host: Host): { readonly slots: { readonly total: number; readonly outstanding: number } };
   /** Idempotent. */
@@ -64,19 +70,26 @@ export async function makeHosts(onDaemonExit: (host: string, how: string) => voi
     const namespaces = canMakeNamespaces();
     const names = [`insane-a-${process.pid}`, `insane-b-${process.pid}`] as const;
     if (namespaces) joinNamespaces(names, undo);
-    const host = (index: 0 | 1): Host => ({
-      name: index === 0 ? "host-a" : "host-b",
+    const host = (index: 0 | 1, name: string, port = HELLO_PORT): Host => ({
+      name,
+      port,
       address: namespaces ? `10.83.0.${index + 1}` : `127.0.83.${index + 1}`,
-      socket: join(folder, `${index === 0 ? "a" : "b"}.sock`),
+      socket: join(folder, `${name}.sock`),
       prefix: namespaces ? ["ip", "netns", "exec", names[index]] : [],
     });
-    const [a, b] = [host(0), host(1)];
-    for (const [self, other] of [
-      [a, b],
+    const a = host(0, "host-a");
+    const b = host(1, "host-b");
+    const plain = host(1, "host-b-without-xdp", HELLO_PORT + 2);
+    for (const [self, ...others] of [
+      [a, b, plain],
       [b, a],
+      [plain, a],
     ] as const) {
+      const config = join(folder, `${self.name}.json`);
+      writeFileSync(config, JSON.stringify({ network: { xdp: { enabled: self === plain ? false : "auto" } } }));
       const command = [...self.prefix, process.execPath, CLI, "up", "--name", self.name, "--socket", self.socket];
-      command.push("--listen", `${self.address}:${HELLO_PORT}`, "--peer", `${other.address}:${HELLO_PORT}`);
+      command.push("--config", config, "--listen", `${self.address}:${self.port}`);
+      for (const { address, port } of others) command.push("--peer", `${address}:${port}`);
       command.push("--log", "error", "--json");
       const daemon = spawn(command[0] as string, command.slice(1), { stdio: ["ignore", "pipe", 2] });
       daemon.on("exit", (code, signal) => {
@@ -90,6 +103,7 @@ export async function makeHosts(onDaemonExit: (host: string, how: string) => voi
       kind: namespaces ? "namespaces" : "loopback",
       a,
       b,
+      plain,
       status: (at) =>
         JSON.parse(
           execFileSync(process.execPath, [CLI, "status", "--json", "--socket", at.socket], { encoding: "utf8" }),
@@ -108,7 +122,8 @@ function joinNamespaces(names: readonly [string, string], undo: Array<() => void
     ip("netns", "add", name);
     undo.push(() => ip("netns", "del", name));
   }
-  ip("link", "add", "veth0", "netns", a, "type", "veth", "peer", "name", "veth0", "netns", b);
+  const mtu = ["mtu", String(MTU)];
+  ip("link", "add", "veth0", ...mtu, "netns", a, "type", "veth", "peer", "name", "veth0", ...mtu, "netns", b);
   names.forEach((name, index) => {
     ip("-n", name, "addr", "add", `10.83.0.${index + 1}/24`, "dev", "veth0");
     ip("-n", name, "link", "set", "lo", "up");

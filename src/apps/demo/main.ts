@@ -4,14 +4,16 @@ import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type Host, makeHosts } from "./hosts.ts";
-import { summary, tellBinding, tellTable, type Received } from "./report.ts";
+import { type Received, summary, tellBinding, tellTable } from "./report.ts";
 import { type FromRole, type Role, startRole } from "./roles.ts";
 
 const HELP = `usage: npm run demo -- [options]
 
-Two hosts (as root: network namespaces joined by a veth pair; else two loopback addresses), a runtime on each. A sensor
-publishes a data set and a camera streams a picture on host A; two applications on host B and one on host A receive
-both; another is killed midway. Ends with a table of what was emitted, delivered, dropped, and of the slots still out.
+Two hosts (as root: network namespaces joined by a veth pair; else two loopback addresses), a runtime on each, and on
+host B one more whose configuration excludes XDP. A sensor publishes a data set and a camera, which asks for
+acceleration, streams a picture on host A; two applications on host B (one on each runtime) and one on host A receive
+both; another is killed midway. As root the camera's stream runs on XDP, but for the receiver that has none.
+ Ends with a table of what was emitted, delivered, dropped, and of the slots still out.
 
   --image FILE    the camera's picture (PNG, JPEG, WebP, AVIF, GIF, TIFF); default: one that the demo draws
   --frames N      frames to stream (24)
@@ -105,9 +107,10 @@ try {
     return role;
   };
   const receivers = [
-    { role: start("viewer-b1", "receiver.ts", hosts.b, ["1", resolve(output, "viewer-b1.png")]), over: "network" },
-    { role: start("viewer-b2", "receiver.ts", hosts.b, ["2", ""]), over: "network" },
-    { role: start("viewer-a", "receiver.ts", hosts.a, ["3", resolve(output, "viewer-a.png")]), over: "shm" },
+    { role: start("viewer-b1", "receiver.ts", hosts.b, ["1", resolve(output, "viewer-b1.png")]), remote: true },
+    // The same program, where there is no XDP.
+    { role: start("viewer-b2", "receiver.ts", hosts.plain, ["2", ""]), remote: true },
+    { role: start("viewer-a", "receiver.ts", hosts.a, ["3", resolve(output, "viewer-a.png")]), remote: false },
   ];
   const victim = start("victim", "receiver.ts", hosts.a, ["9", "", "bystander"]);
   // Beside the sources: the local viewer, the victim, and the engine that serves the other host.
@@ -119,10 +122,17 @@ try {
     ...(given.image === undefined ? [] : [resolve(given.image)]),
   ]);
   const streams = [...(await sensor.next("ready")).streams, ...(await camera.next("ready")).streams];
+  const camerasDatapath = streams.find(({ by }) => by === "camera")?.datapath ?? "network";
+  const over = new Map<string, string>();
+  for (const { role, remote } of receivers) {
+    const [stream] = (await role.next("ready")).streams;
+    if (stream === undefined || !remote) continue;
+    streams.push(stream);
+    over.set(role.name, `${camerasDatapath} to ${stream.datapath ?? "nothing"}`);
+  }
+  await victim.next("ready");
   if (!given.json) for (const stream of streams) tellBinding(stream);
-  await Promise.all([...receivers.map(({ role }) => role.next("ready")), victim.next("ready")]);
 
-  const datapath = streams[0]?.datapath ?? "network";
   sensor.send({ type: "go" });
   camera.send({ type: "go" });
   while ((progress.get("camera")?.frames ?? 0) < Math.max(1, frames / 3)) await camera.next("progress");
@@ -131,11 +141,11 @@ try {
 
   const sent = { sensor: await sensor.next("sent", 45_000), camera: await camera.next("sent", 45_000) };
   const received: Received[] = [];
-  for (const { role, over } of receivers) {
+  for (const { role } of receivers) {
     role.send({ type: "report", readings: sent.sensor.messages, pieces: sent.camera.messages });
-    received.push({ ...(await role.next("received")), name: role.name, over: over === "network" ? datapath : over });
+    received.push({ ...(await role.next("received")), name: role.name, over: over.get(role.name) ?? "shm" });
   }
-  const slots = [hosts.status(hosts.a), hosts.status(hosts.b)].reduce(
+  const slots = [hosts.a, hosts.b, hosts.plain].map(hosts.status).reduce(
     (sum, status) => ({
       total: sum.total + status.slots.total,
       outstanding: sum.outstanding + status.slots.outstanding,

@@ -4,7 +4,7 @@ import { connect } from "../../index.ts";
 import { FrameAssembler, type ReceivedFrame } from "./frames.ts";
 import { savePicture } from "./picture.ts";
 import { type Reading, readingsChannel } from "./readings.ts";
-import { CHANNELS, latency, runRole, STREAMS } from "./roles.ts";
+import { CHANNELS, CREDIT, latency, runRole, STREAMS } from "./roles.ts";
 
 await runRole(async (say, told) => {
   const number = Number(process.argv[2] ?? 0);
@@ -55,14 +55,26 @@ await runRole(async (say, told) => {
     assembler.add(message.bytes);
     if (frames > before) frameLatency.push(Date.now() - begun);
     message.release();
-    if (++pieces % 8 === 0 || frames > before) giveCredit();
+    if (++pieces % CREDIT === 0 || frames > before) giveCredit();
   });
   pieceSink.on("lost", (event) => {
     lost += event.count;
   });
 
   await credit?.matched(1, { signal: AbortSignal.timeout(15_000) });
-  say({ type: "ready", streams: [] });
+  say({
+    type: "ready",
+    streams: [
+      {
+        name: camera.name,
+        by: process.env["INSANE_DEMO_NAME"] ?? "receiver",
+        requested: "fast, resources no concern",
+        datapath: camera.binding.datapath,
+        warnings: camera.warnings,
+        decision: camera.binding,
+      },
+    ],
+  });
   const expected = await told("report");
   const patience = performance.now() + 3000;
   while ((readings < expected.readings || pieces < expected.pieces) && performance.now() < patience) {

@@ -21,7 +21,7 @@ const number = (value: number): string => value.toLocaleString("en-US");
 
 export function tellBinding(stream: StreamReport): void {
   line(
-    `${bold(stream.name)} asked for: ${stream.requested}; bound to ${bold(stream.datapath ?? "nothing")} across hosts, ${bold("shm")} on this one`,
+    `${bold(stream.name)} of ${stream.by} asked for: ${stream.requested}; bound to ${bold(stream.datapath ?? "nothing")} across hosts, ${bold("shm")} on this one`,
   );
   for (const candidate of stream.decision.candidates) {
     const mark = candidate.verdict === "rejected" ? faint("  -") : "  +";
@@ -53,8 +53,9 @@ export function summary(outcome: Outcome) {
     slots.outstanding === 0;
   return {
     ok,
-    streams: outcome.streams.map(({ name, requested, datapath, warnings }) => ({
+    streams: outcome.streams.map(({ name, by, requested, datapath, warnings }) => ({
       name,
+      by,
       requested,
       datapath,
       warnings,
@@ -75,7 +76,16 @@ export function tellTable(outcome: Outcome): void {
     `sensor: ${number(sensor.messages)} readings in ${sensor.seconds.toFixed(1)} s; camera: ${camera.frames} frames, ${rate} MB/s to each receiver; ${killed} was killed midway`,
   );
   line();
-  const columns = ["receiver", "over", "readings", "latency p50/p99", "frames", "intact", "frame p50/p99", "dropped"];
+  const columns = [
+    "receiver",
+    "frames over",
+    "readings",
+    "latency p50/p99",
+    "frames",
+    "intact",
+    "frame p50/p99",
+    "dropped",
+  ];
   const rows = receivers.map((r) => [
     r.name,
     r.over,

@@ -1,17 +1,21 @@
 // What the demo's processes say to each other over Node's IPC channel, the channels they use, and how they are started.
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { DecisionRecord } from "../../protocol/control.ts";
 import type { WarningEvent } from "../../client/api.ts";
+import type { DecisionRecord } from "../../protocol/control.ts";
 
 /** Channels of the demo, within their streams. */
 export const CHANNELS = { readings: 1, pieces: 2, credit: 3 } as const;
 export const STREAMS = { sensors: "demo/sensors", camera: "demo/camera", control: "demo/control" } as const;
 /** Pieces the camera sends before it waits for its receivers. */
-export const WINDOW = 32;
+export const WINDOW = 64;
+/** Pieces a receiver takes before it gives credit back. */
+export const CREDIT = 8;
 
 export interface StreamReport {
   readonly name: string;
+  /** Who opened it. */
+  readonly by: string;
   readonly requested: string;
   readonly datapath: string | null;
   readonly warnings: ReadonlyArray<WarningEvent>;

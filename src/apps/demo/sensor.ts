@@ -15,6 +15,7 @@ await runRole(async (say, told) => {
     streams: [
       {
         name: stream.name,
+        by: process.env["INSANE_DEMO_NAME"] ?? "sensor",
         requested: "no acceleration",
         datapath: stream.binding.datapath,
         warnings: stream.warnings,
