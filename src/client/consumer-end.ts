@@ -61,6 +61,11 @@ class Delivery {
     return true;
   }
 
+  /** What somebody has, or will get. */
+  held(): Received[] {
+    return this.messages.filter((message) => message !== undefined && (message.generation & LENT) !== 0) as Received[];
+  }
+
   private first(entry: number, pool: PoolView): Received {
     const message = new Received(this.end, this.sink, entry, pool);
     this.messages[entry] = message;
@@ -130,7 +135,9 @@ export class ConsumerEnd {
       if (list) list.push(delivery);
       else byChannel.set(sink.channel, [delivery]);
     }
-    for (const sink of this.deliveries.keys()) if (!there.has(sink)) this.deliveries.delete(sink);
+    for (const [sink, delivery] of this.deliveries) {
+      if (!there.has(sink) && delivery.held().length === 0) this.deliveries.delete(sink);
+    }
     this.routes = [];
     for (const { index, channel } of channels) this.routes[index] = byChannel.get(channel);
   }
@@ -248,6 +255,13 @@ export class ConsumerEnd {
   /** Nothing held, and nothing to take, or nothing that would be taken. */
   get idle(): boolean {
     return this.link.held <= 0 && (this.fault !== "" || this.link.available() === 0);
+  }
+
+  /** What is held or queued must outlive its memory: the producer is told that it may use it again. */
+  keepCopies(): void {
+    // All that was published is its sinks', however late they read it.
+    while (this.drain() > 0);
+    for (const delivery of this.deliveries.values()) for (const message of delivery.held()) message.keepCopy();
   }
 
   /** No more is taken; what is held stays readable until it is released. */

@@ -182,7 +182,7 @@ export class Ends implements ConsumerHost {
   closeAll(): void {
     const { pump } = this.host;
     for (const end of [...pump.producers]) this.finishProducer(end);
-    for (const end of [...pump.consumers]) this.finishConsumer(end, false);
+    for (const end of [...pump.consumers]) this.finishConsumer(end, true);
   }
 
   private lookAtDrains(): void {
@@ -212,11 +212,7 @@ export class Ends implements ConsumerHost {
 
   private finishConsumer(end: ConsumerEnd, memoryMayChange: boolean): void {
     const { pump, sleeper } = this.host;
-    if (memoryMayChange) {
-      // All that was published is its sinks', however late they read it.
-      while (end.drain() > 0);
-      for (const sink of pump.sinks) sink.keepCopies(end);
-    }
+    if (memoryMayChange) end.keepCopies();
     sleeper.removeBell(end.doorbell.fd);
     end.close();
     remove(pump.consumers, end);

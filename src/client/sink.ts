@@ -266,14 +266,6 @@ export class SinkQueue implements Sink {
     for (const waiter of this.waiters.splice(0)) waiter.reject(this.closedError());
   }
 
-  /** What is queued from `end` must outlive its memory: the producer was told that it may use it again. */
-  keepCopies(end: Received["end"]): void {
-    for (let i = 0; i < this.count; i++) {
-      const message = this.ring[(this.first + i) & (this.ring.length - 1)] as Received;
-      if (message.end === end) message.keepCopy();
-    }
-  }
-
   close(): Promise<void> {
     this.closing ??= this.owner.closeSink(this);
     return this.closing;

@@ -15,7 +15,6 @@ import { type Patience, Waiters } from "./waiters.ts";
 /** Metadata as words before the payload (host order; payloads of pools are aligned). */
 const AT = (field: number): number => (META.BYTES - field) >>> 2;
 const SOURCE_WORD = AT(META.SOURCE);
-const FLOW_WORD = AT(META.FLOW);
 const SEQUENCE_WORD = AT(META.SEQUENCE);
 const TIME_WORD = AT(META.EMIT_TIME);
 const LENGTH_WORD = AT(META.LENGTH);
@@ -176,7 +175,6 @@ export class EmittingSource implements Source, Account {
     const sequence = this.emitted | 0;
     // `| 0` spares the check for a fraction.
     ints[word - SOURCE_WORD] = this.id | 0;
-    ints[word - FLOW_WORD] = 0;
     ints[word - SEQUENCE_WORD] = sequence;
     ints[word - SEQUENCE_WORD + 1] = this.sequenceHigh | 0;
     ints[word - TIME_WORD] = clock.low | 0;
