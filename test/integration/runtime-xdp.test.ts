@@ -1,7 +1,7 @@
 // Streams that ask for acceleration on two hosts (namespaces joined by veth): they run on XDP where it can be had, speak
 // with hosts that have none, and leave nothing behind.
 import { describe, expect, it } from "vitest";
-import type { EmbeddedRuntime } from "../../src/index.ts";
+import { type EmbeddedRuntime, Runtime } from "../../src/index.ts";
 import type { DecisionRecord } from "../../src/protocol/control.ts";
 import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
 import { eventually, Stage, type TestProcess, type Words } from "./runtime/processes.ts";
@@ -102,5 +102,97 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
         expect([hosts.a.filtered, hosts.b.filtered]).toEqual([false, false]);
       },
     );
+  });
+
+  const fast = { stream: "s", acceleration: "fast" };
+
+  it("leaves no program on the interface when its daemon is killed", async () => {
+    using hosts = new TwoHosts();
+    await using near = new Stage(hosts.a.prefix);
+    const one = await daemon(near, hosts.a, hosts.b);
+    const application = await near.application("a");
+    expect(hosts.a.filtered).toBe(false); // nobody has asked for it yet
+    expect(await boundTo(application, fast)).toEqual(["xdp", []]);
+    expect(hosts.a.filtered).toBe(true);
+    await one.kill();
+    await eventually(
+      () => hosts.a.filtered,
+      (filtered) => !filtered,
+    );
+  });
+
+  it("tells the second runtime on an interface who has it, and takes it when it is free", async () => {
+    using hosts = new TwoHosts();
+    await using first = new Stage(hosts.a.prefix);
+    await using second = new Stage(hosts.a.prefix);
+    const holder = await daemon(first, hosts.a, hosts.b);
+    await daemon(second, hosts.a, hosts.b, { network: { port: HELLO + 1 } });
+    const [one, two] = [await first.application("one"), await second.application("two")];
+    expect(await boundTo(one, fast)).toEqual(["xdp", []]);
+    expect(await boundTo(two, fast)).toEqual(["udp", ["W_FALLBACK_UDP"]]);
+    const decision = (await two.call("binding", fast))["result"] as DecisionRecord;
+    expect(decision.warnings[0]?.message).toContain(`${holder.pid}`);
+    await holder.kill();
+    await eventually(
+      () => hosts.a.filtered,
+      (filtered) => !filtered,
+    );
+    // The next one that asks finds it, and the stream that had fallen back moves.
+    expect(await boundTo(two, { ...fast, stream: "t" })).toEqual(["xdp", []]);
+    await eventually(
+      () => boundTo(two, fast),
+      ([datapath]) => datapath === "xdp",
+    );
+  });
+
+  it("falls back where it is not permitted, and says what is missing", async () => {
+    using hosts = new TwoHosts();
+    const drop = ["setpriv", "--bounding-set", "-net_admin,-net_raw,-bpf,-sys_admin"];
+    await using stage = new Stage([...hosts.a.prefix, ...drop]);
+    const runtime = await daemon(stage, hosts.a, hosts.b);
+    const application = await stage.application("a");
+    expect(await boundTo(application, fast)).toEqual(["udp", ["W_FALLBACK_UDP"]]);
+    const decision = (await application.call("binding", fast))["result"] as DecisionRecord;
+    expect(decision.warnings[0]?.cure).toMatch(/CAP_NET_RAW/);
+    const xdp = (await status(runtime)).datapaths.map(({ technology }) => technology);
+    expect(xdp).toEqual(["udp"]);
+    expect(hosts.a.filtered).toBe(false);
+  });
+
+  it("moves its streams to kernel UDP when its device is gone", async () => {
+    using hosts = new TwoHosts();
+    await using stage = new Stage(hosts.a.prefix);
+    await daemon(stage, hosts.a, hosts.b);
+    const application = await stage.application("a");
+    expect(await boundTo(application, fast)).toEqual(["xdp", []]);
+    await application.call("sink", fast);
+    hosts.a.ip("link", "del", "dev", hosts.a.interface);
+    await eventually(
+      () => boundTo(application, fast),
+      ([datapath]) => datapath === "udp",
+    );
+  });
+
+  it("reports a message that does not fit the other end's frame", async () => {
+    using hosts = new TwoHosts();
+    await using near = new Stage(hosts.a.prefix);
+    await using far = new Stage(hosts.b.prefix);
+    await Promise.all([
+      daemon(near, hosts.a, hosts.b, { network: { xdp: { enabled: false } } }),
+      daemon(far, hosts.b, hosts.a),
+    ]);
+    const [pa, pb] = await Promise.all([near.application("a"), far.application("b")]);
+    await Promise.all([pb.call("sink", fast), pa.call("source", fast)]);
+    await pa.call("matched", { index: 0 });
+    await pa.call("emit", { index: 0, size: 4000, count: 3 });
+    await pa.call("finished", { index: 0 });
+    expect((await pa.call("settled", { index: 0 }))["result"]).toMatchObject({ dropped: { "too-large": 3 } });
+  });
+});
+
+describe("XDP that is asked for by the configuration", () => {
+  it("keeps a runtime from starting where there is none", async () => {
+    const embedded = Runtime.embed({ log: { level: "silent" }, network: { xdp: { enabled: true } } });
+    await expect(embedded).rejects.toMatchObject({ code: "ESYSTEM", message: expect.stringContaining("127.0.0.1") });
   });
 });
