@@ -195,7 +195,7 @@ static void all_queues_are_received_from(void **state) {
         close(fd);
     }
     int fds[4];
-    assert_int_equal(a.dp->ops->fds(a.dp, fds, 4), 3);
+    assert_int_equal(a.dp->ops->fds(a.dp, fds, 4), 4);
     assert_int_equal(a.dp->ops->fds(a.dp, fds, 2), 1); /* one that stands for all */
     close_side(&a);
 }

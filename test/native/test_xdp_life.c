@@ -104,7 +104,7 @@ static void a_sleeper_is_woken(void **state) {
     assert_int_equal(xdp_side_send(&a, b.at, 64, 0, 1), 1);
     expect(&b, 64, 0, a.at);
     int count = b.dp->ops->fds(b.dp, fds, 4);
-    assert_int_equal(count, 2);
+    assert_int_equal(count, 3);
     struct pollfd waits = {.fd = fds[0], .events = POLLIN};
     assert_int_equal(poll(&waits, 1, 0), 0);
     assert_int_equal(xdp_side_send(&a, b.at, 64, 1, 1), 1);

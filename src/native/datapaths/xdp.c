@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "xdp_state.h"
@@ -104,9 +105,9 @@ static int choose_mtu(struct xdp *xdp) {
     xdp->mtu = wanted;
     xdp->jumbo = wanted > XDP_MTU_ONE_CHUNK;
     uint32_t frame = wanted + INS_PACKET_MAX_HEADERS;
-    xdp->colours = frame + 128 > XDP_CHUNK ? 1 : (XDP_CHUNK - frame) / 128 + 1;
-    if (xdp->colours > 16)
-        xdp->colours = 16;
+    xdp->colours = 16;
+    while (xdp->colours > 1 && frame + (xdp->colours - 1) * 128 > XDP_CHUNK)
+        xdp->colours /= 2;
     return 0;
 }
 
@@ -131,6 +132,8 @@ static void xdp_unbind(struct ins_datapath *dp) {
         if (xdp->routes[i].waiting)
             ins_xdp_release_waiting(xdp, &xdp->routes[i], -ESHUTDOWN);
     xdp->unsent = 0;
+    if (xdp->retry_set)
+        ins_xdp_retry_over(xdp);
     ins_xdp_sockets_close(xdp);
     for (uint32_t slot = 0; slot < xdp->pool->slots; slot++)
         if (xdp->held[slot])
@@ -183,6 +186,8 @@ static void xdp_close(struct ins_datapath *dp) {
         close(xdp->port_holder);
     if (xdp->poll >= 0)
         close(xdp->poll);
+    if (xdp->retry >= 0)
+        close(xdp->retry);
     free(xdp);
 }
 
@@ -192,7 +197,7 @@ static int xdp_open(const char *options, struct ins_endpoint *at, struct ins_dat
         return -ENOMEM;
     memset(xdp, 0, sizeof *xdp);
     xdp->base.ops = &ins_xdp_ops;
-    xdp->port_holder = xdp->asking = xdp->news = xdp->poll = -1;
+    xdp->port_holder = xdp->asking = xdp->news = xdp->poll = xdp->retry = -1;
     xdp->filter = (struct ins_xdp_filter){-1, -1, -1};
     int error = ins_xdp_options(options ? options : "", &xdp->settings);
     if (!error)
@@ -205,6 +210,9 @@ static int xdp_open(const char *options, struct ins_endpoint *at, struct ins_dat
         error = hold_port(xdp);
     if (!error)
         error = ins_xdp_routes_open(xdp);
+    xdp->retry = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (!error && xdp->retry < 0)
+        error = -errno;
     if (!error)
         error = attach(xdp);
     if (error) {
@@ -226,16 +234,19 @@ static int fds_epoll(struct xdp *xdp) {
     if (xdp->poll < 0)
         return -errno;
     struct epoll_event readable = {.events = EPOLLIN};
-    for (uint32_t i = 0; i <= xdp->queue_count; i++)
-        if (epoll_ctl(xdp->poll, EPOLL_CTL_ADD, i < xdp->queue_count ? xdp->queues[i].fd : xdp->news, &readable))
+    for (uint32_t i = 0; i < xdp->queue_count; i++)
+        if (epoll_ctl(xdp->poll, EPOLL_CTL_ADD, xdp->queues[i].fd, &readable))
             return -errno;
+    if (epoll_ctl(xdp->poll, EPOLL_CTL_ADD, xdp->news, &readable) ||
+        epoll_ctl(xdp->poll, EPOLL_CTL_ADD, xdp->retry, &readable))
+        return -errno;
     return 0;
 }
 
 static int xdp_fds(struct ins_datapath *dp, int *out, uint32_t max) {
     struct xdp *xdp = (struct xdp *)dp;
     uint32_t count = xdp->queue_count;
-    if (count + 1 > max || count + 1 > FDS_LISTED) {
+    if (count + 2 > max || count + 2 > FDS_LISTED) {
         int error = max ? fds_epoll(xdp) : -ENOSPC;
         if (error)
             return error;
@@ -245,7 +256,8 @@ static int xdp_fds(struct ins_datapath *dp, int *out, uint32_t max) {
     for (uint32_t i = 0; i < count; i++)
         out[i] = xdp->queues[i].fd;
     out[count] = xdp->news;
-    return (int)count + 1;
+    out[count + 1] = xdp->retry;
+    return (int)count + 2;
 }
 
 static int xdp_stats(struct ins_datapath *dp, const char **out_names, uint64_t *values, uint32_t max) {

@@ -93,7 +93,9 @@ static uint32_t receive(struct xdp *xdp, struct xdp_queue *queue, struct ins_rx 
     uint32_t ready = xdp_ring_ready(ring), got = 0, taken = 0;
     for (; taken < ready && got < max; taken++) {
         const struct xdp_desc *descriptor = xdp_ring_descriptor(ring, ring->index++);
-        uint32_t offset = (uint32_t)descriptor->addr, slot = offset / XDP_CHUNK / xdp->pool_chunks;
+        uint32_t offset = (uint32_t)descriptor->addr, slot = offset / XDP_CHUNK;
+        if (xdp->pool_chunks != 1) /* a division costs as much as the rest of this loop */
+            slot /= xdp->pool_chunks;
         int more = (descriptor->options & XDP_PKT_CONTD) != 0;
         /* Another core wrote it: the lines behind the headers are needed soon, whoever looks at the message. */
         __builtin_prefetch(xdp->pool->base + offset);
@@ -119,8 +121,10 @@ static uint32_t receive(struct xdp *xdp, struct xdp_queue *queue, struct ins_rx 
 
 /* What is not done for every message: frames the kernel did not take at once, news, its counters. */
 static void look_around(struct xdp *xdp) {
-    if (xdp->unsent)
+    if (xdp->retry_set) {
+        ins_xdp_retry_over(xdp);
         ins_xdp_kick(xdp);
+    }
     if (xdp->resolving) {
         ins_xdp_news(xdp);
         return;
@@ -134,15 +138,14 @@ static void look_around(struct xdp *xdp) {
 
 int ins_xdp_rx_burst(struct ins_datapath *dp, struct ins_rx *rx, uint32_t max) {
     struct xdp *xdp = (struct xdp *)dp;
-    uint32_t got = 0, posted = 0;
-    /* Each call begins with another queue, so that a busy one cannot starve the rest. */
+    uint32_t got = 0, posted = 0, at = xdp->next_queue;
     for (uint32_t i = 0; i < xdp->queue_count && got < max; i++) {
-        struct xdp_queue *queue = &xdp->queues[(xdp->next_queue + i) % xdp->queue_count];
-        got += receive(xdp, queue, rx + got, max - got);
-        posted += queue->posted;
+        got += receive(xdp, &xdp->queues[at], rx + got, max - got);
+        posted += xdp->queues[at].posted;
+        at = at + 1 == xdp->queue_count ? 0 : at + 1;
     }
     if (got) {
-        xdp->next_queue++;
+        xdp->next_queue = at; /* where this call ended, so that a busy queue cannot starve the rest */
         return (int)got;
     }
     look_around(xdp);

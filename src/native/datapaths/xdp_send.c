@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "packet/checksum.h"
@@ -10,6 +11,7 @@
 
 enum {
     COLOUR_BYTES = 128,
+    RETRY_NS = 1000000,
     WAIT_MS = 50, /* how long senders are held back while an address is resolved and too much waits for it */
 };
 
@@ -24,6 +26,19 @@ void ins_xdp_reclaim(struct xdp *xdp) {
         xdp_ring_release(ring);
 }
 
+/* The kernel holds a socket's frames until the receiving side took them, and refuses more when those are many. Senders
+   may have nothing more to say then, and their engine go to sleep. */
+static void retry_later(struct xdp *xdp) {
+    struct itimerspec soon = {.it_value.tv_nsec = RETRY_NS};
+    if (!xdp->retry_set)
+        xdp->retry_set = timerfd_settime(xdp->retry, 0, &soon, NULL) == 0;
+}
+
+void ins_xdp_retry_over(struct xdp *xdp) {
+    timerfd_settime(xdp->retry, 0, &(struct itimerspec){0}, NULL); /* also forgets that it expired */
+    xdp->retry_set = 0;
+}
+
 void ins_xdp_kick(struct xdp *xdp) {
     struct xdp_queue *queue = &xdp->queues[0];
     while (xdp->unsent) {
@@ -36,18 +51,24 @@ void ins_xdp_kick(struct xdp *xdp) {
         xdp_count(xdp, XDP_TX_KICKS, 1);
         if (error == ENETDOWN || error == ENXIO)
             xdp->broken = -error;
+        if (xdp->counters[XDP_ZERO_COPY]) { /* the driver takes them in its own time */
+            xdp->unsent = 0;
+            return;
+        }
         /* One call sends so many and no more, and says EAGAIN or nothing at all of the rest. */
         uint32_t left = queue->tx.index - __atomic_load_n(queue->tx.consumer, __ATOMIC_ACQUIRE);
         int stuck = left >= xdp->unsent;
         xdp->unsent = left;
-        if (stuck)
-            return; /* its queue is full: again with the next burst */
+        if (stuck && left) {
+            retry_later(xdp);
+            return;
+        }
     }
 }
 
-/* Frames are numbered; those of a tx area chunk `frame` begin where its colour says. */
+/* Where in the tx area a frame begins: in the chunk of its number, at the place of its colour. */
 static uint32_t begin_of(const struct xdp *xdp, uint32_t frame) {
-    return frame * XDP_CHUNK + frame % xdp->colours * COLOUR_BYTES;
+    return frame * XDP_CHUNK + (frame & (xdp->colours - 1)) * COLOUR_BYTES;
 }
 
 static void submit(struct xdp *xdp, const uint32_t *frames, uint32_t pieces, uint32_t length) {

@@ -112,7 +112,8 @@ struct xdp {
     uint64_t tx_address; /* of the tx area in the umem */
     uint32_t *free_frames;
     uint32_t free_count;
-    uint32_t colours;    /* places in a frame's chunk where it may begin, so that not all headers meet in one cache set */
+    uint32_t colours;    /* 1 to 16, a power of two: places in a frame's chunk where it may begin, so that not all
+                            headers meet in one cache set */
     uint32_t mtu;
     uint32_t full_checksum;
     uint32_t unsent;     /* in the tx ring without the kernel having been told */
@@ -133,7 +134,9 @@ struct xdp {
     struct ins_xdp_filter filter;
     int port_holder;     /* a kernel socket that has our port, deaf, so that nobody else gets it */
     int asking, news;    /* netlink: questions, and events of neighbours, routes and links */
-    int poll;            /* epoll over queues and news when they are too many to list */
+    int retry;           /* timer that wakes an engine which sleeps on frames that the kernel did not take */
+    uint32_t retry_set;
+    int poll;            /* epoll over queues, news and retry when they are too many to list */
     uint8_t *umem;       /* address range of the umem: the pool's memory, then the tx area */
     uint64_t umem_bytes;
     uint32_t pool_chunks;
@@ -166,8 +169,10 @@ int ins_xdp_rx_burst(struct ins_datapath *dp, struct ins_rx *rx, uint32_t max);
 int ins_xdp_tx_burst(struct ins_datapath *dp, struct ins_tx *tx, uint32_t count);
 /* Takes frames back that were sent. */
 void ins_xdp_reclaim(struct xdp *xdp);
-/* Tells the kernel of frames in the tx ring. */
+/* Tells the kernel of frames in the tx ring. What it does not take stays there (`unsent`). */
 void ins_xdp_kick(struct xdp *xdp);
+/* When all are taken after all: no wake-up is needed. */
+void ins_xdp_retry_over(struct xdp *xdp);
 /* Sends (or, with `error`, drops) what waited for this route. */
 void ins_xdp_release_waiting(struct xdp *xdp, struct xdp_route *route, int error);
 /* xdp_routes.c */
