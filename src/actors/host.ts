@@ -10,6 +10,9 @@ import type { Log } from "../runtime/log.ts";
 import type { World } from "./life.ts";
 import type { SessionActor } from "./session.ts";
 
+/** How long a stream waits for a datapath to be opened before it is bound to another. */
+export const PREPARE_MS = 3000;
+
 export interface RuntimeIdentity {
   readonly id: string;
   readonly name: string;

@@ -8,15 +8,19 @@ import { STATUS } from "../protocol/layout.ts";
 import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
 import type { DataEndpoint, Directory, PeerInfo, PeerReport } from "../runtime/directory.ts";
 import { Losses } from "../runtime/losses.ts";
+import { reaches } from "../runtime/routes.ts";
 import { udpPlan, xdpInterface, xdpPlan } from "../runtime/servings.ts";
 import type { EngineActor } from "./engine.ts";
 import type { EngineEnd } from "./engine-end.ts";
+import { PREPARE_MS } from "./host.ts";
 import { InlineLease } from "./inline-lease.ts";
 import type { RuntimeActor } from "./runtime.ts";
 import { affordable, Serving, type ServingPlan } from "./serving.ts";
 import type { SessionActor } from "./session.ts";
 import type { Supervisor } from "./supervisor.ts";
 
+/** How long a start waits for a datapath. */
+const START_MS = 5000;
 /** Least receive buffer of the data socket that is not worth a warning, bytes. */
 const RECEIVE_BUFFER = 4 * 2 ** 20;
 
@@ -37,6 +41,8 @@ export class Network {
   readonly #servings: ReadonlyMap<NetworkTechnology, Serving>;
   readonly #lease: InlineLease;
   readonly #alive = new Map<number, PeerInfo>();
+  /** Endpoints of peers that were told to be out of reach. */
+  readonly #unreached = new Set<string>();
   #directoryRuns = false;
   /** That the inline engines are looked at again is on its way. */
   #following = false;
@@ -143,13 +149,13 @@ export class Network {
     const serving = this.#servings.get(technology);
     if (!serving || serving.endpoint !== null || technology === "udp") return null;
     // What went wrong is in `unavailable`, and the stream is warned of it.
-    return serving.open().catch(() => {});
+    return serving.open(PREPARE_MS).catch(() => {});
   }
 
   /** Resolves when the datapath is up and the directory listens. */
   async start(): Promise<void> {
     const { host, directory } = this.#ports;
-    await this.#servings.get("udp")?.open();
+    await this.#servings.get("udp")?.open(START_MS);
     if (host.config.network.xdp.enabled === true) {
       const record = host.capability("xdp");
       const serving = this.#servings.get("xdp");
@@ -157,7 +163,7 @@ export class Network {
         const { reason = "it was not probed", cure = "" } = record ?? {};
         throw new InsaneError("ESYSTEM", `network.xdp.enabled is true, but there is no XDP here: ${reason}. ${cure}`);
       }
-      await serving.open();
+      await serving.open(START_MS);
     }
     const gone = (peer: number): void => {
       this.#alive.delete(peer);
@@ -166,6 +172,7 @@ export class Network {
     const { port } = await directory.start({
       alive: async (info) => {
         this.#alive.set(info.peer, info);
+        this.#lookAtReach(info);
         await Promise.all([...this.#servings.values()].map(({ routes }) => routes.set(info)));
       },
       silent: gone,
@@ -214,6 +221,24 @@ export class Network {
 
   async stopEngines(): Promise<void> {
     await Promise.all([...this.#servings.values()].map((serving) => serving.stop()));
+  }
+
+  /** What a peer wants at an endpoint that no datapath of this host reaches is told once: nothing will come there. */
+  #lookAtReach({ id, name, endpoints, subscriptions }: PeerInfo): void {
+    const here = [...this.#servings.values()].flatMap(({ technology, endpoint }) =>
+      endpoint === null ? [] : [{ technology, address: endpoint.address }],
+    );
+    for (const technology of new Set(subscriptions.map((wanted) => wanted.technology))) {
+      const there = endpoints.find((endpoint) => endpoint.technology === technology);
+      const told = `${id} ${technology}`;
+      if (!there || this.#unreached.has(told) || here.some((ours) => reaches(ours, there))) continue;
+      this.#unreached.add(told);
+      this.#warned({
+        code: WARNING_CODES.PEER_REFUSED,
+        message: `${name} wants messages at its ${technology} endpoint ${there.address}:${there.port}, which nothing reaches from here.`,
+        cure: "Runtimes on one host reach each other over kernel UDP: set network.xdp.enabled to false in one that has peers there.",
+      });
+    }
   }
 
   #serving(asked: ServingPlan): Serving {

@@ -15,8 +15,6 @@ import { EngineActor } from "./engine.ts";
 import type { World } from "./life.ts";
 import type { Child, Supervisor } from "./supervisor.ts";
 
-/** How long a datapath may take to come up before whoever waits for it goes on without. */
-const OPEN_MS = 5000;
 const POLICY: RestartPolicy = {
   kind: "permanent",
   backoff: { initialMs: 100, factor: 2, maxMs: 3000 },
@@ -109,8 +107,8 @@ export class Serving {
     return this.engine?.resource != null && this.engine.life.outcome === null;
   }
 
-  /** Resolves when it is up; rejects with what the attempt failed of. It goes on trying by itself. */
-  async open(): Promise<void> {
+  /** Resolves when it is up; rejects with what the attempt failed of, or after `ms`. It goes on trying by itself. */
+  async open(ms: number): Promise<void> {
     if (this.endpoint !== null) return;
     const { world, supervisor } = this.#ports;
     let cancel = (): void => {};
@@ -126,8 +124,8 @@ export class Serving {
         },
       };
       this.#waiting.add(waiter);
-      const late = `The datapath ${this.technology} did not come up in ${OPEN_MS} ms.`;
-      cancel = world.clock.after(OPEN_MS, () => waiter.reject(new InsaneError("ETIMEDOUT", late)));
+      const late = `The datapath ${this.technology} did not come up in ${ms} ms.`;
+      cancel = world.clock.after(ms, () => waiter.reject(new InsaneError("ETIMEDOUT", late)));
     });
     if (this.#supervised) this.datapath?.again();
     else {

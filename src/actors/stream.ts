@@ -8,7 +8,7 @@ import type { DecisionRecord, SinkPolicyRecord } from "../protocol/control.ts";
 import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
 import { withCure } from "../runtime/cures.ts";
 import type { PlannedMember } from "../runtime/plan.ts";
-import type { Host } from "./host.ts";
+import { type Host, PREPARE_MS } from "./host.ts";
 import { stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
 import type { SessionActor } from "./session.ts";
@@ -81,7 +81,11 @@ export class StreamActor {
         const why = notice?.message ?? `${this.life.name} is closed`;
         reject(new InsaneError("ECLOSED", why));
       });
-      this.#start = () => void this.life.start(machine, "stream", { name: this.life.name }, [session.id]);
+      this.#start = () => {
+        // Before it is bound its datapath may have to be opened.
+        const patience = { openMs: PREPARE_MS + 1000 };
+        void this.life.start(machine, "stream", { name: this.life.name, patience }, [session.id]);
+      };
     });
     this.bound.catch(() => {});
   }

@@ -173,6 +173,23 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
     );
   });
 
+  it("opens no link to a peer on the same host whose XDP nothing reaches", async () => {
+    using hosts = new TwoHosts();
+    await using first = new Stage(hosts.a.prefix);
+    await using second = new Stage(hosts.a.prefix);
+    const peers = (port: number): Words => ({ peers: [`${hosts.a.address}:${port}`] });
+    await daemon(first, hosts.a, hosts.b, { network: peers(HELLO + 1) });
+    const other = await daemon(second, hosts.a, hosts.b, { network: { port: HELLO + 1, ...peers(HELLO) } });
+    await (await first.application("one")).call("sink", fast);
+    await eventually(
+      async () => (await status(other)).peers,
+      ([peer]) => peer?.subscriptions === 1,
+    );
+    const application = await second.application("two");
+    await application.call("source", { ...fast, acceleration: "none" });
+    expect((await status(other)).links).toEqual([]);
+  });
+
   it("reports a message that does not fit the other end's frame", async () => {
     using hosts = new TwoHosts();
     await using near = new Stage(hosts.a.prefix);
