@@ -40,8 +40,9 @@ export interface ConnectionLimits {
   readonly patienceMs: number;
 }
 
-/** Frames taken in one turn of the event loop: a flood from one session must not starve the others. */
+/** Frames taken in one turn of the event loop, and how long that may take, ms: a flood must not starve the others. */
 const FRAMES_A_TURN = 32;
+const TURN_MS = 2;
 const RETRY_FIRST_MS = 2;
 const RETRY_LAST_MS = 64;
 
@@ -112,7 +113,8 @@ export const connection = (
     const inbox = new Uint8Array(limits.maxFrame);
     const stop = yield* attempt("watch a control socket", () =>
       native.wakeOnReadable(fd, () => {
-        for (let i = 0; i < FRAMES_A_TURN && !over; i++) {
+        const until = performance.now() + TURN_MS;
+        for (let i = 0; i < FRAMES_A_TURN && !over && performance.now() < until; i++) {
           const length = native.receive(fd, inbox);
           if (length === "again") return;
           if (length === "gone") end("eof");

@@ -42,6 +42,8 @@ export class Broker {
   readonly #failures = new Map<string, { count: number; until: number }>();
   #nextId = 1;
   #stopped = false;
+  #reconciling = false;
+  #again = false;
 
   constructor(ports: BrokerPorts) {
     this.#ports = ports;
@@ -75,9 +77,25 @@ export class Broker {
     return plan({ ...input, members: [...members, member] }, this.#existing()).open.length;
   }
 
-  /** Links follow what should be. */
+  /**
+   * Links follow what should be. What this brings about may ask for it again before it is done, when a link ends at once
+   * for instance: then it is done once more, by nobody twice, so that no link is opened that is there already.
+   */
   reconcile(): void {
-    if (this.#stopped) return;
+    this.#again = true;
+    if (this.#reconciling) return;
+    this.#reconciling = true;
+    try {
+      while (this.#again && !this.#stopped) {
+        this.#again = false;
+        this.#follow();
+      }
+    } finally {
+      this.#reconciling = false;
+    }
+  }
+
+  #follow(): void {
     const { open, update, close } = plan(this.#ports.input(), this.#existing());
     for (const key of close) this.#close(key);
     for (const wanted of update) {

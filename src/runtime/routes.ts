@@ -88,9 +88,7 @@ export class Routes {
   /** Brings the engine up to date; to be called when the datapath changes as well. */
   sync(): Promise<void> {
     this.#again = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = null;
-    });
+    this.#running ??= this.#run();
     return this.#running;
   }
 
@@ -103,6 +101,9 @@ export class Routes {
       }
     } catch (cause) {
       this.#ports.failed(cause);
+    } finally {
+      // Here and not a turn later: who asks from now on must find nobody running.
+      this.#running = null;
     }
   }
 

@@ -330,6 +330,19 @@ describe("a host", () => {
     });
   });
 
+  it("that comes, wants everything and goes, again and again, leaves no link behind", async () => {
+    await arena.attack(() =>
+      mallory(async (peer) => {
+        for (let i = 0; i < 60; i++) {
+          peer.id = `brief-${i}`;
+          await peer.announce([[TAG, CALM, [1, 2, 9, i % 5]]]);
+          if (i % 3 !== 0) await new Promise((resolve) => setTimeout(resolve, i % 7));
+          peer.bye();
+        }
+      }),
+    );
+  });
+
   it("that lies about its pages is never believed to be complete", async () => {
     await arena.attack(() =>
       mallory(async (peer) => {
