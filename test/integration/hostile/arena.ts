@@ -14,6 +14,8 @@ import { RawClient } from "../runtime/raw-client.ts";
 
 /** Longer silence than this means that an innocent application had to wait. The machine is shared with other tests. */
 const SILENCE_MS = 1500;
+/** With little memory of its own, so that garbage is not taken for a leak; and a leak would end it. */
+const FRUGAL = [process.execPath, "--max-old-space-size=96"];
 /** Resident memory may grow by this during a file: code that is compiled, not what leaks with each attack. */
 const GROWTH_BYTES = 96 * 1024 * 1024;
 
@@ -37,7 +39,7 @@ export class Daemon {
   readonly #logFile: string;
   readonly #ready: Promise<void>;
 
-  constructor(settings: Words, command: ReadonlyArray<string> = [process.execPath]) {
+  constructor(settings: Words, command: ReadonlyArray<string> = FRUGAL) {
     const config = join(this.folder, "config.json");
     writeFileSync(config, JSON.stringify({ log: { level: "info" }, ...settings }));
     const main = join(import.meta.dirname, "../../../src/apps/cli/main.ts");
@@ -144,7 +146,11 @@ export class Daemon {
       () => this.exit,
       (exit) => exit !== null,
       15_000,
-    ).then((exit) => exit ?? { code: null, signal: null });
+    )
+      .catch((cause: Error) => {
+        throw new Error(`${cause.message}; it says ${JSON.stringify(this.log.slice(-6))}`);
+      })
+      .then((exit) => exit ?? { code: null, signal: null });
   }
 
   remove(): void {
