@@ -206,7 +206,10 @@ export class SessionActor {
     return undefined;
   }
 
+  /** Throws ECLOSED, ELIMIT, ECOLLISION. */
   addStream(name: string, qos: StreamActor["qos"]): StreamActor {
+    // Whoever waited before asking may find that it is over: nobody would close what is added now.
+    if (!this.attached) throw new InsaneError("ECLOSED", `${this.label} is closing.`);
     const { streamsPerSession } = this.#host.config.limits;
     if (this.streams.size >= streamsPerSession) {
       throw new InsaneError(

@@ -64,7 +64,7 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
   },
 
   "pool.open": (_, session, params) => {
-    const pools = streamOf(session, params.stream).openPools();
+    const pools = openStreamOf(session, params.stream).openPools();
     return { result: { pools: pools.infos }, fds: pools.segments.map(({ fd }) => fd) };
   },
 
@@ -74,7 +74,7 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
   },
 
   "source.open": async (host, session, { stream: id, channel }) => {
-    const stream = streamOf(session, id);
+    const stream = openStreamOf(session, id);
     const member = stream.member;
     const sources = [...member.sources, { id: 0, index: 0, channel }];
     const release = reserveLinks(host, session, { ...member, sources }, `a source of channel ${channel}`);
@@ -93,7 +93,7 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
   },
 
   "sink.open": async (host, session, { stream: id, channel, policy }) => {
-    const stream = streamOf(session, id);
+    const stream = openStreamOf(session, id);
     const member = stream.member;
     const sinks = [...member.sinks, { channel, block: policy.kind === "block" }];
     const release = reserveLinks(host, session, { ...member, sinks }, `a sink of channel ${channel}`);
@@ -195,6 +195,13 @@ function reserveLinks(host: Host, session: SessionActor, member: PlannedMember, 
 function streamOf(session: SessionActor, id: number): StreamActor {
   const stream = session.streams.get(id);
   if (!stream || stream.closing) throw noSuch("stream", id);
+  return stream;
+}
+
+/** As streamOf, for what adds to it: nobody would close what is added to one that closes. */
+function openStreamOf(session: SessionActor, id: number): StreamActor {
+  const stream = streamOf(session, id);
+  if (stream.closing) throw new InsaneError("ECLOSED", `Stream ${stream.name} is closing.`);
   return stream;
 }
 

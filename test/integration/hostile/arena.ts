@@ -16,8 +16,8 @@ import { RawClient } from "../runtime/raw-client.ts";
 const SILENCE_MS = 1500;
 /** With little memory of its own, so that garbage is not taken for a leak; and a leak would end it. */
 const FRUGAL = [process.execPath, "--max-old-space-size=96"];
-/** Resident memory may grow by this during a file: code that is compiled, not what leaks with each attack. */
-const GROWTH_BYTES = 96 * 1024 * 1024;
+/** Resident memory may grow by this during a file: the whole of that little memory, and code that is compiled. */
+const GROWTH_BYTES = 160 * 1024 * 1024;
 
 export interface Footprint {
   readonly fds: number;

@@ -221,6 +221,27 @@ describe("what belongs to others", () => {
 });
 
 describe("an order that makes no sense", () => {
+  it("for a stream whose namesake closes, from one that goes meanwhile, leaves no session behind", async () => {
+    await arena.attack(async () => {
+      const client = await HostileClient.attach(daemon.socket);
+      client.instead.set("link.close", null);
+      const { session } = client;
+      const stream = await client.stream(CALM);
+      await client.sink(stream, 1);
+      client.fling("stream.close", { stream }, 900);
+      client.fling("stream.open", { name: CALM, qos: QOS }, 901);
+      await client.until(
+        (seen) => seen.find((frame) => frame.type === "request" && frame.method === "link.close"),
+        "the end of the link",
+      );
+      client.close();
+      await eventually(
+        () => daemon.machines(),
+        (machines) => !machines.some(({ actor }) => actor === `session ${session}`),
+      );
+    });
+  });
+
   it("is refused, whatever it is", async () => {
     await arena.attack(async () => {
       using client = new HostileClient(daemon.socket);

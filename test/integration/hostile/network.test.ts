@@ -426,23 +426,6 @@ describe("a host", () => {
     );
   });
 
-  it("that wants more channels than there is room for does not keep others from theirs", async () => {
-    await arena.attack(
-      () =>
-        mallory(async (peer) => {
-          const channels = Array.from({ length: 70_000 }, (_, i) => i + 1000);
-          await peer.announce([[TAG, CALM, channels]]);
-          await new Promise((resolve) => setTimeout(resolve, 1500));
-          await latecomersMeet();
-          // And what is new here finds room as well.
-          const sink = await arena.application(here, "late sink");
-          await sink.call("sink", { channel: 5, stream: CALM });
-          await sink.kill();
-        }),
-      /W_ANNOUNCEMENT_CUT/,
-    );
-  });
-
   it("that sends on ever new flows fills its own share of the trackers", async () => {
     await arena.attack(() =>
       mallory(async (peer) => {
