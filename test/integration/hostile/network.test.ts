@@ -1,203 +1,32 @@
-// Attacks on what reaches other hosts: an application that lies to the engine, and a listed host that keeps to nothing.
-// Two daemons exchange innocent messages over UDP, in both directions, all the while.
+// Attacks by a host that is listed as a peer and keeps to nothing, and by those that nobody listed.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { DESCRIPTOR, POOL } from "../../../src/protocol/layout.ts";
 import { streamTag } from "../../../src/protocol/qos.ts";
 import { WIRE_TYPE } from "../../../src/protocol/wire.ts";
 import { eventually, type TestProcess } from "../runtime/processes.ts";
-import { Arena, type Daemon } from "./arena.ts";
-import { HostileClient, type HostileLink, type Pool, word0 } from "./hostile-client.ts";
-import { bound, datagram, freePorts, HostilePeer, heartbeat } from "./hostile-peer.ts";
+import type { Arena, Daemon } from "./arena.ts";
+import { bound, datagram, HostilePeer, heartbeat } from "./hostile-peer.ts";
+import { CALM, endOf, type TwoHosts, twoHosts, VICTIM_CHANNEL } from "./two-hosts.ts";
 
-const CALM = "calm";
-const VICTIM_CHANNEL = 66;
 const TAG = streamTag(CALM);
-const EVICTED = /W_EVICTED/;
 
+let hosts: TwoHosts;
 let arena: Arena;
 let here: Daemon;
 let there: Daemon;
 let victim: TestProcess;
-let mallorys = 0;
 
 beforeAll(async () => {
-  arena = new Arena();
-  const [a = 0, b = 0, m = 0] = await freePorts(3);
-  mallorys = m;
-  const network = { enabled: true, address: "127.0.0.1", helloIntervalMs: 100, silentAfterMs: 1000 };
-  const listed = (...ports: number[]): string[] => ports.map((port) => `127.0.0.1:${port}`);
-  here = await arena.daemon({ name: "here", network: { ...network, port: a, dataPort: 0, peers: listed(b, m) } });
-  there = await arena.daemon({ name: "there", network: { ...network, port: b, dataPort: 0, peers: listed(a) } });
-  victim = arena.start("../hostile/victim.ts", "victim", [here.socket, CALM, String(VICTIM_CHANNEL)]);
-  await victim.until((words) => words["connected"] === true, "it is connected");
-  arena.others = 1;
-  await arena.pair("out", here, there, CALM, 1);
-  await arena.pair("back", there, here, CALM, 2);
-  // Somebody there wants what the attacker here will offer.
-  const wanting = await arena.application(there, "wanting");
-  await wanting.call("sink", { channel: 9, stream: CALM, policy: { kind: "drop-newest" } });
-  arena.extra.set(there, 1);
-  await arena.begin();
+  hosts = await twoHosts();
+  ({ arena, here, there, victim } = hosts);
 });
 afterAll(async () => {
-  await arena[Symbol.asyncDispose]();
-});
-
-describe("an application that feeds the engine", () => {
-  type Lie = (link: HostileLink, pool: Pool, route: number) => void;
-  const emit = async (
-    lie: Lie,
-    then: (client: HostileClient, link: HostileLink) => Promise<unknown>,
-  ): Promise<void> => {
-    using client = await HostileClient.attach(here.socket);
-    const stream = await client.stream(CALM);
-    const { pools, index } = await client.source(stream, 9);
-    const link = await client.link(stream, "producer", "egress");
-    const channel = link.info.channels.find((row) => row.channel === 9)?.index ?? 0;
-    const [pool] = pools;
-    if (!pool) throw new Error("no pool");
-    lie(link, pool, channel | (index << DESCRIPTOR.SOURCE_SHIFT));
-    link.ring();
-    await then(client, link);
-  };
-  const room = POOL.HEADER_ROOM;
-  const one =
-    (over: (pool: Pool, route: number) => { word?: number; offset?: number; length?: number; route?: number }): Lie =>
-    (link, pool, route) => {
-      const lie = { word: word0(0), offset: room, length: 64, route, ...over(pool, route) };
-      link.push(lie.word, lie.offset, lie.length, lie.route);
-    };
-  const lies: ReadonlyArray<readonly [string, Lie]> = [
-    ["in a pool that it does not have", one(() => ({ word: word0(0, 9) }))],
-    ["in pool 255", one(() => ({ word: word0(0, 255) }))],
-    ["at offset 0", one(() => ({ offset: 0 }))],
-    ["one byte before a payload", one(() => ({ offset: room - 1 }))],
-    ["at the end of the pool", one((pool) => ({ offset: pool.bytes, length: 1 }))],
-    ["over the end of the pool", one((pool) => ({ offset: pool.bytes - 63, length: 64 }))],
-    ["at offset 2^32 - 1", one(() => ({ offset: -1 }))],
-    ["at offset 2^31", one(() => ({ offset: 0x80000000 | 0 }))],
-    ["of 2^32 - 1 bytes", one(() => ({ length: -1 }))],
-    ["one byte longer than a slot", one((pool) => ({ length: pool.payload + 1 }))],
-    ["whose end overflows", one(() => ({ offset: 0xfffffff0 | 0, length: 0x20 }))],
-    ["with an entry beyond the link's", one(() => ({ word: word0(1024) }))],
-    ["on another channel's index", one((_, route) => ({ route: route ^ 1 }))],
-    ["of a source index that it does not have", one((_, route) => ({ route: route | (0x8000 << 16) }))],
-    ["of the last source index there can be", one((_, route) => ({ route: route | (0xffff << 16) }))],
-    ["with the flag of a marker", one(() => ({ word: word0(0, 0, 1) }))],
-    ["with all flags", one(() => ({ word: word0(0, 0, 0xff) }))],
-    [
-      "by a tail that is too far ahead",
-      (link) => {
-        link.forwardTail = link.info.entries + 1;
-      },
-    ],
-    [
-      "by a tail that is behind",
-      (link) => {
-        link.forwardTail = -1;
-      },
-    ],
-  ];
-  it(`with a message that lies in any of ${lies.length} ways is evicted, and nobody else is hurt`, async () => {
-    const faults = await here.counter("link_faults");
-    await arena.attack(async () => {
-      const alive: string[] = [];
-      await Promise.all(
-        lies.map(([name, lie]) => emit(lie, (client) => client.untilEnded().catch(() => alive.push(name)))),
-      );
-      expect(alive).toEqual([]);
-    }, EVICTED);
-    expect(await here.counter("link_faults")).toBe(faults + lies.length);
-  });
-
-  it("with one entry again and again harms its own messages at most", async () => {
-    await arena.attack(() =>
-      emit(
-        (link, _, route) => {
-          for (let i = 0; i < 500; i++) link.push(word0(7), room, 64, route);
-        },
-        (client, link) => client.until(() => (link.returnTail >= 500 ? true : undefined), "their return"),
-      ),
-    );
-  });
-
-  it("while it changes descriptors and payloads is evicted at worst", async () => {
-    await arena.attack(() =>
-      emit(
-        (link, pool, route) => {
-          for (let i = 0; i < 512; i++) link.push(word0(i), room + (i % 64) * pool.stride, 64, route);
-          const until = performance.now() + 200;
-          while (performance.now() < until) {
-            const at = link.descriptorAt(Math.floor(Math.random() * 512));
-            link.words[at + Math.floor(Math.random() * 4)] =
-              [0, 64, -1, 0x80000000 | 0, route][Math.floor(Math.random() * 5)] ?? 0;
-            link.forwardTail = link.returnTail + Math.floor(Math.random() * 1024);
-          }
-        },
-        async () => {},
-      ),
-    );
-  });
-});
-
-describe("an application that is fed by the engine", () => {
-  const lies: ReadonlyArray<readonly [string, (link: HostileLink) => void]> = [
-    ["an entry that it does not hold", (link) => link.giveBack(link.info.entries - 1)],
-    ["an entry beyond the link's", (link) => link.giveBack(0xffff)],
-    [
-      "more than was pushed",
-      (link) => {
-        link.returnTail = link.forwardTail + 5;
-      },
-    ],
-    [
-      "nothing, with a tail behind",
-      (link) => {
-        link.returnTail = -1;
-      },
-    ],
-  ];
-  const consume = async (use: (link: HostileLink, client: HostileClient) => Promise<unknown>): Promise<void> => {
-    using client = await HostileClient.attach(here.socket);
-    const stream = await client.stream(CALM);
-    await client.sink(stream, 2);
-    const link = await client.link(stream, "consumer", "ingress");
-    await client.until(() => (link.forwardTail > 8 ? true : undefined), "a message");
-    await use(link, client);
-  };
-  it.each(lies)("that returns %s is evicted, and nobody else is hurt", async (_, lie) => {
-    await arena.attack(
-      () =>
-        consume((link, client) => {
-          lie(link);
-          link.ring();
-          return client.untilEnded();
-        }),
-      EVICTED,
-    );
-  });
-
-  it("that returns nothing starves itself alone", async () => {
-    await arena.attack(() => consume(() => arena.calm(1500)));
-  });
-
-  it("may write where it may not: the receive pool is read-only for it", async () => {
-    await arena.attack(() =>
-      consume(async (link) => {
-        const { platform } = await import("../../../src/native/platform.ts");
-        for (const [i, fd] of link.fds.slice(3).entries()) {
-          const bytes = link.info.pools[i]?.bytes ?? 0;
-          expect(platform().raw.segmentMap(fd, bytes, 1, new BigUint64Array(1))).toBeLessThan(0);
-        }
-      }),
-    );
-  });
+  await arena?.[Symbol.asyncDispose]();
 });
 
 describe("a host", () => {
   const port = (endpoint: string): number => Number(endpoint.split(":")[1]);
   const mallory = async (work: (peer: HostilePeer) => Promise<void>): Promise<void> => {
-    await using peer = await HostilePeer.start(mallorys, { hello: port(here.hello), data: port(here.data) });
+    await using peer = await HostilePeer.start(hosts.third, { hello: port(here.hello), data: port(here.data) });
     await work(peer);
   };
   /** Known to the target as a peer that is alive. */
@@ -520,6 +349,5 @@ describe("a host", () => {
 });
 
 it("in the end everything that was emitted has arrived, and no slot is out", async () => {
-  await victim.call("release");
-  await arena.end();
+  await endOf(hosts);
 });
