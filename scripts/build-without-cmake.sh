@@ -6,8 +6,31 @@ set -eu
 library=build/release/libinsane.so
 if [ -f "$library" ] && [ -z "$(find src/native -name '*.[ch]' -newer "$library" | head -n 1)" ]; then exit 0; fi
 mkdir -p build/release
-# shellcheck disable=SC2046
-cc -std=gnu11 -O3 -g -Wall -Wextra -fPIC -fvisibility=hidden -D_GNU_SOURCE= -Isrc/native -shared -pthread \
-  -Wl,-z,nodelete -Wl,-z,defs -Wl,-soname,libinsane.so \
-  $(find src/native/core src/native/packet src/native/datapaths -name '*.c' 2>/dev/null) -o "$library.new" -ldl
+flags='-std=gnu11 -O3 -g -Wall -Wextra -fPIC -fvisibility=hidden -D_GNU_SOURCE= -Isrc/native -pthread'
+core=$(find src/native/core src/native/packet -name '*.c'; find src/native/datapaths -maxdepth 1 -name '*.c')
+
+# plugin NAME PACKAGE: libinsane-NAME.so, where pkg-config finds PACKAGE and there is something to build.
+# The core goes in as an archive of which the linker takes what is called, see core/plugin.h.
+plugin() {
+  sources=$(find "src/native/datapaths/$1" -name '*.c' 2>/dev/null || true)
+  [ -n "$sources" ] && pkg-config --exists "$2" 2>/dev/null || return 0
+  if [ ! -f "$objects/core.a" ]; then
+    for source in $core; do
+      # shellcheck disable=SC2086
+      cc $flags -c "$source" -o "$objects/$(echo "$source" | tr / _).o"
+    done
+    ar rc "$objects/core.a" "$objects"/*.o
+  fi
+  # shellcheck disable=SC2046,SC2086
+  cc $flags $(pkg-config --cflags "$2") -shared -Wl,-z,nodelete -Wl,-z,defs -Wl,--exclude-libs,core.a $sources \
+    "$objects/core.a" $(pkg-config --libs "$2") -ldl -o "build/release/libinsane-$1.so.new"
+  mv "build/release/libinsane-$1.so.new" "build/release/libinsane-$1.so"
+}
+objects=$(mktemp -d)
+trap 'rm -rf "$objects"' EXIT
+plugin dpdk libdpdk
+plugin rdma libfabric
+
+# shellcheck disable=SC2086
+cc $flags -shared -Wl,-z,nodelete -Wl,-z,defs -Wl,-soname,libinsane.so $core -o "$library.new" -ldl
 mv "$library.new" "$library"

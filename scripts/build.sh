@@ -11,6 +11,10 @@ case "$(uname -m)" in
   aarch64) arch=arm64 ;;
   *) arch=$(uname -m) ;;
 esac
+rm -rf "prebuilt/linux-$arch"
 mkdir -p "prebuilt/linux-$arch"
-# Without debug information: it is ten times the size of the code.
-strip --strip-unneeded -o "prebuilt/linux-$arch/libinsane.so" build/release/libinsane.so
+# Without debug information: it is ten times the size of the code. The plugins of datapaths go along where they were
+# built; an installation without their libraries says so and goes on.
+for object in build/release/libinsane*.so; do
+  strip --strip-unneeded -o "prebuilt/linux-$arch/$(basename "$object")" "$object"
+done

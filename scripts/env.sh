@@ -14,8 +14,12 @@ fi
 # native PRESET [TARGET]: configures once, then builds what changed. Silent when all goes well.
 native() {
   mkdir -p build
-  if [ ! -f "build/$1/CMakeCache.txt" ] || [ "CMakePresets.json" -nt "build/$1/CMakeCache.txt" ]; then
+  # The libraries that plugins need may come after the first build.
+  libraries=$(pkg-config --modversion libdpdk 2>/dev/null; pkg-config --modversion libfabric 2>/dev/null) || true
+  if [ ! -f "build/$1/CMakeCache.txt" ] || [ "CMakePresets.json" -nt "build/$1/CMakeCache.txt" ] ||
+    [ "$libraries" != "$(cat "build/$1/libraries.txt" 2>/dev/null)" ]; then
     cmake --preset "$1" >"build/$1.configure.log" 2>&1 || { cat "build/$1.configure.log" >&2; return 1; }
+    echo "$libraries" >"build/$1/libraries.txt"
   fi
   cmake --build --preset "$1" --target "${2:-all}" >"build/$1.log" 2>&1 || { cat "build/$1.log" >&2; return 1; }
 }

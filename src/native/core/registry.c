@@ -1,4 +1,5 @@
-/* The datapaths there are, in a fixed order; a new one is a line here. */
+/* The datapaths there are, in a fixed order; a new one is a line here. Those that need a library
+   of their own are loaded from a shared object on first use. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,16 +8,16 @@
 #include "datapaths/absent.h"
 #include "datapaths/udp.h"
 #include "datapaths/xdp.h"
+#include "plugin.h"
 
 static const struct {
     const char *name;
-    const struct ins_datapath_ops *ops; /* NULL: not built */
-    int (*probe)(const char *interface_or_empty, struct ins_probe *out);
+    const struct ins_datapath_ops *ops; /* NULL: in a shared object of its own (plugin.h), loaded when first asked for */
 } registry[] = {
-    {"udp", &ins_udp_ops, ins_udp_probe},
-    {"xdp", &ins_xdp_ops, ins_xdp_probe},
-    {"dpdk", NULL, ins_absent_dpdk_probe},
-    {"rdma", NULL, ins_absent_rdma_probe},
+    {"udp", &ins_udp_ops},
+    {"xdp", &ins_xdp_ops},
+    {"dpdk", NULL},
+    {"rdma", NULL},
 };
 enum { COUNT = sizeof registry / sizeof *registry };
 
@@ -27,28 +28,42 @@ static int find(const char *name) {
     return -ENOENT;
 }
 
+static const struct ins_datapath_ops *operations(int index, int *error, char *why, uint32_t why_bytes) {
+    if (registry[index].ops)
+        return registry[index].ops;
+    return ins_plugin_load(registry[index].name, error, why, why_bytes);
+}
+
 const char *ins_datapath_name(uint32_t index) { return index < COUNT ? registry[index].name : NULL; }
 
 int ins_datapath_flags(const char *name) {
-    int index = find(name);
-    return index < 0 ? index : registry[index].ops ? (int)registry[index].ops->flags : -ENOSYS;
+    char why[256];
+    int error, index = find(name);
+    if (index < 0)
+        return index;
+    const struct ins_datapath_ops *ops = operations(index, &error, why, sizeof why);
+    return ops ? (int)ops->flags : -ENOSYS;
 }
 
 int ins_datapath_probe(const char *name, const char *interface_or_empty, struct ins_probe *out) {
-    int index = find(name);
+    char why[256] = "";
+    int error, index = find(name);
     if (index < 0)
         return index;
     memset(out, 0, sizeof *out);
-    return registry[index].probe(interface_or_empty ? interface_or_empty : "", out);
+    const struct ins_datapath_ops *ops = operations(index, &error, why, sizeof why);
+    if (!ops)
+        return ins_absent_probe(name, error, why, out);
+    return ops->probe(interface_or_empty ? interface_or_empty : "", out);
 }
 
 int ins_datapath_open(const char *name, const char *options, struct ins_endpoint *at, struct ins_datapath **out) {
-    int index = find(name);
+    char why[256];
+    int error, index = find(name);
     if (index < 0)
         return index;
-    if (!registry[index].ops)
-        return -ENOSYS;
-    return registry[index].ops->open(options ? options : "", at, out);
+    const struct ins_datapath_ops *ops = operations(index, &error, why, sizeof why);
+    return ops ? ops->open(options ? options : "", at, out) : -ENOSYS;
 }
 
 int ins_datapath_close(struct ins_datapath *dp) {

@@ -1,4 +1,4 @@
-/* Probes of what is not built yet: unavailable, with what the host has of it, found by looking at files only. */
+/* What a probe says of a datapath whose shared object cannot be had, see absent.h. Looks at files only. */
 #include "absent.h"
 
 #include <dirent.h>
@@ -9,14 +9,6 @@
 #include <unistd.h>
 
 #include "core/probe_text.h"
-
-static void absent(struct ins_probe *out, const char *technology) {
-    out->available = 0;
-    out->error = -ENOSYS;
-    snprintf(out->reason, sizeof out->reason, "%s is not built into this library yet", technology);
-    snprintf(out->cure, sizeof out->cure, "use a release that has it; until then such streams run on udp");
-    ins_probe_kernel(out);
-}
 
 static void evidence_library(struct ins_probe *out, const char *what, const char *file) {
     const char *const places[] = {"/usr/lib/%s", "/usr/lib64/%s", "/usr/lib/*-linux-gnu/%s", "/usr/local/lib/%s",
@@ -41,20 +33,15 @@ static void evidence_file(struct ins_probe *out, const char *what, const char *p
     ins_probe_evidence(out, what, "%s", access(path, F_OK) == 0 ? path : "not there");
 }
 
-int ins_absent_dpdk_probe(const char *interface, struct ins_probe *out) {
+static void look_for_dpdk(struct ins_probe *out) {
     char line[64];
-    (void)interface;
-    absent(out, "DPDK");
     evidence_library(out, "librte_eal", "librte_eal.so*");
     int error = ins_probe_line("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", line, sizeof line);
     ins_probe_evidence(out, "2 MB huge pages", "%s", error ? strerror(-error) : line);
     evidence_file(out, "vfio", "/dev/vfio/vfio");
-    return 0;
 }
 
-int ins_absent_rdma_probe(const char *interface, struct ins_probe *out) {
-    (void)interface;
-    absent(out, "RDMA");
+static void look_for_rdma(struct ins_probe *out) {
     evidence_library(out, "libfabric", "libfabric.so*");
     DIR *devices = opendir("/sys/class/infiniband");
     uint32_t count = 0;
@@ -68,5 +55,39 @@ int ins_absent_rdma_probe(const char *interface, struct ins_probe *out) {
         closedir(devices);
     if (!count)
         ins_probe_evidence(out, "RDMA devices", "none in /sys/class/infiniband");
+}
+
+static const struct {
+    const char *name;
+    const char *development; /* Debian's package to build with */
+    void (*look)(struct ins_probe *out);
+} known[] = {
+    {"dpdk", "libdpdk-dev", look_for_dpdk},
+    {"rdma", "libfabric-dev", look_for_rdma},
+};
+
+int ins_absent_probe(const char *name, int error, const char *why, struct ins_probe *out) {
+    out->available = 0;
+    out->error = -ENOSYS;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].name, name) != 0)
+            continue;
+        const char *package = known[i].development;
+        if (error == -ENOENT) {
+            snprintf(out->reason, sizeof out->reason, "%.180s: built without %s", why, package);
+            snprintf(out->cure, sizeof out->cure, "apt-get install %s, then build again (npm run setup)", package);
+        } else {
+            snprintf(out->reason, sizeof out->reason, "%.250s", why);
+            snprintf(out->cure, sizeof out->cure,
+                     error == -EPROTO ? "build again (npm run setup)"
+                                      : "install the libraries it names (apt-get install %s brings them)",
+                     package);
+        }
+        ins_probe_kernel(out);
+        known[i].look(out);
+        return 0;
+    }
+    snprintf(out->reason, sizeof out->reason, "%.250s", why);
+    ins_probe_kernel(out);
     return 0;
 }

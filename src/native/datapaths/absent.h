@@ -1,10 +1,10 @@
-/* Technologies that this library does not contain yet: they are listed and say why they cannot be had. */
+/* Says why a datapath that lives in a shared object of its own cannot be had here, and what the host has of it. */
 #ifndef INSANE_ABSENT_H
 #define INSANE_ABSENT_H
 
 #include "core/datapath.h"
 
-int ins_absent_dpdk_probe(const char *interface_or_empty, struct ins_probe *out);
-int ins_absent_rdma_probe(const char *interface_or_empty, struct ins_probe *out);
+/* `error` and `why` are of ins_plugin_load. `out` is zeroed. */
+int ins_absent_probe(const char *name, int error, const char *why, struct ins_probe *out);
 
 #endif
