@@ -73,7 +73,7 @@ export function holdings(): { readonly fds: number; readonly memfds: number } {
 
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 /** Until it holds, at most so long. */
-export async function until(holds: () => boolean, ms = 5000): Promise<void> {
+export async function until(holds: () => boolean, ms = 25_000): Promise<void> {
   for (const end = performance.now() + ms; !holds(); await turn()) {
     if (performance.now() > end) throw new Error(`not within ${ms} ms: ${holds}`);
   }

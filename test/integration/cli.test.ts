@@ -246,19 +246,23 @@ describe("with a runtime", () => {
       socket,
     ]);
     await taker.says(/messagesPerSecond/);
-    const top = await run("top", "--once", "--json", "--interval", "0.5", "--socket", socket);
-    expect(top.code).toBe(0);
-    const { rates } = top.json<{ rates: Array<{ kind: string; messagesPerSecond: number; bytesPerSecond: number }> }>();
-    for (const kind of ["source", "sink"]) {
-      const rate = rates.find((one) => one.kind === kind);
-      expect(rate?.messagesPerSecond).toBeGreaterThan(10);
-      expect(rate?.bytesPerSecond).toBeGreaterThan(30_000_000);
-    }
+    type Rate = { readonly kind: string; readonly messagesPerSecond: number; readonly bytesPerSecond: number };
+    const flows = async (): Promise<ReadonlyArray<Rate>> => {
+      const top = await run("top", "--once", "--json", "--interval", "0.5", "--socket", socket);
+      expect(top.code).toBe(0);
+      return top.json<{ rates: Rate[] }>().rates;
+    };
+    const flowing = (rates: ReadonlyArray<Rate>): boolean =>
+      ["source", "sink"].every((kind) =>
+        rates.some((one) => one.kind === kind && one.messagesPerSecond > 10 && one.bytesPerSecond > 30_000_000),
+      );
+    await expect.poll(async () => flowing(await flows()), { timeout: 25_000 }).toBe(true);
     giver.child.kill("SIGINT");
     taker.child.kill("SIGINT");
     expect([await giver.exit, await taker.exit]).toEqual([0, 0]);
-    const picture = await run("top", "--once", "--interval", "0.1", "--socket", socket);
-    expect(picture.out).toContain("nothing is open");
+    const picture = async (): Promise<string> =>
+      (await run("top", "--once", "--interval", "0.1", "--socket", socket)).out;
+    await expect.poll(picture, { timeout: 25_000 }).toContain("nothing is open");
   });
 
   it("waiting has an end: nobody listens, or nothing comes", async () => {

@@ -156,7 +156,7 @@ it("delivers in order, once, where it belongs, and accounts for everything", { t
       await Promise.all(closing);
       for (const { source } of sources) {
         const { pushed, consumed, dropped, abandoned, outstanding } = await source.settled({
-          signal: AbortSignal.timeout(5000),
+          signal: AbortSignal.timeout(30_000),
         });
         expect(outstanding).toBe(0);
         expect(consumed + abandoned + Object.values(dropped).reduce((sum, n) => sum + n, 0)).toBe(pushed);

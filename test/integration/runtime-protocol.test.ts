@@ -9,6 +9,7 @@ import { type EmbeddedRuntime, Runtime } from "../../src/index.ts";
 import { platform } from "../../src/native/platform.ts";
 import { LAYOUT_HASH } from "../../src/protocol/layout.ts";
 import { MAX_FRAME } from "../../src/protocol/rpc.ts";
+import { eventually } from "./runtime/processes.ts";
 import { RawClient } from "./runtime/raw-client.ts";
 
 let runtime: EmbeddedRuntime;
@@ -173,7 +174,10 @@ describe("a session", () => {
       if (sent % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
       if (runtime.status().sessions.length < 2) break;
     }
-    expect(runtime.status().sessions.length).toBe(1);
+    await eventually(
+      () => runtime.status().sessions.length,
+      (count) => count === 1,
+    );
     expect((await other.ask("stream.open", { qos })).error).toBeNull();
   });
 

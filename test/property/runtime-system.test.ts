@@ -130,6 +130,8 @@ class World {
         if (!app || this.sinks.length > 8) return;
         const stream = await this.stream(app, step.stream);
         const sink = await stream.createSink(step.channel, { policy: step.policy });
+        // A machine with other work may have kept a link from being confirmed in time: nothing is owed before it is.
+        if (sink.unconfirmed.length > 0) await this.linked();
         const since = new Map(this.sources.map(({ source, next }) => [source.id, next]));
         const fresh = { held: [], last: new Map(), owed: new Map(), since };
         this.sinks.push({ app, sink, stream: step.stream, policy: step.policy, ...fresh });
@@ -180,6 +182,13 @@ class World {
         if (app) this.kill(app);
         return;
       }
+    }
+  }
+
+  /** Resolves when every link is open. */
+  async linked(): Promise<void> {
+    while (this.runtime.status().links.some(({ state }) => state !== "open")) {
+      await new Promise((resolve) => setTimeout(resolve, 2));
     }
   }
 
@@ -293,7 +302,7 @@ const BEGINNING: ReadonlyArray<Step> = [
 const pick = <T>(of: ReadonlyArray<T>, which: number): T | undefined => of[which % of.length];
 
 async function settle(runtime: EmbeddedRuntime): Promise<ReturnType<EmbeddedRuntime["status"]>> {
-  const until = performance.now() + 5000;
+  const until = performance.now() + 30_000;
   for (;;) {
     const status = runtime.status();
     const done = status.sessions.length === 0 && status.links.length === 0;

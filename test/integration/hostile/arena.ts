@@ -293,7 +293,6 @@ export class Arena implements AsyncDisposable {
       await eventually(
         () => daemon.said(told, mark.log.get(daemon)),
         (lines) => lines.length > 0,
-        3000,
       ).catch(() => {
         throw new Error(`nothing like ${told} in ${JSON.stringify(daemon.log.slice(mark.log.get(daemon)), null, 1)}`);
       });

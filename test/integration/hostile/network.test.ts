@@ -53,7 +53,7 @@ describe("a host", () => {
       await source.call("source", { channel: 4, stream: CALM });
       await Promise.race([
         source.call("matched", { index: 0 }),
-        new Promise((_, reject) => setTimeout(() => reject(new Error("nobody was found in 8 s")), 8000)),
+        new Promise((_, reject) => setTimeout(() => reject(new Error("nobody was found in 20 s")), 20_000)),
       ]);
       await source.call("emit", { index: 0, tag: 4, count: 20 });
       await eventually(
@@ -263,8 +263,11 @@ describe("a host", () => {
           await peer.data(datagram({ tag: TAG, channel: VICTIM_CHANNEL, flow: i, source: i, body: new Uint8Array(8) }));
         }
         await victim.call("release");
+        await eventually(
+          () => here.counter("trackers_evicted"),
+          (count) => count > 4000,
+        );
         expect(await here.counter("trackers")).toBeLessThan(4200);
-        expect(await here.counter("trackers_evicted")).toBeGreaterThan(4000);
       }),
     );
   });

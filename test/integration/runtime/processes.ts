@@ -159,7 +159,7 @@ export function segmentsOf(pid: number): { readonly count: number; readonly byte
 }
 
 /** Waits for something outside that only shows when looked at; fails with what it saw last. */
-export async function eventually<T>(look: () => T | Promise<T>, good: (seen: T) => boolean, ms = 8000): Promise<T> {
+export async function eventually<T>(look: () => T | Promise<T>, good: (seen: T) => boolean, ms = 25_000): Promise<T> {
   const deadline = performance.now() + ms;
   for (;;) {
     const seen = await look();

@@ -53,7 +53,7 @@ export class RawClient implements Disposable {
   }
 
   /** Waits until `found` finds something in what has come. */
-  async until<T>(found: (frames: ReadonlyArray<Frame>) => T | undefined, what: string, ms = 5000): Promise<T> {
+  async until<T>(found: (frames: ReadonlyArray<Frame>) => T | undefined, what: string, ms = 25_000): Promise<T> {
     const deadline = performance.now() + ms;
     for (;;) {
       this.look();
@@ -65,7 +65,7 @@ export class RawClient implements Disposable {
     }
   }
 
-  async untilEnded(ms = 8000): Promise<void> {
+  async untilEnded(ms = 25_000): Promise<void> {
     const deadline = performance.now() + ms;
     while (!this.ended) {
       this.look();
