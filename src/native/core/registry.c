@@ -6,6 +6,7 @@
 
 #include "datapath.h"
 #include "datapaths/absent.h"
+#include "datapaths/faulty.h"
 #include "datapaths/udp.h"
 #include "datapaths/xdp.h"
 #include "plugin.h"
@@ -18,8 +19,9 @@ static const struct {
     {"xdp", &ins_xdp_ops},
     {"dpdk", NULL},
     {"rdma", NULL},
+    {"faulty", &ins_faulty_ops}, /* for tests; the last, because it is not listed */
 };
-enum { COUNT = sizeof registry / sizeof *registry };
+enum { COUNT = sizeof registry / sizeof *registry, LISTED = COUNT - 1 };
 
 static int find(const char *name) {
     for (int i = 0; name && i < COUNT; i++)
@@ -34,7 +36,7 @@ static const struct ins_datapath_ops *operations(int index, int *error, char *wh
     return ins_plugin_load(registry[index].name, error, why, why_bytes);
 }
 
-const char *ins_datapath_name(uint32_t index) { return index < COUNT ? registry[index].name : NULL; }
+const char *ins_datapath_name(uint32_t index) { return index < LISTED ? registry[index].name : NULL; }
 
 int ins_datapath_flags(const char *name) {
     char why[256];
@@ -59,7 +61,8 @@ int ins_datapath_probe(const char *name, const char *interface_or_empty, struct 
 
 int ins_datapath_open(const char *name, const char *options, struct ins_endpoint *at, struct ins_datapath **out) {
     char why[256];
-    int error, index = find(name);
+    /* Options that name a datapath underneath are for the one that injects faults, whichever it is to wrap. */
+    int error, index = find(options && strncmp(options, "of=", 3) == 0 ? "faulty" : name);
     if (index < 0)
         return index;
     const struct ins_datapath_ops *ops = operations(index, &error, why, sizeof why);
