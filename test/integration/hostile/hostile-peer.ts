@@ -1,5 +1,6 @@
 // A host that is listed as a peer and keeps to nothing: hello frames and data of any content, from sockets of its own.
 import { createSocket, type Socket } from "node:dgram";
+import { readFileSync } from "node:fs";
 import { decodeHello, encodeHello, type Hello, type HelloPage, paginate } from "../../../src/protocol/hello.ts";
 import { HEARTBEAT, WIRE, WIRE_TYPE } from "../../../src/protocol/wire.ts";
 
@@ -159,10 +160,18 @@ export function bound(port: number): Promise<Socket> {
   });
 }
 
-/** UDP ports that are free now. */
+/** UDP ports that are free now, and that the kernel gives to nobody who asks for any: they are still free later. */
 export async function freePorts(count: number): Promise<number[]> {
-  const sockets = await Promise.all(Array.from({ length: count }, () => bound(0)));
-  const ports = sockets.map((socket) => socket.address().port);
-  await Promise.all(sockets.map((socket) => new Promise<void>((done) => socket.close(done))));
-  return ports;
+  const [ephemeral = 32768] = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8").split("\t").map(Number);
+  const first = 10_000;
+  const ports = new Set<number>();
+  for (let tries = 0; ports.size < count; tries++) {
+    if (tries > 1000) throw new Error(`no UDP ports are free from ${first} to ${ephemeral}`);
+    const port = first + Math.floor(Math.random() * Math.max(1, ephemeral - first));
+    const socket = await bound(port).catch(() => null);
+    if (socket === null) continue;
+    ports.add(port);
+    await new Promise<void>((done) => socket.close(done));
+  }
+  return [...ports];
 }
