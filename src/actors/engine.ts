@@ -15,6 +15,8 @@ export interface EnginePorts {
   readonly world: World;
   readonly name: string;
   readonly options: EngineOptions;
+  /** How often it tells its peers that it lives, ms. */
+  readonly aliveMs: number;
   /** What its receive pool is made of; left out, what suits kernel UDP. */
   readonly receive?: { readonly slots: number; readonly bytes: number };
   event(event: Exclude<EngineEvent, { readonly type: "ack" | "datapath-down" }>): void;
@@ -23,7 +25,11 @@ export interface EnginePorts {
   ended(): void;
 }
 
-export function engineConfig(options: EngineOptions, receive?: EnginePorts["receive"]): EngineConfig {
+export function engineConfig({
+  options,
+  aliveMs,
+  receive,
+}: Pick<EnginePorts, "options" | "aliveMs" | "receive">): EngineConfig {
   const idle = { park: IDLE.PARK, yield: IDLE.YIELD, spin: IDLE.SPIN }[options.idle];
   const lease = options.mode === "inline" ? LEASE.INLINE : LEASE.NONE;
   const { slots: receiveSlots, bytes: receiveBytes } = receive ?? {
@@ -31,7 +37,7 @@ export function engineConfig(options: EngineOptions, receive?: EnginePorts["rece
     bytes: DEFAULT_ENGINE.receiveBytes,
   };
   const { spinMicros: spinUs, cpu } = options;
-  return { ...DEFAULT_ENGINE, idle, lease, spinUs, cpu: cpu ?? -1, receiveSlots, receiveBytes };
+  return { ...DEFAULT_ENGINE, idle, lease, spinUs, cpu: cpu ?? -1, receiveSlots, receiveBytes, aliveMs };
 }
 
 export class EngineActor {
@@ -123,7 +129,7 @@ export class EngineActor {
   #start(): void {
     try {
       this.#resource = this.life.acquire(
-        engineResource(this.life.name, engineConfig(this.#ports.options, this.#ports.receive), {
+        engineResource(this.life.name, engineConfig(this.#ports), {
           event: (event) => this.#event(event),
           overdue: (command) => this.life.send({ type: "overdue", command }),
           late: () => this.life.send({ type: "progressed" }),

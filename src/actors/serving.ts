@@ -27,6 +27,8 @@ export interface ServingPlan {
   /** The engine's name. */
   readonly name: string;
   readonly engine: EngineOptions;
+  /** How often its engine tells peers that it lives, ms. */
+  readonly aliveMs: number;
   /** Of the datapath's `open`. */
   readonly options: string;
   readonly at: { readonly address: string; readonly port: number };
@@ -154,11 +156,12 @@ export class Serving {
 
   #start(): Child {
     const { world } = this.#ports;
-    const { name, receive } = this.plan;
+    const { name, receive, aliveMs } = this.plan;
     const engine = new EngineActor({
       world,
       name,
       options: this.plan.engine,
+      aliveMs,
       ...(receive === undefined ? {} : { receive }),
       event: (event) => this.#ports.event(event),
       running: () => this.#openDatapath(engine),

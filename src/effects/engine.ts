@@ -43,6 +43,8 @@ export interface EngineResource {
   /** For the thread that holds the inline lease; safe after the end. */
   readonly inline: { poll(receiveBudget: number): number; release(): void };
   counters(): Record<string, number>;
+  /** When it last heard of each of its peers, in ms of CLOCK_MONOTONIC; those that it never heard of are left out. */
+  heard(): ReadonlyMap<number, number>;
   /** It sleeps on its doorbells at this moment. */
   parked(): boolean;
   /** Ends the thread. False: it did not end in time. Blocks until then. */
@@ -171,6 +173,17 @@ export const engineResource = (
         if (counters.u8.length === 0) return {};
         const values = new BigUint64Array(counters.u8.buffer, COUNTERS.VALUES, names.length);
         return Object.fromEntries(names.map((label, i) => [label, Number(Atomics.load(values, i))]));
+      },
+      heard: () => {
+        const heard = new Map<number, number>();
+        if (counters.u8.length === 0) return heard;
+        const pairs = new BigUint64Array(counters.u8.buffer, COUNTERS.HEARD, 2 * COUNTERS.HEARD_PEERS);
+        for (let i = 0; i < pairs.length; i += 2) {
+          const peer = Atomics.load(pairs, i);
+          const at = peer === 0n ? 0n : Atomics.load(pairs, i + 1);
+          if (at !== 0n) heard.set(Number(peer) - 1, Number(at));
+        }
+        return heard;
       },
       parked: () => ((parked.u32[PARKED_PAGE.WORD / 4] ?? 0) & WISHES) !== 0,
       stop: () => {

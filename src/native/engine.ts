@@ -33,6 +33,8 @@ export interface EngineConfig {
   readonly linkBurst: number;
   /** Datagrams received in one turn, at most 64. */
   readonly receiveBurst: number;
+  /** How often each peer gets a heartbeat, whatever else it gets. 0: never. */
+  readonly aliveMs: number;
 }
 
 export const DEFAULT_ENGINE: EngineConfig = {
@@ -46,6 +48,7 @@ export const DEFAULT_ENGINE: EngineConfig = {
   receiveBytes: 65536,
   linkBurst: 64,
   receiveBurst: 32,
+  aliveMs: 1000,
 };
 
 export type EngineEvent =
@@ -134,7 +137,11 @@ export interface Engines {
   addDatapath(engine: EngineHandle, id: number, datapath: DatapathHandle): number;
   removeDatapath(engine: EngineHandle, id: number): number;
   setPeer(engine: EngineHandle, peer: number, datapath: number, endpoint: Endpoint): number;
+  /** `setPeer` for one that was set before, in this engine or one that it replaces. */
+  resumePeer(engine: EngineHandle, peer: number, datapath: number, endpoint: Endpoint): number;
   removePeer(engine: EngineHandle, peer: number): number;
+  /** A muted peer gets no messages; its flows are kept and go on afterwards. */
+  mutePeer(engine: EngineHandle, peer: number, muted: number): number;
   addRoute(engine: EngineHandle, tag: number, channel: number, peer: number): number;
   removeRoute(engine: EngineHandle, tag: number, channel: number, peer: number): number;
   /** `parked` 0n or `bell` -1: never rung. */
@@ -287,10 +294,11 @@ function bind(): Engines {
     close: f("int ins_datapath_close(void *datapath)"),
     stat: f("int ins_datapath_stat(void *datapath, uint32_t index, void *name, uint32_t bytes, void *value)"),
   };
-  const setPeer = command(
-    "set_peer",
-    "uint32_t peer, uint32_t datapath, uint32_t address, uint32_t port, uint32_t mtu",
-  );
+  const endpointOf = (name: string): Engines["setPeer"] => {
+    const call = command(name, "uint32_t peer, uint32_t datapath, uint32_t address, uint32_t port, uint32_t mtu");
+    return (engine, peer, datapath, { address, port, mtu }) =>
+      call(engine, peer, datapath, ipv4ToNetwork(address), port, mtu);
+  };
   const addEgress = command(
     "add_egress",
     "uint32_t link, uint32_t datapath, uint32_t tag, void *segment, uint64_t bytes, uint32_t entries, void *parked, int bell",
@@ -322,6 +330,7 @@ function bind(): Engines {
         config.receiveBytes,
         config.linkBurst,
         config.receiveBurst,
+        config.aliveMs,
       );
       const out = new BigUint64Array(1);
       check(raw.create(words, receivePool, bytes, parkedPage, counters, firstCounter, out), "Creating an engine", {
@@ -344,8 +353,9 @@ function bind(): Engines {
 
     addDatapath: command("add_datapath", "uint32_t id, void *datapath"),
     removeDatapath: command("remove_datapath", "uint32_t id"),
-    setPeer: (engine, peer, datapath, endpoint) =>
-      setPeer(engine, peer, datapath, ipv4ToNetwork(endpoint.address), endpoint.port, endpoint.mtu),
+    setPeer: endpointOf("set_peer"),
+    resumePeer: endpointOf("resume_peer"),
+    mutePeer: command("mute_peer", "uint32_t peer, uint32_t muted"),
     removePeer: command("remove_peer", "uint32_t peer"),
     addRoute: command("add_route", "uint32_t tag, uint32_t channel, uint32_t peer"),
     removeRoute: command("remove_route", "uint32_t tag, uint32_t channel, uint32_t peer"),

@@ -153,8 +153,20 @@ export const SOURCE_STATS = {
 /** Counters of a sink's block, by index. */
 export const SINK_STATS = { RECEIVED: 0, CONSUMED: 1, DROPPED: 2, LOST: 3, HELD: 4, BYTES: 5 } as const;
 
-/** A segment of labelled u64 counters: labels (NUL-padded ASCII) first, then the values. */
-export const COUNTERS = { MAX: 1024, LABEL_BYTES: 64, VALUES: 65536, BYTES: 73728 } as const;
+/**
+ * A segment of labelled u64 counters: labels (NUL-padded ASCII) first, then the values. Behind them an engine keeps when
+ * it last heard of each of its peers: HEARD_PEERS pairs of u64, the peer's id + 1 (0: none) and CLOCK_MONOTONIC in ms
+ * (0: never heard of).
+ */
+export const COUNTERS = {
+  MAX: 1024,
+  LABEL_BYTES: 64,
+  VALUES: 65536,
+  HEARD: 73728,
+  HEARD_BYTES: 16,
+  HEARD_PEERS: 1024,
+  BYTES: 90112,
+} as const;
 
 /** Bytes of a link's segment, a multiple of the page. */
 export const linkBytes = (entries: number): number =>

@@ -38,6 +38,7 @@ export function udpPlan({ engine, network }: RuntimeConfig): ServingPlan {
     technology: "udp",
     name: "network",
     engine,
+    aliveMs: network.helloIntervalMs,
     options: "",
     at: { address: network.address, port: network.dataPort },
   };
@@ -57,6 +58,7 @@ export function xdpPlan(config: RuntimeConfig): ServingPlan {
     technology: "xdp",
     name: "xdp",
     engine: { ...engine, idle: xdp.idle ?? engine.idle, cpu: xdp.cpu },
+    aliveMs: network.helloIntervalMs,
     options: options.join(","),
     // An interface that is named is reached by its own address.
     at: { address: xdp.interface === null ? network.address : "0.0.0.0", port: xdp.port },

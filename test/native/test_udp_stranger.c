@@ -269,6 +269,39 @@ static void a_flow_that_changes_its_nature_or_leaps_is_refused(void **state) {
     bench_close(&b);
 }
 
+static void a_peer_can_claim_a_loss_of_4_thousand_million_at_a_time_and_not_one_more(void **state) {
+    (void)state;
+    const uint64_t most = 1ull << 32;
+    struct bench b;
+    bench_open(&b, 1);
+    struct ins_heartbeat beat = {.flow = FLOW, .tag = TAG, .channel = CHANNEL, .source = 5, .next = most + 1};
+    throw_heartbeat(&b, &beat, 1); /* of a flow that is not known */
+    looked_at(&b, 1);
+    assert_int_equal(node_count(&b.node, INS_COUNT_trackers), 0);
+    struct ins_wire wire = message(most + 1);
+    throw_wire(&b, &wire);
+    looked_at(&b, 2);
+    assert_int_equal(node_count(&b.node, INS_COUNT_trackers), 0);
+    wire = message(0);
+    throw_wire(&b, &wire);
+    wire = message(1 + most + 1);
+    throw_wire(&b, &wire);
+    beat.next = 1 + most + 1;
+    throw_heartbeat(&b, &beat, 1);
+    looked_at(&b, 5);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_bad_flow), 4);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_lost), 0);
+    beat.next = 1 + most;
+    throw_heartbeat(&b, &beat, 1);
+    wire = message(1 + most + most);
+    throw_wire(&b, &wire);
+    looked_at(&b, 7);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_bad_flow), 4);
+    assert_true(node_count(&b.node, INS_COUNT_rx_lost) == 2 * most);
+    assert_int_equal(b.delivered, 2);
+    bench_close(&b);
+}
+
 static void a_peer_cannot_make_us_remember_without_bound(void **state) {
     (void)state;
     enum { FLOWS = 6000, KEPT = 4096 };
@@ -379,6 +412,7 @@ int main(void) {
         cmocka_unit_test(heartbeats_tell_of_lost_tails_and_of_flows_never_seen),
         cmocka_unit_test(a_storm_of_losses_is_told_in_sums),
         cmocka_unit_test(a_flow_that_changes_its_nature_or_leaps_is_refused),
+        cmocka_unit_test(a_peer_can_claim_a_loss_of_4_thousand_million_at_a_time_and_not_one_more),
         cmocka_unit_test(a_peer_cannot_make_us_remember_without_bound),
         cmocka_unit_test(trains_are_walked_message_by_message_and_end_at_a_lie),
         cmocka_unit_test(a_quiet_flow_beats_six_times_and_then_never),

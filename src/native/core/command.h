@@ -24,6 +24,7 @@ enum ins_command_kind {
     INS_COMMAND_UNSUBSCRIBE,
     INS_COMMAND_ADD_BELL,
     INS_COMMAND_REMOVE_BELL,
+    INS_COMMAND_MUTE_PEER,
 };
 
 struct ins_link;

@@ -173,7 +173,7 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
         for (uint32_t i = 0; i < topic->route_count; i++) {
             const struct ins_route *route = &topic->routes[i];
             const struct ins_peer *peer = &e->peers[route->peer];
-            if (!peer->endpoints[index].used)
+            if (!peer->endpoints[index].used || peer->muted)
                 continue;
             if (d->length + INS_WIRE_HEADER + IP_UDP_HEADERS > peer->endpoints[index].at.mtu) {
                 reason = INS_COUNT_tx_too_large;

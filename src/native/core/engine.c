@@ -197,6 +197,7 @@ static void release(struct ins_engine *e) {
     ins_map_free(&e->link_ids);
     ins_map_free(&e->peer_ids);
     ins_map_free(&e->endpoints);
+    ins_map_free(&e->open_sources);
     free(e->peers);
     ins_pool_free(&e->pool);
     ins_idle_free(e);
@@ -207,7 +208,7 @@ static void release(struct ins_engine *e) {
 static int check(const struct ins_engine_config *c, uint32_t first_counter) {
     if (c->idle > INS_IDLE_SPIN || c->lease > INS_LEASE_INLINE || c->cpu_plus_one > 1024 ||
         (c->lease == INS_LEASE_INLINE && (c->takeover_us == 0 || c->takeover_us > 1000000)) ||
-        c->heartbeat_ms > 60000 || c->link_burst == 0 || c->link_burst > INS_BURST || c->receive_burst == 0 ||
+        c->heartbeat_ms > 60000 || c->alive_ms > 86400000 || c->link_burst == 0 || c->link_burst > INS_BURST || c->receive_burst == 0 ||
         c->receive_burst > INS_BURST || c->receive_bytes < 64 || c->receive_bytes > INS_POOL_MAX_MESSAGE ||
         c->receive_slots == 0 || first_counter > INS_COUNTERS_MAX - INS_ENGINE_COUNTER_COUNT)
         return -EINVAL;
@@ -229,6 +230,8 @@ static int build(struct ins_engine *e, void *receive_pool, uint64_t receive_pool
         error = ins_map_init(&e->peer_ids, 0);
     if (!error)
         error = ins_map_init(&e->endpoints, 0);
+    if (!error)
+        error = ins_map_init(&e->open_sources, 0);
     e->peers = calloc(INS_ENGINE_PEERS, sizeof *e->peers);
     if (!error && !e->peers)
         error = -ENOMEM;
@@ -254,6 +257,7 @@ int ins_engine_create(const struct ins_engine_config *config, void *receive_pool
     e->wake = e->epoll = e->events.fd = -1;
     e->word = (uint32_t *)(void *)((uint8_t *)parked_page + INS_PARKED_PAGE_WORD);
     e->counters = (uint64_t *)(void *)((uint8_t *)counters + INS_COUNTERS_VALUES) + first_counter;
+    e->heard = (uint64_t *)(void *)((uint8_t *)counters + INS_COUNTERS_HEARD);
     e->due_ms = UINT64_MAX;
     e->cached_endpoint = UINT64_MAX;
     error = build(e, receive_pool, receive_pool_bytes);

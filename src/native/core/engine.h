@@ -29,6 +29,7 @@ struct ins_engine_config {
     uint32_t receive_bytes;  /* payload bytes of a receive slot (65536 when a datapath can coalesce) */
     uint32_t link_burst;     /* descriptors taken from one link in one turn (64) */
     uint32_t receive_burst;  /* datagrams received in one turn (32) */
+    uint32_t alive_ms;       /* how often each peer gets a heartbeat, whatever else it gets (1000); 0: never */
 };
 
 /* Events, control <- engine. */
@@ -49,7 +50,8 @@ struct ins_event {
 
 /* Creates the engine and its thread. -EINVAL: a size is out of bounds. `receive_pool` is a writable mapping of receive_slots * stride bytes (layout
    slot stride of receive_bytes), `parked_page` a writable mapping of INS_PARKED_PAGE_BYTES, `counters` a mapped counter
-   segment, of which the engine labels and writes what it needs from index `first_counter` on. Mappings outlive it. */
+   segment, of which the engine labels and writes what it needs from index `first_counter` on, and where it notes when it
+   last heard of each peer (INS_COUNTERS_HEARD; so a segment is one engine's). Mappings outlive it. */
 INS_API int ins_engine_create(const struct ins_engine_config *config, void *receive_pool, uint64_t receive_pool_bytes,
                               void *parked_page, void *counters, uint32_t first_counter, struct ins_engine **out);
 /* Asks the thread to end, joins it (at most `timeout_ms`, else -ETIMEDOUT and the engine must be quarantined: nothing
@@ -78,7 +80,14 @@ INS_API int64_t ins_engine_remove_datapath(struct ins_engine *engine, uint32_t i
    beyond come back as INS_STATUS_TOO_LARGE. 0: any. */
 INS_API int64_t ins_engine_set_peer(struct ins_engine *engine, uint32_t peer, uint32_t datapath, uint32_t address,
                                     uint32_t port, uint32_t mtu);
+/* The same, for one that was set before, in this engine or one that it replaces: its flows may be in the middle, so the
+   first message that is seen of each is no proof that others before it were lost. */
+INS_API int64_t ins_engine_resume_peer(struct ins_engine *engine, uint32_t peer, uint32_t datapath, uint32_t address,
+                                       uint32_t port, uint32_t mtu);
 INS_API int64_t ins_engine_remove_peer(struct ins_engine *engine, uint32_t peer);
+/* No message goes to a muted peer, as if it had no routes (heartbeats do, and what comes from it is delivered). Its flows
+   are kept: when it is heard again they go on, and what was lost meanwhile is found missing. */
+INS_API int64_t ins_engine_mute_peer(struct ins_engine *engine, uint32_t peer, uint32_t muted);
 /* Messages of (tag, channel) go to `peer`; each source gets a flow of its own when it first sends. */
 INS_API int64_t ins_engine_add_route(struct ins_engine *engine, uint32_t tag, uint32_t channel, uint32_t peer);
 INS_API int64_t ins_engine_remove_route(struct ins_engine *engine, uint32_t tag, uint32_t channel, uint32_t peer);

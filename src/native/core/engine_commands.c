@@ -38,16 +38,32 @@ int64_t ins_engine_remove_datapath(struct ins_engine *e, uint32_t id) {
     return push(e, &command);
 }
 
-int64_t ins_engine_set_peer(struct ins_engine *e, uint32_t peer, uint32_t datapath, uint32_t address, uint32_t port,
-                            uint32_t mtu) {
+static int64_t push_peer(struct ins_engine *e, uint32_t peer, uint32_t datapath, uint32_t address, uint32_t port,
+                         uint32_t mtu, uint32_t resumed) {
     if (address == 0 || port == 0 || port > 65535 || mtu > 65535)
         return -EINVAL;
     struct ins_command command = {
         .kind = INS_COMMAND_SET_PEER,
         .id = datapath,
         .peer = peer,
+        .index = resumed,
         .endpoint = {.address = address, .port = (uint16_t)port, .mtu = (uint16_t)(mtu ? mtu : 65535)},
     };
+    return push(e, &command);
+}
+
+int64_t ins_engine_set_peer(struct ins_engine *e, uint32_t peer, uint32_t datapath, uint32_t address, uint32_t port,
+                            uint32_t mtu) {
+    return push_peer(e, peer, datapath, address, port, mtu, 0);
+}
+
+int64_t ins_engine_resume_peer(struct ins_engine *e, uint32_t peer, uint32_t datapath, uint32_t address, uint32_t port,
+                               uint32_t mtu) {
+    return push_peer(e, peer, datapath, address, port, mtu, 1);
+}
+
+int64_t ins_engine_mute_peer(struct ins_engine *e, uint32_t peer, uint32_t muted) {
+    struct ins_command command = {.kind = INS_COMMAND_MUTE_PEER, .peer = peer, .index = muted != 0};
     return push(e, &command);
 }
 

@@ -5,12 +5,11 @@
 #include "egress.h"
 #include "engine_idle.h"
 #include "engine_links.h"
+#include "engine_peers.h"
 #include "engine_turn.h"
-#include "flow.h"
 #include "ingress.h"
-#include "tracker.h"
 
-static struct ins_port *port_find(struct ins_engine *e, uint32_t id) {
+struct ins_port *ins_port_find(struct ins_engine *e, uint32_t id) {
     for (uint32_t i = 0; i < e->port_count; i++)
         if (e->ports[i].datapath && e->ports[i].id == id)
             return &e->ports[i];
@@ -18,7 +17,7 @@ static struct ins_port *port_find(struct ins_engine *e, uint32_t id) {
 }
 
 static int add_datapath(struct ins_engine *e, const struct ins_command *c) {
-    if (port_find(e, c->id))
+    if (ins_port_find(e, c->id))
         return -EEXIST;
     uint32_t index = 0;
     while (index < INS_ENGINE_DATAPATHS && e->ports[index].datapath)
@@ -38,18 +37,6 @@ static int add_datapath(struct ins_engine *e, const struct ins_command *c) {
     return 0;
 }
 
-static uint64_t endpoint_key(uint32_t port, const struct ins_endpoint *at) {
-    return ins_map_key(at->address, port << 16 | at->port);
-}
-
-static void forget_endpoint(struct ins_engine *e, struct ins_peer *peer, uint32_t port) {
-    if (!peer->endpoints[port].used)
-        return;
-    ins_map_remove(&e->endpoints, endpoint_key(port, &peer->endpoints[port].at));
-    peer->endpoints[port].used = 0;
-    e->cached_endpoint = UINT64_MAX;
-}
-
 static void detach(struct ins_engine *e, struct ins_port *port) {
     uint32_t index = (uint32_t)(port - e->ports);
     ins_egress_flush(e, port);
@@ -58,7 +45,7 @@ static void detach(struct ins_engine *e, struct ins_port *port) {
     ins_ports_unwatch(e);
     port->datapath->ops->unbind(port->datapath);
     for (uint32_t i = 0; i < INS_ENGINE_PEERS; i++)
-        forget_endpoint(e, &e->peers[i], index);
+        ins_peer_forget_endpoint(e, &e->peers[i], index);
     free(port->stage);
     *port = (struct ins_port){0};
     while (e->port_count && !e->ports[e->port_count - 1].datapath)
@@ -66,85 +53,10 @@ static void detach(struct ins_engine *e, struct ins_port *port) {
 }
 
 static int remove_datapath(struct ins_engine *e, uint32_t id) {
-    struct ins_port *port = port_find(e, id);
+    struct ins_port *port = ins_port_find(e, id);
     if (!port)
         return -ENOENT;
     detach(e, port);
-    return 0;
-}
-
-static int set_peer(struct ins_engine *e, const struct ins_command *c) {
-    struct ins_port *port = port_find(e, c->id);
-    if (!port)
-        return -ENODEV;
-    uint32_t number = (uint32_t)(port - e->ports), index, holder;
-    uint64_t key = endpoint_key(number, &c->endpoint);
-    int known = ins_map_get(&e->peer_ids, c->peer, &index);
-    if (ins_map_get(&e->endpoints, key, &holder) && (!known || holder != index))
-        return -EADDRINUSE;
-    if (!known) {
-        for (index = 0; index < INS_ENGINE_PEERS && e->peers[index].used;)
-            index++;
-        if (index == INS_ENGINE_PEERS)
-            return -ENOSPC;
-        int error = ins_map_put(&e->peer_ids, c->peer, index);
-        if (error)
-            return error;
-        e->peers[index] = (struct ins_peer){.used = 1, .id = c->peer, .uid = ++e->peer_uid};
-        ins_gauge(e, INS_COUNT_peers, e->peer_ids.count);
-    }
-    struct ins_peer *peer = &e->peers[index];
-    forget_endpoint(e, peer, number);
-    int error = ins_map_put(&e->endpoints, key, index);
-    if (error)
-        return error;
-    peer->endpoints[number].at = c->endpoint;
-    peer->endpoints[number].used = 1;
-    return 0;
-}
-
-static int remove_peer(struct ins_engine *e, uint32_t id) {
-    uint32_t index, uid;
-    if (!ins_map_get(&e->peer_ids, id, &index))
-        return -ENOENT;
-    struct ins_peer *peer = &e->peers[index];
-    for (uint32_t i = e->topics.count; i-- > 0;) {
-        struct ins_topic *topic = e->topics.table[i];
-        if (ins_topic_remove_route(topic, index, &uid) == 0)
-            ins_topic_drop(&e->topics, topic);
-    }
-    ins_flows_drop_peer(e, index);
-    ins_trackers_drop_peer(e, index);
-    for (uint32_t i = 0; i < INS_ENGINE_DATAPATHS; i++)
-        forget_endpoint(e, peer, i);
-    ins_map_remove(&e->peer_ids, id);
-    peer->used = 0;
-    ins_gauge(e, INS_COUNT_peers, e->peer_ids.count);
-    return 0;
-}
-
-static int add_route(struct ins_engine *e, const struct ins_command *c) {
-    uint32_t peer;
-    if (!ins_map_get(&e->peer_ids, c->peer, &peer))
-        return -ENOENT;
-    struct ins_topic *topic = ins_topic_need(&e->topics, c->tag, c->channel);
-    if (!topic)
-        return -ENOSPC;
-    int error = ins_topic_add_route(topic, peer, ++e->route_uid);
-    ins_topic_drop(&e->topics, topic);
-    return error;
-}
-
-static int remove_route(struct ins_engine *e, const struct ins_command *c) {
-    uint32_t peer, uid;
-    struct ins_topic *topic = ins_topic_find(&e->topics, c->tag, c->channel);
-    if (!topic || !ins_map_get(&e->peer_ids, c->peer, &peer))
-        return -ENOENT;
-    int error = ins_topic_remove_route(topic, peer, &uid);
-    if (error)
-        return error;
-    ins_flows_drop_route(e, uid);
-    ins_topic_drop(&e->topics, topic);
     return 0;
 }
 
@@ -174,6 +86,7 @@ static uint64_t detach_link(struct ins_engine *e, struct ins_link *link) {
             struct ins_topic *topic = link->out.sources[i].topic;
             if (!topic)
                 continue;
+            ins_map_remove(&e->open_sources, link->out.sources[i].uid);
             topic->holders--;
             ins_topic_drop(&e->topics, topic);
         }
@@ -243,12 +156,17 @@ static int add_source(struct ins_engine *e, struct ins_link *link, const struct 
     struct ins_topic *topic = ins_topic_need(&e->topics, out->tag, c->channel);
     if (!topic)
         return -ENOSPC;
+    int error = ins_map_put(&e->open_sources, ++e->source_uid, 0);
+    if (error) {
+        ins_topic_drop(&e->topics, topic);
+        return error;
+    }
     topic->holders++;
     *source = (struct ins_egress_source){
         .state = INS_SOURCE_OPEN,
         .source = c->source,
         .channel_index = c->channel_index,
-        .uid = ++e->source_uid,
+        .uid = e->source_uid,
         .topic = topic,
     };
     return 0;
@@ -259,6 +177,7 @@ static int remove_source(struct ins_engine *e, struct ins_link *link, uint32_t i
         return -ENOENT;
     struct ins_egress_source *source = &link->out.sources[index];
     source->state = INS_SOURCE_REMOVED;
+    ins_map_remove(&e->open_sources, source->uid);
     source->topic->holders--;
     ins_topic_drop(&e->topics, source->topic);
     source->topic = NULL;
@@ -329,13 +248,15 @@ static int execute(struct ins_engine *e, const struct ins_command *c, uint64_t *
     case INS_COMMAND_REMOVE_DATAPATH:
         return remove_datapath(e, c->id);
     case INS_COMMAND_SET_PEER:
-        return set_peer(e, c);
+        return ins_peer_set(e, c);
     case INS_COMMAND_REMOVE_PEER:
-        return remove_peer(e, c->peer);
+        return ins_peer_remove(e, c->peer);
+    case INS_COMMAND_MUTE_PEER:
+        return ins_peer_mute(e, c);
     case INS_COMMAND_ADD_ROUTE:
-        return add_route(e, c);
+        return ins_peer_add_route(e, c);
     case INS_COMMAND_REMOVE_ROUTE:
-        return remove_route(e, c);
+        return ins_peer_remove_route(e, c);
     case INS_COMMAND_ADD_LINK:
         error = add_link(e, c->link);
         if (error)

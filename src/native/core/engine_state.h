@@ -105,10 +105,12 @@ struct ins_peer {
     uint32_t id;
     uint32_t uid;       /* unique in the engine's life: key of its trackers */
     uint32_t trackers;
-    uint32_t forgetful; /* trackers were evicted: a flow not seen from 0 is no proof of loss */
+    uint32_t forgetful; /* trackers were evicted or never made: a flow not seen from 0 is no proof of loss */
+    uint32_t muted;     /* control thinks it silent: no message goes to it */
     struct {
         struct ins_endpoint at;
         uint32_t used;
+        uint32_t beaten; /* the last round of heartbeats in which it got one */
     } endpoints[INS_ENGINE_DATAPATHS];
 };
 
@@ -189,6 +191,10 @@ struct ins_engine {
     uint64_t now_ms;
     uint64_t due_ms; /* earliest time at which the timers have something to do; UINT64_MAX: never */
     uint64_t told_ms; /* last time that losses and drops were told */
+    uint64_t alive_ms; /* when peers get a heartbeat next; 0: there are none */
+    uint64_t *heard;   /* by peer index: pairs of id + 1 and time, which control reads (layout.h, COUNTERS_HEARD) */
+    uint32_t alive_round;
+    uint32_t mark_cursor; /* flow whose mark goes out next */
     uint32_t turn;
     uint32_t untold;  /* something waits to be told control */
     uint32_t starved; /* a link without credit or a pool without slots was met since we last slept */
@@ -222,6 +228,7 @@ struct ins_engine {
     struct ins_topic *dirty_topics;
     uint32_t route_uid;
     uint32_t source_uid;
+    struct ins_map open_sources; /* uid -> nothing */
 
     struct ins_flow *flows;
     struct ins_map flow_keys;

@@ -7,6 +7,7 @@
 #include "engine_links.h"
 #include "flow.h"
 #include "ingress.h"
+#include "liveness.h"
 #include "tracker.h"
 
 /* News of losses and drops is collected for so long, so that a storm is one event and not a million. */
@@ -69,6 +70,7 @@ static void timers(struct ins_engine *e) {
     ins_engine_clock(e);
     e->due_ms = UINT64_MAX;
     ins_flows_beat(e);
+    ins_liveness_beat(e);
     if (!e->untold)
         return;
     /* Faults at once, the rest at most every TELL_MS. What finds no room stays and is tried again. */

@@ -7,7 +7,6 @@
 #include <sys/random.h>
 
 #include "egress.h"
-#include "wire.h"
 
 int ins_flows_init(struct ins_engine *e) {
     e->flows = calloc(e->flow_limit, sizeof *e->flows);
@@ -119,40 +118,11 @@ static uint64_t beat_at(const struct ins_engine *e, const struct ins_flow *flow)
     return flow->last_ms + (uint64_t)e->config.heartbeat_ms * ((2u << flow->beats) - 1);
 }
 
-/* A heartbeat datagram being filled for one peer over one datapath. */
-struct beat {
-    uint32_t peer, port, records;
-    uint8_t header[INS_WIRE_HEADER];
-    uint8_t body[INS_HEARTBEAT_MAX_RECORDS * INS_HEARTBEAT_RECORD_BYTES];
-};
-
-static void send_beat(struct ins_engine *e, struct beat *beat) {
-    struct ins_port *port = &e->ports[beat->port];
-    const struct ins_peer *peer = &e->peers[beat->peer];
-    uint32_t bytes = beat->records * INS_HEARTBEAT_RECORD_BYTES;
-    beat->records = 0;
-    if (!port->datapath || port->down || !peer->used || !peer->endpoints[beat->port].used)
-        return;
-    struct ins_wire wire = {.type = INS_WIRE_TYPE_HEARTBEAT, .length = bytes};
-    ins_wire_write(beat->header, &wire);
-    struct ins_tx tx = {
-        .header = beat->header,
-        .payload = beat->body,
-        .header_length = INS_WIRE_HEADER,
-        .payload_length = bytes,
-        .to = peer->endpoints[beat->port].at,
-    };
-    /* Not taken is as good as lost on the way: the next one is due soon. */
-    if (port->datapath->ops->tx_burst(port->datapath, &tx, 1) == 1 && tx.error == 0)
-        ins_count(e, INS_COUNT_heartbeats, 1);
-}
-
 void ins_flows_beat(struct ins_engine *e) {
-    enum { OPEN = 4 };
-    struct beat open[OPEN];
-    uint32_t used = 0, oldest = 0;
+    struct ins_beats beats;
     if (e->active_count == 0)
         return;
+    beats.used = beats.oldest = 0;
     for (uint32_t i = e->active_count; i-- > 0;) {
         struct ins_flow *flow = &e->flows[e->active_flows[i]];
         uint64_t at = beat_at(e, flow);
@@ -165,28 +135,32 @@ void ins_flows_beat(struct ins_engine *e) {
             ins_due(e, e->now_ms + 1);
             continue;
         }
-        uint32_t b = 0;
-        while (b < used && (open[b].peer != flow->peer || open[b].port != flow->port))
-            b++;
-        if (b == used && used < OPEN)
-            open[used++].records = 0;
-        else if (b == used) {
-            b = oldest++ % OPEN;
-            send_beat(e, &open[b]);
-        }
-        open[b].peer = flow->peer;
-        open[b].port = flow->port;
-        struct ins_heartbeat record = {
-            .flow = flow->id, .tag = flow->tag, .channel = flow->channel, .source = flow->source, .next = flow->next};
-        ins_heartbeat_write(&open[b].body[open[b].records++ * INS_HEARTBEAT_RECORD_BYTES], &record);
-        if (open[b].records == INS_HEARTBEAT_MAX_RECORDS)
-            send_beat(e, &open[b]);
+        ins_beats_add(e, &beats, flow);
         if (++flow->beats == INS_BEATS)
             deactivate(e, flow);
         else
             ins_due(e, beat_at(e, flow));
     }
-    for (uint32_t b = 0; b < used; b++)
-        if (open[b].records)
-            send_beat(e, &open[b]);
+    ins_beats_send(e, &beats);
+}
+
+/* The flow's source is gone, and its receiver has had time to hear how the flow ended. */
+static int over(const struct ins_engine *e, const struct ins_flow *flow) {
+    enum { KEPT_MS = 60000 };
+    uint32_t nothing;
+    return !flow->active && e->now_ms - flow->last_ms > KEPT_MS && !e->peers[flow->peer].muted &&
+           !ins_map_get(&e->open_sources, flow->key >> 32, &nothing);
+}
+
+void ins_flows_mark(struct ins_engine *e, struct ins_beats *beats) {
+    enum { WINDOW = 256 };
+    for (uint32_t i = 0; i < WINDOW && i < e->flow_high; i++) {
+        struct ins_flow *flow = &e->flows[e->mark_cursor++ % e->flow_high];
+        if (!flow->used || flow->active)
+            continue;
+        if (over(e, flow))
+            end(e, flow);
+        else if (e->ports[flow->port].datapath && !e->ports[flow->port].stage->tail)
+            ins_beats_add(e, beats, flow);
+    }
 }

@@ -1,10 +1,12 @@
 /* Flows at the sender: sequence numbers of one (source, peer), and the heartbeats that follow the last message so that
-   the receiver knows of a lost tail. Bounded: a flow that owes no heartbeat may be replaced, it begins again under
-   another id. */
+   the receiver knows of a lost tail; later its mark goes with the heartbeats that each peer gets, in turn, so that a tail
+   that was lost with its heartbeats is found out as well. Bounded: a flow that owes no heartbeat may be replaced, it
+   begins again under another id. */
 #ifndef INSANE_FLOW_H
 #define INSANE_FLOW_H
 
 #include "engine_state.h"
+#include "heartbeat.h"
 
 int ins_flows_init(struct ins_engine *e);
 void ins_flows_free(struct ins_engine *e);
@@ -16,6 +18,8 @@ void ins_flows_drop_route(struct ins_engine *e, uint32_t route);
 void ins_flows_drop_peer(struct ins_engine *e, uint32_t peer);
 /* Sends the heartbeats that are due. */
 void ins_flows_beat(struct ins_engine *e);
+/* Adds the marks of some quiet flows, others each time. */
+void ins_flows_mark(struct ins_engine *e, struct ins_beats *beats);
 
 enum { INS_BEATS = 6 };
 

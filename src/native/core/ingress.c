@@ -6,6 +6,7 @@
 
 #include "egress.h"
 #include "engine_links.h"
+#include "liveness.h"
 #include "tracker.h"
 #include "wire.h"
 
@@ -225,6 +226,7 @@ static uint32_t ingest(struct ins_engine *e, uint32_t port, const struct ins_rx 
             ins_count(e, INS_COUNT_rx_unknown_peer, 1);
             break;
         }
+        ins_heard(e, peer);
         uint32_t body = at + INS_WIRE_HEADER;
         if (wire.type == INS_WIRE_TYPE_DATA)
             pushed += accept(e, peer, &wire, header, rx->slot, body);

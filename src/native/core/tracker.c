@@ -157,7 +157,14 @@ static void heartbeat(struct ins_engine *e, uint32_t peer, const struct ins_hear
         struct ins_topic *topic = ins_topic_find(&e->topics, beat->tag, beat->channel);
         if (!topic || topic->subscription_count == 0 || beat->next == 0)
             return;
+        /* Of a flow that was forgotten it tells no loss: not worth forgetting another one for. */
+        if (e->peers[peer].forgetful && e->peers[peer].trackers >= INS_PEER_TRACKERS)
+            return;
         uint64_t expected = e->peers[peer].forgetful ? beat->next : 0;
+        if (beat->next - expected > INS_TRACKER_LEAP) {
+            ins_count(e, INS_COUNT_rx_bad_flow, 1);
+            return;
+        }
         tracker = ins_tracker_make(e, peer, beat->flow, beat->source, topic, expected);
         if (!tracker)
             return;

@@ -22,6 +22,6 @@ void ins_trackers_heartbeat(struct ins_engine *e, uint32_t peer, const uint8_t *
 int ins_trackers_tell(struct ins_engine *e);
 
 /* A gap larger than this is no loss but nonsense. */
-#define INS_TRACKER_LEAP (1ull << 40)
+#define INS_TRACKER_LEAP (1ull << 32)
 
 #endif

@@ -1,0 +1,106 @@
+/* Commands about peers and routes, see engine_peers.h. */
+#include "engine_peers.h"
+
+#include <errno.h>
+
+#include "flow.h"
+#include "liveness.h"
+#include "tracker.h"
+
+static uint64_t endpoint_key(uint32_t port, const struct ins_endpoint *at) {
+    return ins_map_key(at->address, port << 16 | at->port);
+}
+
+void ins_peer_forget_endpoint(struct ins_engine *e, struct ins_peer *peer, uint32_t port) {
+    if (!peer->endpoints[port].used)
+        return;
+    ins_map_remove(&e->endpoints, endpoint_key(port, &peer->endpoints[port].at));
+    peer->endpoints[port].used = 0;
+    e->cached_endpoint = UINT64_MAX;
+}
+
+int ins_peer_set(struct ins_engine *e, const struct ins_command *c) {
+    struct ins_port *port = ins_port_find(e, c->id);
+    if (!port)
+        return -ENODEV;
+    uint32_t number = (uint32_t)(port - e->ports), index, holder;
+    uint64_t key = endpoint_key(number, &c->endpoint);
+    int known = ins_map_get(&e->peer_ids, c->peer, &index);
+    if (ins_map_get(&e->endpoints, key, &holder) && (!known || holder != index))
+        return -EADDRINUSE;
+    if (!known) {
+        for (index = 0; index < INS_ENGINE_PEERS && e->peers[index].used;)
+            index++;
+        if (index == INS_ENGINE_PEERS)
+            return -ENOSPC;
+        int error = ins_map_put(&e->peer_ids, c->peer, index);
+        if (error)
+            return error;
+        e->peers[index] = (struct ins_peer){
+            .used = 1, .id = c->peer, .uid = ++e->peer_uid, .forgetful = c->index != 0};
+        ins_liveness_add(e, index);
+        ins_gauge(e, INS_COUNT_peers, e->peer_ids.count);
+    }
+    struct ins_peer *peer = &e->peers[index];
+    ins_peer_forget_endpoint(e, peer, number);
+    int error = ins_map_put(&e->endpoints, key, index);
+    if (error)
+        return error;
+    peer->endpoints[number].at = c->endpoint;
+    peer->endpoints[number].used = 1;
+    return 0;
+}
+
+int ins_peer_remove(struct ins_engine *e, uint32_t id) {
+    uint32_t index, uid;
+    if (!ins_map_get(&e->peer_ids, id, &index))
+        return -ENOENT;
+    struct ins_peer *peer = &e->peers[index];
+    for (uint32_t i = e->topics.count; i-- > 0;) {
+        struct ins_topic *topic = e->topics.table[i];
+        if (ins_topic_remove_route(topic, index, &uid) == 0)
+            ins_topic_drop(&e->topics, topic);
+    }
+    ins_flows_drop_peer(e, index);
+    ins_trackers_drop_peer(e, index);
+    for (uint32_t i = 0; i < INS_ENGINE_DATAPATHS; i++)
+        ins_peer_forget_endpoint(e, peer, i);
+    ins_map_remove(&e->peer_ids, id);
+    peer->used = 0;
+    ins_liveness_remove(e, index);
+    ins_gauge(e, INS_COUNT_peers, e->peer_ids.count);
+    return 0;
+}
+
+int ins_peer_mute(struct ins_engine *e, const struct ins_command *c) {
+    uint32_t index;
+    if (!ins_map_get(&e->peer_ids, c->peer, &index))
+        return -ENOENT;
+    e->peers[index].muted = c->index;
+    return 0;
+}
+
+int ins_peer_add_route(struct ins_engine *e, const struct ins_command *c) {
+    uint32_t peer;
+    if (!ins_map_get(&e->peer_ids, c->peer, &peer))
+        return -ENOENT;
+    struct ins_topic *topic = ins_topic_need(&e->topics, c->tag, c->channel);
+    if (!topic)
+        return -ENOSPC;
+    int error = ins_topic_add_route(topic, peer, ++e->route_uid);
+    ins_topic_drop(&e->topics, topic);
+    return error;
+}
+
+int ins_peer_remove_route(struct ins_engine *e, const struct ins_command *c) {
+    uint32_t peer, uid;
+    struct ins_topic *topic = ins_topic_find(&e->topics, c->tag, c->channel);
+    if (!topic || !ins_map_get(&e->peer_ids, c->peer, &peer))
+        return -ENOENT;
+    int error = ins_topic_remove_route(topic, peer, &uid);
+    if (error)
+        return error;
+    ins_flows_drop_route(e, uid);
+    ins_topic_drop(&e->topics, topic);
+    return 0;
+}
