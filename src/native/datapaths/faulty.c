@@ -16,7 +16,7 @@
 
 enum {
     HELD = 256,        /* datagrams that may wait */
-    HELD_BYTES = 65536, /* of each */
+    HELD_BYTES = 65507, /* of each: no datagram of UDP is larger; what is passes, to be refused underneath */
     REORDER_SPAN = 3,  /* a reordered datagram goes behind so many later ones */
     LOOK_MS = 10,      /* how often it looks for the file that arms it */
 };
@@ -133,7 +133,7 @@ static void plan_timer(struct faulty *f, uint64_t now) {
 }
 
 static int hold(struct faulty *f, const struct ins_tx *tx, uint64_t due_us, uint64_t behind) {
-    if (f->held_count == HELD || tx->header_length + tx->payload_length > HELD_BYTES)
+    if (f->held_count == HELD)
         return 0;
     struct held *held = &f->held[f->held_count++];
     memcpy(held->bytes, tx->header, tx->header_length);
@@ -240,8 +240,9 @@ static int send_faultily(struct faulty *f, struct ins_tx *tx, uint32_t total) {
     int error = let_go(f, now);
     for (; i < total && !error; i++) {
         uint64_t n = f->stats[SEEN] + (i - done);
+        int whole = tx[i].header_length + tx[i].payload_length <= HELD_BYTES;
         int lost = hit(f, n, 0, o->loss), twice = hit(f, n, 1, o->duplicate), late = hit(f, n, 2, o->reorder);
-        if (!lost && !twice && !late && !o->delay_us)
+        if (!whole || (!lost && !twice && !late && !o->delay_us))
             continue;
         if (!pass(f, tx, i, &done, &error))
             break;
