@@ -89,6 +89,8 @@ export const WARNING_CODES = {
   QUARANTINED: "W_QUARANTINED",
   /** A child failed and was restarted. */
   RESTARTED: "W_RESTARTED",
+  /** A datapath injects faults, as its configuration asks for: this runtime is under test. */
+  FAULTS_INJECTED: "W_FAULTS_INJECTED",
   /** A datapath went down. */
   DATAPATH_DOWN: "W_DATAPATH_DOWN",
   /** The runtime a session is attached to is gone; direct links go on without it. */

@@ -1,7 +1,7 @@
 // The public contract of the runtime: what `Runtime.embed` and the daemon are given and give. Types only.
 import type { Session } from "../client/api.ts";
 import type { CapabilityRecord, DecisionRecord, MachineState } from "../protocol/control.ts";
-import type { Technology } from "../protocol/qos.ts";
+import type { NetworkTechnology, Technology } from "../protocol/qos.ts";
 import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
 
 export type { RuleStrategy, Strategy };
@@ -63,6 +63,8 @@ export interface RuntimeConfig {
     /** Without a hello for so long a peer is silent. */
     readonly silentAfterMs: number;
     readonly xdp: XdpOptions;
+    /** For testing: faults to inject into a datapath, such as `{ udp: "loss=0.01,seed=7" }` (docs/configuration.md). */
+    readonly faults: Readonly<Partial<Record<NetworkTechnology, string>>> | null;
   };
   readonly engine: EngineOptions;
   readonly limits: {

@@ -40,6 +40,7 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
       idle: null,
       cpu: null,
     },
+    faults: null,
   },
   engine: { mode: "thread", idle: "park", spinMicros: 50, cpu: null },
   limits: { sessions: 256, streamsPerSession: 64, endpointsPerSession: 1024, bytesPerSession: 2 ** 30 },
@@ -64,6 +65,12 @@ const flag = Schema.Boolean.annotate({ expected: "true or false" });
 const LONGEST_SOCKET = 107;
 const technology = Schema.Literals(["udp", "xdp", "dpdk", "rdma"]);
 const shortText = text("a text of 1 to 200 characters", (value) => /^[^\p{Cc}]{1,200}$/u.test(value));
+
+const faults = Schema.optionalKey(
+  text('faults of one datapath, such as "loss=0.01,seed=7"', (value) =>
+    /^[a-z_]+=[^\s,]+(,[a-z_]+=[^\s,]+)*$/.test(value),
+  ),
+);
 
 const StrategyRules = Schema.Struct({
   name: shortText,
@@ -134,6 +141,7 @@ const Config = Schema.Struct({
       idle: Schema.NullOr(Schema.Literals(["park", "yield", "spin"])),
       cpu: Schema.NullOr(whole(0, 1023, " (number of a core)")),
     }),
+    faults: Schema.NullOr(Schema.Struct({ udp: faults, xdp: faults, dpdk: faults, rdma: faults })),
   }),
   engine: Schema.Struct({
     mode: Schema.Literals(["inline", "thread"]),

@@ -33,6 +33,14 @@ export function xdpInterface({
   return { name: address };
 }
 
+/** The plan with the faults that the configuration asks for: the library wraps what `of` names. */
+export function withFaults(plan: ServingPlan, { network }: RuntimeConfig): ServingPlan {
+  const faults = network.faults?.[plan.technology];
+  if (faults === undefined) return plan;
+  const options = [`of=${plan.technology}`, faults, ...(plan.options === "" ? [] : [plan.options])];
+  return { ...plan, options: options.join(",") };
+}
+
 export function udpPlan({ engine, network }: RuntimeConfig): ServingPlan {
   return {
     technology: "udp",
