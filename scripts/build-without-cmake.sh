@@ -22,7 +22,7 @@ plugin() {
     ar rc "$objects/core.a" "$objects"/*.o
   fi
   # shellcheck disable=SC2046,SC2086
-  cc $flags $(pkg-config --cflags "$2") -shared -Wl,-z,nodelete -Wl,-z,defs -Wl,--exclude-libs,core.a $sources \
+  cc $flags $(pkg-config --cflags "$2") -shared -Wl,-z,nodelete -Wl,-z,defs -Wl,--as-needed -Wl,--exclude-libs,core.a $sources \
     "$objects/core.a" $(pkg-config --libs "$2") -ldl -o "build/release/libinsane-$1.so.new"
   mv "build/release/libinsane-$1.so.new" "build/release/libinsane-$1.so"
 }
@@ -31,6 +31,10 @@ trap 'rm -rf "$objects"' EXIT
 plugin dpdk libdpdk
 plugin rdma libfabric
 
+# shellcheck disable=SC2046,SC2086
+cc $flags $(find src/native/process -name '*.c') $core -o build/release/insane-engine.new -ldl
+mv build/release/insane-engine.new build/release/insane-engine
+# Last, because its age says whether all is built.
 # shellcheck disable=SC2086
 cc $flags -shared -Wl,-z,nodelete -Wl,-z,defs -Wl,-soname,libinsane.so $core -o "$library.new" -ldl
 mv "$library.new" "$library"

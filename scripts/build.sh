@@ -15,6 +15,6 @@ rm -rf "prebuilt/linux-$arch"
 mkdir -p "prebuilt/linux-$arch"
 # Without debug information: it is ten times the size of the code. The plugins of datapaths go along where they were
 # built; an installation without their libraries says so and goes on.
-for object in build/release/libinsane*.so; do
+for object in build/release/libinsane*.so build/release/insane-engine; do
   strip --strip-unneeded -o "prebuilt/linux-$arch/$(basename "$object")" "$object"
 done

@@ -44,6 +44,24 @@ INS_API int ins_socket_receive(int fd, void *data, uint32_t max, int *fds, uint3
 INS_API int ins_socket_credentials(int fd, int32_t *out);
 /* A descriptor that becomes readable when the process dies. -ESRCH when it is gone. */
 INS_API int ins_process_fd(int pid);
+/* Both ends of a control socket; non-blocking. */
+INS_API int ins_socket_pair(int *out);
+/* Room for frames under way, as far as the kernel allows. */
+INS_API int ins_socket_buffer(int fd, uint32_t bytes);
+
+/* ---- processes of our own ---- */
+/* Read end, write end; non-blocking. */
+INS_API int ins_pipe(int *out);
+/* Starts `path` in a session of its own with one argument, `name`. It has nothing open but /dev/null as its input,
+   `error_fd` (or /dev/null, -1) as output and error, and `fds` (at most 8) from 3 on. out: process id, and a descriptor
+   that becomes readable when it has ended. It stays a zombie until it is waited for. */
+INS_API int ins_process_start(const char *path, const char *name, const int *fds, uint32_t fd_count, int error_fd,
+                              int *out);
+/* SIGKILL, by descriptor. -ESRCH when it has been waited for. */
+INS_API int ins_process_kill(int process);
+/* 1 when it has ended (how: 0 and the exit status, or 1 and the signal), which is told once; 0 when it has not ended in
+   time; -ECHILD. */
+INS_API int ins_process_wait(int process, uint32_t timeout_ms, int32_t *how);
 
 /* ---- doorbell: a datagram socket pair; whoever holds one end rings the sleeper that holds the other ---- */
 INS_API int ins_bell_pair(int *out);

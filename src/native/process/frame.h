@@ -1,0 +1,62 @@
+/* What the runtime and an engine process say to each other, over one SOCK_SEQPACKET pair: requests with the descriptors
+   that belong to them, in order, and answers that are the engine's events (core/engine.h) or of the same size. Both ends
+   are of one build: nothing here is versioned but by the layout hash in INS_FRAME_BEGIN. Mirrored in native/engine-frames.ts. */
+#ifndef INSANE_PROCESS_FRAME_H
+#define INSANE_PROCESS_FRAME_H
+
+#include <stdint.h>
+
+#include "core/engine.h"
+
+enum { INS_FRAME_WORDS = 12, INS_FRAME_DATA = 2560, INS_FRAME_FDS = 3 };
+
+/* `sequence` is chosen by the runtime, and comes back in the acknowledgement. */
+struct ins_frame {
+    uint32_t kind;
+    uint32_t sequence;
+    uint32_t a[INS_FRAME_WORDS];
+    uint64_t bytes;
+    uint8_t data[INS_FRAME_DATA]; /* only as much as is used is sent; what is not sent reads as 0 */
+};
+
+/* Words of `a` in the order given. Kinds from INS_FRAME_PING on are acknowledged by an INS_EVENT_ACK of the engine. */
+enum ins_frame_kind {
+    INS_FRAME_BEGIN = 1, /* layout hash, bytes of data; bytes of the receive pool; data: struct ins_engine_config;
+                            descriptors: receive pool, parked page, counters. Answer: INS_ANSWER_BEGUN */
+    INS_FRAME_OPEN,      /* handle, address, port; data: name, 0, options, 0. Answer: INS_ANSWER_OPENED */
+    INS_FRAME_CLOSE,     /* handle. Answer: INS_ANSWER_CLOSED */
+    INS_FRAME_STATS,     /* Answer: an INS_ANSWER_STATS for each open datapath */
+    INS_FRAME_STOP,      /* it exits */
+    INS_FRAME_PING = 16,
+    INS_FRAME_ADD_DATAPATH,    /* id, handle */
+    INS_FRAME_REMOVE_DATAPATH, /* id */
+    INS_FRAME_SET_PEER,        /* peer, datapath, address, port, mtu */
+    INS_FRAME_REMOVE_PEER,     /* peer */
+    INS_FRAME_ADD_ROUTE,       /* tag, channel, peer */
+    INS_FRAME_REMOVE_ROUTE,    /* tag, channel, peer */
+    INS_FRAME_ADD_EGRESS,      /* link, datapath, tag, entries; bytes of the link; descriptors: link, parked page, bell */
+    INS_FRAME_ADD_POOL,        /* link, index, payload; bytes of the pool; descriptor: pool */
+    INS_FRAME_REMOVE_POOL,     /* link, index */
+    INS_FRAME_ADD_SOURCE,      /* link, index, source, channel index, channel */
+    INS_FRAME_REMOVE_SOURCE,   /* link, index */
+    INS_FRAME_ADD_INGRESS,     /* link, entries; bytes of the link; descriptors: link, parked page, bell */
+    INS_FRAME_SUBSCRIBE,       /* link, tag, channel, channel index */
+    INS_FRAME_UNSUBSCRIBE,     /* link, tag, channel */
+    INS_FRAME_REMOVE_LINK,     /* link */
+    INS_FRAME_MUTE_PEER,       /* peer, muted */
+};
+
+/* Answers that are no events of the engine, in the form of one (struct ins_event). */
+enum {
+    INS_ANSWER_BEGUN = 64, /* status */
+    INS_ANSWER_OPENED,     /* a = handle, status, b = address, c = port, d = mtu */
+    INS_ANSWER_CLOSED,     /* a = handle, status */
+    INS_ANSWER_STATS,      /* a = handle, b = count; as many struct ins_stat follow */
+};
+struct ins_stat {
+    char name[56];
+    uint64_t value;
+};
+enum { INS_FRAME_STATS_MOST = 64 };
+
+#endif
