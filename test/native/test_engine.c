@@ -84,6 +84,23 @@ static void every_command_is_acknowledged_with_its_result(void **state) {
     assert_int_equal(node_ack(&node, ins_engine_add_route(e, 7, 8, 1), NULL), -EEXIST);
     node_do(&node, ins_engine_remove_route(e, 7, 8, 1));
     node_do(&node, ins_engine_add_route(e, 7, 8, 1));
+    /* Many in one command: in order, up to the first that is refused. */
+    uint32_t pairs[2 * INS_ROUTES_AT_ONCE];
+    uint64_t done;
+    for (uint32_t i = 0; i < INS_ROUTES_AT_ONCE; i++)
+        pairs[2 * i] = 7, pairs[2 * i + 1] = 100 + i;
+    assert_true(ins_engine_add_routes(e, 1, pairs, 0) == -EINVAL);
+    assert_true(ins_engine_add_routes(e, 1, pairs, INS_ROUTES_AT_ONCE + 1) == -EINVAL);
+    assert_int_equal(node_ack(&node, ins_engine_add_routes(e, 1, pairs, INS_ROUTES_AT_ONCE), &done), 0);
+    assert_int_equal(done, INS_ROUTES_AT_ONCE);
+    pairs[2 * 9 + 1] = 9;
+    assert_int_equal(node_ack(&node, ins_engine_remove_routes(e, 1, pairs, INS_ROUTES_AT_ONCE), &done), -ENOENT);
+    assert_int_equal(done, 9);
+    pairs[2 * 9 + 1] = 109;
+    assert_int_equal(node_ack(&node, ins_engine_add_routes(e, 1, pairs, INS_ROUTES_AT_ONCE), &done), -EEXIST);
+    assert_int_equal(done, 9);
+    assert_int_equal(node_ack(&node, ins_engine_add_routes(e, 99, pairs, 1), &done), -ENOENT);
+    assert_int_equal(done, 0);
     node_do(&node, ins_engine_remove_peer(e, 1)); /* and its routes with it */
     assert_int_equal(node_ack(&node, ins_engine_remove_route(e, 7, 8, 1), NULL), -ENOENT);
     assert_int_equal(node_count(&node, INS_COUNT_peers), 1);

@@ -12,8 +12,8 @@ enum ins_command_kind {
     INS_COMMAND_REMOVE_DATAPATH,
     INS_COMMAND_SET_PEER,
     INS_COMMAND_REMOVE_PEER,
-    INS_COMMAND_ADD_ROUTE,
-    INS_COMMAND_REMOVE_ROUTE,
+    INS_COMMAND_ADD_ROUTES,
+    INS_COMMAND_REMOVE_ROUTES,
     INS_COMMAND_ADD_LINK,
     INS_COMMAND_REMOVE_LINK,
     INS_COMMAND_ADD_POOL,
@@ -29,6 +29,12 @@ enum ins_command_kind {
 
 struct ins_link;
 struct ins_stage;
+
+/* Routes of one command: pairs of tag and channel. */
+struct ins_route_list {
+    uint32_t count;
+    uint32_t pairs[];
+};
 
 /* Fields beyond `id` are used as the kind says; see engine_commands.c, which fills them in. */
 struct ins_command {
@@ -47,8 +53,10 @@ struct ins_command {
     const void *base;
     uint64_t bytes;
     struct ins_datapath *datapath;
-    struct ins_stage *stage; /* these two are made by the control thread and owned by the engine from then on */
+    /* These are made by the control thread and owned by the engine from then on. */
+    struct ins_stage *stage;
     struct ins_link *link;
+    struct ins_route_list *routes;
 };
 
 enum { INS_COMMANDS = 256 };

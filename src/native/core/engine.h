@@ -88,9 +88,17 @@ INS_API int64_t ins_engine_remove_peer(struct ins_engine *engine, uint32_t peer)
 /* No message goes to a muted peer, as if it had no routes (heartbeats do, and what comes from it is delivered). Its flows
    are kept: when it is heard again they go on, and what was lost meanwhile is found missing. */
 INS_API int64_t ins_engine_mute_peer(struct ins_engine *engine, uint32_t peer, uint32_t muted);
-/* Messages of (tag, channel) go to `peer`; each source gets a flow of its own when it first sends. */
+/* Messages of (tag, channel) go to `peer`; each source gets a flow of its own when it first sends. -EMLINK: that
+   channel goes to as many peers as it can (INS_TOPIC_ROUTES); -ENOSPC: there is no room for another channel. */
 INS_API int64_t ins_engine_add_route(struct ins_engine *engine, uint32_t tag, uint32_t channel, uint32_t peer);
 INS_API int64_t ins_engine_remove_route(struct ins_engine *engine, uint32_t tag, uint32_t channel, uint32_t peer);
+/* Many at once: `pairs` are `count` times tag and channel, copied here; at most INS_ROUTES_AT_ONCE, so that messages wait
+   for no more than those. Done in order up to the first that is refused: its error is the acknowledgement's status, the
+   number done before it the value. */
+enum { INS_ROUTES_AT_ONCE = 256 };
+INS_API int64_t ins_engine_add_routes(struct ins_engine *engine, uint32_t peer, const uint32_t *pairs, uint32_t count);
+INS_API int64_t ins_engine_remove_routes(struct ins_engine *engine, uint32_t peer, const uint32_t *pairs,
+                                         uint32_t count);
 
 /* An application's link towards the network. `parked` is the application's parked page (read-only, or NULL: never
    rung), `bell` the end of the doorbell that wakes it (and by which it wakes the engine: it is watched as by

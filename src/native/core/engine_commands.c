@@ -2,6 +2,7 @@
    execution between two bursts is short and can hardly fail. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine_idle.h"
 #include "engine_links.h"
@@ -72,14 +73,36 @@ int64_t ins_engine_remove_peer(struct ins_engine *e, uint32_t peer) {
     return push(e, &command);
 }
 
+static int64_t push_routes(struct ins_engine *e, uint32_t kind, uint32_t peer, const uint32_t *pairs, uint32_t count) {
+    if (!pairs || count == 0 || count > INS_ROUTES_AT_ONCE)
+        return -EINVAL;
+    size_t bytes = (size_t)count * 2 * sizeof *pairs;
+    struct ins_route_list *routes = malloc(sizeof *routes + bytes);
+    if (!routes)
+        return -ENOMEM;
+    routes->count = count;
+    memcpy(routes->pairs, pairs, bytes);
+    struct ins_command command = {.kind = kind, .peer = peer, .routes = routes};
+    int64_t result = push(e, &command);
+    if (result < 0)
+        free(routes);
+    return result;
+}
+
+int64_t ins_engine_add_routes(struct ins_engine *e, uint32_t peer, const uint32_t *pairs, uint32_t count) {
+    return push_routes(e, INS_COMMAND_ADD_ROUTES, peer, pairs, count);
+}
+
+int64_t ins_engine_remove_routes(struct ins_engine *e, uint32_t peer, const uint32_t *pairs, uint32_t count) {
+    return push_routes(e, INS_COMMAND_REMOVE_ROUTES, peer, pairs, count);
+}
+
 int64_t ins_engine_add_route(struct ins_engine *e, uint32_t tag, uint32_t channel, uint32_t peer) {
-    struct ins_command command = {.kind = INS_COMMAND_ADD_ROUTE, .tag = tag, .channel = channel, .peer = peer};
-    return push(e, &command);
+    return ins_engine_add_routes(e, peer, (const uint32_t[]){tag, channel}, 1);
 }
 
 int64_t ins_engine_remove_route(struct ins_engine *e, uint32_t tag, uint32_t channel, uint32_t peer) {
-    struct ins_command command = {.kind = INS_COMMAND_REMOVE_ROUTE, .tag = tag, .channel = channel, .peer = peer};
-    return push(e, &command);
+    return ins_engine_remove_routes(e, peer, (const uint32_t[]){tag, channel}, 1);
 }
 
 static int64_t push_link(struct ins_engine *e, struct ins_link *link) {

@@ -253,10 +253,11 @@ static int execute(struct ins_engine *e, const struct ins_command *c, uint64_t *
         return ins_peer_remove(e, c->peer);
     case INS_COMMAND_MUTE_PEER:
         return ins_peer_mute(e, c);
-    case INS_COMMAND_ADD_ROUTE:
-        return ins_peer_add_route(e, c);
-    case INS_COMMAND_REMOVE_ROUTE:
-        return ins_peer_remove_route(e, c);
+    case INS_COMMAND_ADD_ROUTES:
+    case INS_COMMAND_REMOVE_ROUTES:
+        error = ins_peer_change_routes(e, c, value);
+        free(c->routes);
+        return error;
     case INS_COMMAND_ADD_LINK:
         error = add_link(e, c->link);
         if (error)
@@ -293,6 +294,8 @@ void ins_engine_tear_down(struct ins_engine *e) {
             ins_link_free(command.link);
         if (command.kind == INS_COMMAND_ADD_DATAPATH)
             free(command.stage);
+        if (command.kind == INS_COMMAND_ADD_ROUTES || command.kind == INS_COMMAND_REMOVE_ROUTES)
+            free(command.routes);
         ins_event_push(&e->events, &ack, 0);
     }
     while (e->link_count)

@@ -80,27 +80,35 @@ int ins_peer_mute(struct ins_engine *e, const struct ins_command *c) {
     return 0;
 }
 
-int ins_peer_add_route(struct ins_engine *e, const struct ins_command *c) {
-    uint32_t peer;
-    if (!ins_map_get(&e->peer_ids, c->peer, &peer))
-        return -ENOENT;
-    struct ins_topic *topic = ins_topic_need(&e->topics, c->tag, c->channel);
+static int add_route(struct ins_engine *e, uint32_t peer, uint32_t tag, uint32_t channel) {
+    struct ins_topic *topic = ins_topic_need(&e->topics, tag, channel);
     if (!topic)
         return -ENOSPC;
     int error = ins_topic_add_route(topic, peer, ++e->route_uid);
     ins_topic_drop(&e->topics, topic);
+    return error == -ENOSPC ? -EMLINK : error;
+}
+
+static int remove_route(struct ins_engine *e, uint32_t peer, uint32_t tag, uint32_t channel, uint32_t *uid) {
+    struct ins_topic *topic = ins_topic_find(&e->topics, tag, channel);
+    if (!topic)
+        return -ENOENT;
+    int error = ins_topic_remove_route(topic, peer, uid);
+    if (!error)
+        ins_topic_drop(&e->topics, topic);
     return error;
 }
 
-int ins_peer_remove_route(struct ins_engine *e, const struct ins_command *c) {
-    uint32_t peer, uid;
-    struct ins_topic *topic = ins_topic_find(&e->topics, c->tag, c->channel);
-    if (!topic || !ins_map_get(&e->peer_ids, c->peer, &peer))
-        return -ENOENT;
-    int error = ins_topic_remove_route(topic, peer, &uid);
-    if (error)
-        return error;
-    ins_flows_drop_route(e, uid);
-    ins_topic_drop(&e->topics, topic);
-    return 0;
+int ins_peer_change_routes(struct ins_engine *e, const struct ins_command *c, uint64_t *done) {
+    uint32_t peer, removed[INS_ROUTES_AT_ONCE], i = 0;
+    int error = ins_map_get(&e->peer_ids, c->peer, &peer) ? 0 : -ENOENT;
+    for (; !error && i < c->routes->count; i += !error) {
+        const uint32_t *pair = &c->routes->pairs[2 * i];
+        error = c->kind == INS_COMMAND_ADD_ROUTES ? add_route(e, peer, pair[0], pair[1])
+                                                  : remove_route(e, peer, pair[0], pair[1], &removed[i]);
+    }
+    if (c->kind == INS_COMMAND_REMOVE_ROUTES)
+        ins_flows_drop_routes(e, removed, i);
+    *done = i;
+    return error;
 }

@@ -101,9 +101,17 @@ void ins_flow_activate(struct ins_engine *e, struct ins_flow *flow) {
     ins_due(e, e->now_ms + e->config.heartbeat_ms);
 }
 
-void ins_flows_drop_route(struct ins_engine *e, uint32_t route) {
+static int by_number(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+void ins_flows_drop_routes(struct ins_engine *e, uint32_t *routes, uint32_t count) {
+    if (count == 0 || e->flow_keys.count == 0)
+        return;
+    qsort(routes, count, sizeof *routes, by_number);
     for (uint32_t i = 0; i < e->flow_high; i++)
-        if (e->flows[i].used && e->flows[i].route == route)
+        if (e->flows[i].used && bsearch(&e->flows[i].route, routes, count, sizeof *routes, by_number))
             end(e, &e->flows[i]);
 }
 

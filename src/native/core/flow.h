@@ -13,8 +13,9 @@ void ins_flows_free(struct ins_engine *e);
 /* The flow of a source on a route; made at first use. NULL when there is no room. */
 struct ins_flow *ins_flow_need(struct ins_engine *e, const struct ins_egress_source *source,
                                const struct ins_route *route, uint32_t port);
-/* Flows of a route or a peer end at once; those of a source live on until their heartbeats are sent. */
-void ins_flows_drop_route(struct ins_engine *e, uint32_t route);
+/* Flows of routes (by uid; sorted here) or of a peer end at once; those of a source live on until their heartbeats are
+   sent. */
+void ins_flows_drop_routes(struct ins_engine *e, uint32_t *routes, uint32_t count);
 void ins_flows_drop_peer(struct ins_engine *e, uint32_t peer);
 /* Sends the heartbeats that are due. */
 void ins_flows_beat(struct ins_engine *e);
