@@ -21,7 +21,12 @@ struct ins_probe {
     char evidence[1024]; /* lines "what: finding" */
     char cure[256];      /* what an operator can do, or empty */
 };
-enum { INS_PROBE_GRO = 1, INS_PROBE_GSO = 2, INS_PROBE_ZERO_COPY = 4 };
+enum {
+    INS_PROBE_GRO = 1,
+    INS_PROBE_GSO = 2,
+    INS_PROBE_ZERO_COPY = 4,
+    INS_PROBE_EMULATED = 8, /* a software stand-in, for tests */
+};
 
 struct ins_endpoint {
     uint32_t address; /* IPv4, network order */
@@ -68,6 +73,9 @@ struct ins_datapath_ops {
     int (*rx_burst)(struct ins_datapath *dp, struct ins_rx *rx, uint32_t max);
     /* Descriptors that become readable when rx_burst has something. */
     int (*fds)(struct ins_datapath *dp, int *out, uint32_t max);
+    /* The engine is about to sleep on fds. 0: they report from here on; 1: there is something already, or nothing to
+       sleep on. NULL: they always report. */
+    int (*arm)(struct ins_datapath *dp);
     /* Named counters; writes up to `max` values, returns how many; names[] are static strings. */
     int (*stats)(struct ins_datapath *dp, const char **names, uint64_t *values, uint32_t max);
     /* Gives receive slots it still holds back to the pool given by bind (on the engine's thread). */

@@ -208,6 +208,8 @@ static int faulty_open(const char *text, struct ins_endpoint *at, struct ins_dat
     f->ops.flags = f->inner->ops->flags;
     if (!f->inner->ops->tx_done)
         f->ops.tx_done = NULL;
+    if (!f->inner->ops->arm)
+        f->ops.arm = NULL;
     f->base.ops = &f->ops;
     *out = &f->base;
     return 0;
@@ -323,6 +325,11 @@ static int faulty_fds(struct ins_datapath *dp, int *out, uint32_t max) {
     return inner + 1;
 }
 
+static int faulty_arm(struct ins_datapath *dp) {
+    struct faulty *f = (struct faulty *)dp;
+    return f->inner->ops->arm(f->inner);
+}
+
 static int faulty_stats(struct ins_datapath *dp, const char **names, uint64_t *values, uint32_t max) {
     struct faulty *f = (struct faulty *)dp;
     uint32_t i = 0;
@@ -368,6 +375,7 @@ const struct ins_datapath_ops ins_faulty_ops = {
     .tx_done = faulty_tx_done,
     .rx_burst = faulty_rx_burst,
     .fds = faulty_fds,
+    .arm = faulty_arm,
     .stats = faulty_stats,
     .unbind = faulty_unbind,
     .close = faulty_close,
