@@ -25,10 +25,13 @@ enum ins_command_kind {
     INS_COMMAND_ADD_BELL,
     INS_COMMAND_REMOVE_BELL,
     INS_COMMAND_MUTE_PEER,
+    INS_COMMAND_SET_SCHEDULE,
+    INS_COMMAND_SET_CLASS,
 };
 
 struct ins_link;
 struct ins_stage;
+struct ins_port_schedule;
 
 /* Routes of one command: pairs of tag and channel. */
 struct ins_route_list {
@@ -55,6 +58,7 @@ struct ins_command {
     struct ins_datapath *datapath;
     /* These are made by the control thread and owned by the engine from then on. */
     struct ins_stage *stage;
+    struct ins_port_schedule *schedule;
     struct ins_link *link;
     struct ins_route_list *routes;
 };

@@ -8,6 +8,7 @@
 
 #include "engine_links.h"
 #include "flow.h"
+#include "scheduler_port.h"
 #include "wire.h"
 
 enum { IP_UDP_HEADERS = 28 };
@@ -32,7 +33,9 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
     struct ins_stage *stage = port->stage;
     if (stage->head == stage->tail)
         return 1;
-    int taken = port->datapath->ops->tx_burst(port->datapath, &stage->tx[stage->head], stage->tail - stage->head);
+    int taken = port->schedule
+                    ? ins_schedule_send(e, port)
+                    : port->datapath->ops->tx_burst(port->datapath, &stage->tx[stage->head], stage->tail - stage->head);
     if (taken < 0) {
         ins_port_down(e, port, taken);
         return 1;
@@ -63,12 +66,12 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
         stage->head = stage->tail = 0;
         return 1;
     }
-    ins_count(e, INS_COUNT_tx_again, 1);
+    if (!port->schedule)
+        ins_count(e, INS_COUNT_tx_again, 1);
     return 0;
 }
 
-void ins_egress_purge(struct ins_engine *e, struct ins_port *port, struct ins_link *link, uint32_t status) {
-    struct ins_stage *stage = port->stage;
+static void purge(struct ins_engine *e, struct ins_stage *stage, struct ins_link *link, uint32_t status) {
     uint32_t kept = 0, sent = stage->sent; /* which belongs to the first message alone */
     for (uint32_t i = stage->head; i < stage->tail; i++) {
         struct ins_staged of = stage->of[i];
@@ -92,9 +95,27 @@ void ins_egress_purge(struct ins_engine *e, struct ins_port *port, struct ins_li
     stage->tail = kept;
 }
 
+void ins_egress_purge(struct ins_engine *e, struct ins_port *port, struct ins_link *link, uint32_t status) {
+    if (!port->schedule) {
+        purge(e, port->stage, link, status);
+        return;
+    }
+    for (uint32_t class = 0; class < INS_CLASSES; class ++)
+        purge(e, port->schedule->stages[class], link, status);
+}
+
+int ins_port_staged(const struct ins_port *port) {
+    if (!port->schedule)
+        return port->stage->tail != 0;
+    for (uint32_t class = 0; class < INS_CLASSES; class ++)
+        if (port->schedule->stages[class]->tail)
+            return 1;
+    return 0;
+}
+
 int ins_egress_waits(const struct ins_engine *e) {
     for (uint32_t i = 0; i < e->port_count; i++)
-        if (e->ports[i].datapath && e->ports[i].stage->tail)
+        if (e->ports[i].datapath && ins_port_staged(&e->ports[i]))
             return 1;
     return 0;
 }
@@ -201,6 +222,8 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
 /* Takes and stages a burst. Returns how many were moved. */
 static uint32_t drain(struct ins_engine *e, struct ins_link *link) {
     struct ins_egress *out = &link->out;
+    if (e->schedules)
+        ins_schedule_select(e, link);
     if (out->taken_at == out->taken_count) {
         int taken = ins_consumer_take(&out->consumer, out->taken, e->config.link_burst);
         if (taken <= 0) {
@@ -246,9 +269,13 @@ uint32_t ins_egress_turn(struct ins_engine *e) {
             set->cursor = set->hot;
         moved += look(e, set->links[set->cursor++]);
     }
-    for (uint32_t i = 0; i < e->port_count; i++)
-        if (e->ports[i].datapath && e->ports[i].stage->tail)
-            ins_egress_flush(e, &e->ports[i]);
+    for (uint32_t i = 0; i < e->port_count; i++) {
+        struct ins_port *port = &e->ports[i];
+        if (port->schedule)
+            moved += ins_schedule_turn(e, port);
+        else if (port->datapath && port->stage->tail)
+            ins_egress_flush(e, port);
+    }
     return moved;
 }
 

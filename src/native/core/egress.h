@@ -13,6 +13,8 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port);
 void ins_egress_purge(struct ins_engine *e, struct ins_port *port, struct ins_link *link, uint32_t status);
 /* Everything published and not sent comes back as closed. Returns how many. */
 uint32_t ins_egress_close(struct ins_engine *e, struct ins_link *link);
+/* 1 when datagrams are staged for the port, in whatever class. */
+int ins_port_staged(const struct ins_port *port);
 /* 1 when some datapath has datagrams staged that it did not take. */
 int ins_egress_waits(const struct ins_engine *e);
 /* The datapath broke: it is used no more, what was staged comes back, control is told. */

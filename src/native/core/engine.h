@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "datapath.h"
+#include "gates.h"
 #include "layout.h"
 #include "platform.h"
 
@@ -135,6 +136,12 @@ INS_API int64_t ins_engine_remove_link(struct ins_engine *engine, uint32_t link)
    added several times. */
 INS_API int64_t ins_engine_add_bell(struct ins_engine *engine, int bell);
 INS_API int64_t ins_engine_remove_bell(struct ins_engine *engine, int bell);
+/* The datapath sends by this gate list from its base time on, or by its next cycle that is not past: the first list of
+   the datapath, or instead of the one it has. Until the first begins all gates are open. The acknowledgement's value is
+   the number of cycles that the base time was advanced by. -EINVAL, -ERANGE: see gates.h. */
+INS_API int64_t ins_engine_set_schedule(struct ins_engine *engine, uint32_t datapath, const struct ins_gate_list *list);
+/* Traffic class, 0 to 7, of an egress link's messages, where its datapath has a schedule. A link begins with 0. */
+INS_API int64_t ins_engine_set_class(struct ins_engine *engine, uint32_t link, uint32_t traffic_class);
 /* Does nothing; its acknowledgement says that all commands before it are done and the engine lives. */
 INS_API int64_t ins_engine_ping(struct ins_engine *engine);
 

@@ -6,6 +6,7 @@
 
 #include "engine_idle.h"
 #include "engine_links.h"
+#include "scheduler_port.h"
 
 static int64_t push(struct ins_engine *e, const struct ins_command *command) {
     if (__atomic_load_n(&e->stop, __ATOMIC_RELAXED))
@@ -219,5 +220,29 @@ int64_t ins_engine_add_bell(struct ins_engine *e, int bell) {
 
 int64_t ins_engine_remove_bell(struct ins_engine *e, int bell) {
     struct ins_command command = {.kind = INS_COMMAND_REMOVE_BELL, .bell = bell};
+    return push(e, &command);
+}
+
+int64_t ins_engine_set_schedule_on(struct ins_engine *e, uint32_t datapath, const struct ins_gate_list *list,
+                                   const struct ins_schedule_clock *clock) {
+    struct ins_port_schedule *schedule;
+    int error = ins_port_schedule_new(list, clock, &schedule);
+    if (error)
+        return error;
+    struct ins_command command = {.kind = INS_COMMAND_SET_SCHEDULE, .id = datapath, .schedule = schedule};
+    int64_t result = push(e, &command);
+    if (result < 0)
+        free(schedule);
+    return result;
+}
+
+int64_t ins_engine_set_schedule(struct ins_engine *e, uint32_t datapath, const struct ins_gate_list *list) {
+    return ins_engine_set_schedule_on(e, datapath, list, NULL);
+}
+
+int64_t ins_engine_set_class(struct ins_engine *e, uint32_t link, uint32_t traffic_class) {
+    if (traffic_class >= INS_CLASSES)
+        return -EINVAL;
+    struct ins_command command = {.kind = INS_COMMAND_SET_CLASS, .id = link, .index = traffic_class};
     return push(e, &command);
 }

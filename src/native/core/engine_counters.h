@@ -50,7 +50,10 @@
     X(peers)             /* gauge */                                                                                   \
     X(flows)             /* gauge */                                                                                   \
     X(trackers)          /* gauge */                                                                                   \
-    X(rx_no_share)       /* of rx_no_credit: the pool was used up and the link held more than its share of it */
+    X(rx_no_share)       /* of rx_no_credit: the pool was used up and the link held more than its share of it */       \
+    X(tx_held)           /* datagrams that found their gate closed, or no room for them in its window, and waited */   \
+    X(tx_late)           /* datagrams that were handed over when their window was over, or may have been */            \
+    X(tx_unfit)          /* datagrams that no window of their class could ever hold: refused */
 
 #define INS_ENGINE_COUNTER_ENUM(name) INS_COUNT_##name,
 enum ins_engine_counter { INS_ENGINE_COUNTERS(INS_ENGINE_COUNTER_ENUM) INS_ENGINE_COUNTER_COUNT };

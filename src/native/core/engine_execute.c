@@ -8,6 +8,7 @@
 #include "engine_peers.h"
 #include "engine_turn.h"
 #include "ingress.h"
+#include "scheduler_port.h"
 
 struct ins_port *ins_port_find(struct ins_engine *e, uint32_t id) {
     for (uint32_t i = 0; i < e->port_count; i++)
@@ -41,6 +42,7 @@ static void detach(struct ins_engine *e, struct ins_port *port) {
     uint32_t index = (uint32_t)(port - e->ports);
     ins_egress_flush(e, port);
     ins_egress_purge(e, port, NULL, INS_STATUS_CLOSED);
+    ins_port_schedule_drop(e, port);
     e->watching = 1;
     ins_ports_unwatch(e);
     port->datapath->ops->unbind(port->datapath);
@@ -82,6 +84,7 @@ static uint64_t detach_link(struct ins_engine *e, struct ins_link *link) {
     uint64_t out = 0;
     if (link->egress) {
         out = ins_egress_close(e, link);
+        ins_schedule_set_class(e, link, 0);
         for (uint32_t i = 0; i < link->out.source_capacity; i++) {
             struct ins_topic *topic = link->out.sources[i].topic;
             if (!topic)
@@ -130,7 +133,8 @@ static int remove_pool(struct ins_engine *e, struct ins_link *link, uint32_t ind
         return -ENOENT;
     /* Nothing staged may still point into it. */
     for (uint32_t i = 0; i < e->port_count; i++)
-        if (e->ports[i].datapath && e->ports[i].stage->tail && !ins_egress_flush(e, &e->ports[i]))
+        if (e->ports[i].datapath && ins_port_staged(&e->ports[i]) &&
+            (e->ports[i].schedule || !ins_egress_flush(e, &e->ports[i])))
             ins_egress_purge(e, &e->ports[i], link, INS_STATUS_CLOSED);
     link->out.pools[index] = (struct ins_egress_pool){0};
     return 0;
@@ -212,7 +216,8 @@ static int about_link(struct ins_engine *e, const struct ins_command *c, uint64_
     if (!link)
         return -ENOENT;
     int egress_only = c->kind == INS_COMMAND_ADD_POOL || c->kind == INS_COMMAND_REMOVE_POOL ||
-                      c->kind == INS_COMMAND_ADD_SOURCE || c->kind == INS_COMMAND_REMOVE_SOURCE;
+                      c->kind == INS_COMMAND_ADD_SOURCE || c->kind == INS_COMMAND_REMOVE_SOURCE ||
+                      c->kind == INS_COMMAND_SET_CLASS;
     if (c->kind == INS_COMMAND_REMOVE_LINK) {
         *value = detach_link(e, link);
         return 0;
@@ -228,6 +233,9 @@ static int about_link(struct ins_engine *e, const struct ins_command *c, uint64_
         return add_source(e, link, c);
     case INS_COMMAND_REMOVE_SOURCE:
         return remove_source(e, link, c->index);
+    case INS_COMMAND_SET_CLASS:
+        ins_schedule_set_class(e, link, c->index);
+        return 0;
     case INS_COMMAND_SUBSCRIBE:
         return subscribe(e, link, c);
     default:
@@ -263,6 +271,11 @@ static int execute(struct ins_engine *e, const struct ins_command *c, uint64_t *
         if (error)
             ins_link_free(c->link);
         return error;
+    case INS_COMMAND_SET_SCHEDULE:
+        error = ins_schedule_execute(e, c, value);
+        if (error)
+            free(c->schedule);
+        return error;
     case INS_COMMAND_ADD_BELL:
         return ins_bell_watch(e, c->bell);
     case INS_COMMAND_REMOVE_BELL:
@@ -294,6 +307,8 @@ void ins_engine_tear_down(struct ins_engine *e) {
             ins_link_free(command.link);
         if (command.kind == INS_COMMAND_ADD_DATAPATH)
             free(command.stage);
+        if (command.kind == INS_COMMAND_SET_SCHEDULE)
+            free(command.schedule);
         if (command.kind == INS_COMMAND_ADD_ROUTES || command.kind == INS_COMMAND_REMOVE_ROUTES)
             free(command.routes);
         ins_event_push(&e->events, &ack, 0);

@@ -14,6 +14,7 @@
 #include "engine_turn.h"
 #include "ingress.h"
 #include "parked.h"
+#include "scheduler_port.h"
 
 /* What an epoll tag names: kind << 32 | descriptor. */
 enum { TAG_WAKE = 1, TAG_BELL = 2, TAG_PORT = 3 };
@@ -152,7 +153,12 @@ int ins_idle_prepare(struct ins_engine *e) {
     }
 
     uint64_t timeout = e->due_ms == UINT64_MAX ? UINT64_MAX : e->due_ms - e->now_ms;
-    if (ins_egress_waits(e))
+    e->alarm_ns = e->schedules ? ins_schedules_sleep(e) : UINT64_MAX;
+    if (e->alarm_ns == 0) {
+        ins_idle_awake(e);
+        return -2;
+    }
+    if (!e->schedules && ins_egress_waits(e))
         timeout = 1; /* the kernel gives no sign when ENOBUFS is over */
     if (e->slots_out) {
         e->nap_ms = e->nap_ms == 0                    ? NAP_FIRST_MS
@@ -178,9 +184,20 @@ void ins_idle_awake(struct ins_engine *e) {
     ins_engine_clock(e);
 }
 
+/* A frame's moment is no whole number of milliseconds away. */
+static int wait(struct ins_engine *e, struct epoll_event *events, int most, int timeout_ms) {
+    uint64_t ns = e->alarm_ns;
+    if (ns == UINT64_MAX || (timeout_ms >= 0 && ns >= (uint64_t)timeout_ms * 1000000))
+        return epoll_wait(e->epoll, events, most, timeout_ms);
+    struct timespec timeout = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+    int found = epoll_pwait2(e->epoll, events, most, &timeout, NULL);
+    /* Kernels before 5.11: not at all rather than too long. */
+    return found < 0 && errno == ENOSYS ? epoll_wait(e->epoll, events, most, (int)(ns / 1000000)) : found;
+}
+
 void ins_idle_sleep(struct ins_engine *e, int timeout_ms, struct ins_ready *ready) {
     struct epoll_event events[sizeof ready->tags / sizeof *ready->tags];
-    int found = epoll_wait(e->epoll, events, sizeof events / sizeof *events, timeout_ms);
+    int found = wait(e, events, sizeof events / sizeof *events, timeout_ms);
     __atomic_store_n(&e->asleep, 0, __ATOMIC_RELAXED);
     ready->count = 0;
     for (int i = 0; i < found; i++) {

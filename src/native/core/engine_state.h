@@ -64,6 +64,7 @@ struct ins_egress {
     uint32_t source_capacity;
     uint32_t tag;
     uint32_t datapath;                        /* id */
+    uint32_t traffic_class;                   /* where its datapath has a schedule; 0: best effort */
     uint32_t taken_at, taken_count;           /* descriptors taken, not yet staged (back-pressure) */
     struct ins_descriptor taken[INS_BURST];
 };
@@ -160,7 +161,8 @@ struct ins_stage {
 /* A datapath as attached to the engine. */
 struct ins_port {
     struct ins_datapath *datapath; /* NULL: free */
-    struct ins_stage *stage;
+    struct ins_stage *stage;            /* with a schedule: of the class that is selected */
+    struct ins_port_schedule *schedule; /* NULL: first in, first out (scheduler_port.h) */
     uint32_t id;
     uint32_t down;   /* broke; waits for its removal */
     uint32_t untold; /* which is not told control yet */
@@ -216,6 +218,9 @@ struct ins_engine {
 
     struct ins_port ports[INS_ENGINE_DATAPATHS];
     uint32_t port_count; /* highest used, plus one */
+    uint32_t schedules;  /* ports that have one */
+    uint32_t class_links[8]; /* egress links by traffic class, but class 0 */
+    uint64_t alarm_ns;   /* the thread's: how long it may sleep because of frames that wait; UINT64_MAX: as long as it likes */
 
     struct ins_peer *peers;
     struct ins_map peer_ids;  /* id -> index */

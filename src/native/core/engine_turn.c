@@ -8,6 +8,7 @@
 #include "flow.h"
 #include "ingress.h"
 #include "liveness.h"
+#include "scheduler_port.h"
 #include "tracker.h"
 
 /* News of losses and drops is collected for so long, so that a storm is one event and not a million. */
@@ -69,8 +70,12 @@ static int tell_drops(struct ins_engine *e) {
 static void timers(struct ins_engine *e) {
     ins_engine_clock(e);
     e->due_ms = UINT64_MAX;
-    ins_flows_beat(e);
-    ins_liveness_beat(e);
+    if (e->schedules && !ins_schedules_may_beat(e))
+        ins_due(e, e->now_ms); /* asked again with every turn: in milliseconds a cycle cannot be hit */
+    else {
+        ins_flows_beat(e);
+        ins_liveness_beat(e);
+    }
     if (!e->untold)
         return;
     /* Faults at once, the rest at most every TELL_MS. What finds no room stays and is tried again. */
@@ -93,6 +98,8 @@ uint32_t ins_engine_turn(struct ins_engine *e, uint32_t receive_budget) {
         moved += ins_engine_execute(e);
     moved += ins_egress_turn(e);
     moved += ins_ingress_reclaim(e);
+    if (e->schedules)
+        receive_budget = ins_schedules_receive_budget(e, receive_budget);
     if (receive_budget)
         moved += ins_ingress_turn(e, receive_budget);
     ins_links_publish(e);

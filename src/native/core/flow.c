@@ -139,7 +139,7 @@ void ins_flows_beat(struct ins_engine *e) {
             continue;
         }
         /* What is staged was given its sequence but is not sent: a heartbeat must not overtake it. */
-        if (e->ports[flow->port].datapath && e->ports[flow->port].stage->tail) {
+        if (e->ports[flow->port].datapath && ins_port_staged(&e->ports[flow->port])) {
             ins_due(e, e->now_ms + 1);
             continue;
         }
@@ -168,7 +168,7 @@ void ins_flows_mark(struct ins_engine *e, struct ins_beats *beats) {
             continue;
         if (over(e, flow))
             end(e, flow);
-        else if (e->ports[flow->port].datapath && !e->ports[flow->port].stage->tail)
+        else if (e->ports[flow->port].datapath && !ins_port_staged(&e->ports[flow->port]))
             ins_beats_add(e, beats, flow);
     }
 }

@@ -1,6 +1,7 @@
 /* Heartbeat datagrams, see heartbeat.h. */
 #include "heartbeat.h"
 
+#include "scheduler_port.h"
 #include "wire.h"
 
 static void send_beat(struct ins_engine *e, struct ins_beat *beat) {
@@ -9,6 +10,8 @@ static void send_beat(struct ins_engine *e, struct ins_beat *beat) {
     uint32_t bytes = beat->records * INS_HEARTBEAT_RECORD_BYTES;
     beat->records = 0;
     if (!port->datapath || port->down || !peer->used || !peer->endpoints[beat->port].used)
+        return;
+    if (port->schedule && !ins_schedule_beat(port, INS_WIRE_HEADER + bytes))
         return;
     peer->endpoints[beat->port].beaten = e->alive_round;
     struct ins_wire wire = {.type = INS_WIRE_TYPE_HEARTBEAT, .length = bytes};

@@ -85,7 +85,11 @@ static int fits_now(const struct ins_scheduler *s, uint32_t class, uint64_t dura
 }
 
 int ins_scheduler_admit(struct ins_scheduler *s, uint32_t class, uint64_t duration) {
-    if (s->line_free > s->now + INS_SCHEDULER_AHEAD || !fits_now(s, class, duration))
+    return s->line_free <= s->now + INS_SCHEDULER_AHEAD && ins_scheduler_reserve(s, class, duration);
+}
+
+int ins_scheduler_reserve(struct ins_scheduler *s, uint32_t class, uint64_t duration) {
+    if (!fits_now(s, class, duration))
         return 0;
     s->line_free = later(s->now, s->line_free) + duration;
     return 1;

@@ -38,6 +38,9 @@ uint64_t ins_scheduler_window_end(const struct ins_scheduler *scheduler, uint32_
 /* 1: the frame may be handed over now, and the line is taken for it. 0: not now, nothing has changed. */
 int ins_scheduler_admit(struct ins_scheduler *scheduler, uint32_t class, uint64_t duration);
 
+/* The same without the limit on what is handed over ahead: for the few frames that come by themselves. */
+int ins_scheduler_reserve(struct ins_scheduler *scheduler, uint32_t class, uint64_t duration);
+
 /* The last `duration` ns that were admitted are not used after all. */
 void ins_scheduler_refund(struct ins_scheduler *scheduler, uint64_t duration);
 
