@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/engine.h"
+#include "core/gates.h"
 
 enum { INS_FRAME_WORDS = 12, INS_FRAME_DATA = 2560, INS_FRAME_FDS = 3 };
 
@@ -18,6 +19,10 @@ struct ins_frame {
     uint64_t bytes;
     uint8_t data[INS_FRAME_DATA]; /* only as much as is used is sent; what is not sent reads as 0 */
 };
+
+_Static_assert(sizeof(struct ins_gate_list) <= INS_FRAME_DATA && INS_ROUTES_AT_ONCE * 8 <= INS_FRAME_DATA &&
+                   sizeof(struct ins_engine_config) <= INS_FRAME_DATA,
+               "the largest thing a frame carries");
 
 /* Words of `a` in the order given. Kinds from INS_FRAME_PING on are acknowledged by an INS_EVENT_ACK of the engine. */
 enum ins_frame_kind {
@@ -44,6 +49,11 @@ enum ins_frame_kind {
     INS_FRAME_UNSUBSCRIBE,     /* link, tag, channel */
     INS_FRAME_REMOVE_LINK,     /* link */
     INS_FRAME_MUTE_PEER,       /* peer, muted */
+    INS_FRAME_RESUME_PEER,     /* peer, datapath, address, port, mtu */
+    INS_FRAME_ADD_ROUTES,      /* peer, count; data: as many pairs of tag and channel */
+    INS_FRAME_REMOVE_ROUTES,   /* peer, count; data: as many pairs of tag and channel */
+    INS_FRAME_SET_SCHEDULE,    /* datapath; data: struct ins_gate_list */
+    INS_FRAME_SET_CLASS,       /* link, class */
 };
 
 /* Answers that are no events of the engine, in the form of one (struct ins_event). */

@@ -90,6 +90,8 @@ static void tell(void) {
     struct ins_job *job;
     while (!unsaid.waits && (job = ins_worker_done(&served.worker))) {
         ins_serve_job(&served, job, &event);
+        /* Before the answer: who hears that it is open has its counters. */
+        ins_serve_stats(&served);
         free(job);
         say(&event);
     }

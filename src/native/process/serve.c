@@ -97,7 +97,7 @@ void ins_serve_job(struct ins_served *s, const struct ins_job *job, struct ins_e
     answer->status = -ENOSPC;
 }
 
-static void tell_stats(struct ins_served *s) {
+void ins_serve_stats(struct ins_served *s) {
     struct {
         struct ins_event head;
         struct ins_stat stats[INS_FRAME_STATS_MOST];
@@ -180,6 +180,22 @@ static int64_t order(struct ins_served *s, const struct ins_frame *f, int *fds) 
         return ins_engine_remove_link(e, a[0]);
     case INS_FRAME_MUTE_PEER:
         return ins_engine_mute_peer(e, a[0], a[1]);
+    case INS_FRAME_RESUME_PEER:
+        return ins_engine_resume_peer(e, a[0], a[1], a[2], a[3], a[4]);
+    case INS_FRAME_ADD_ROUTES:
+    case INS_FRAME_REMOVE_ROUTES: {
+        uint32_t pairs[2 * INS_ROUTES_AT_ONCE];
+        memcpy(pairs, f->data, sizeof pairs);
+        uint32_t count = a[1] > INS_ROUTES_AT_ONCE ? 0 : a[1];
+        return (f->kind == INS_FRAME_ADD_ROUTES ? ins_engine_add_routes : ins_engine_remove_routes)(e, a[0], pairs, count);
+    }
+    case INS_FRAME_SET_SCHEDULE: {
+        struct ins_gate_list list;
+        memcpy(&list, f->data, sizeof list);
+        return ins_engine_set_schedule(e, a[0], &list);
+    }
+    case INS_FRAME_SET_CLASS:
+        return ins_engine_set_class(e, a[0], a[1]);
     default:
         return -ENOSYS;
     }
@@ -234,7 +250,7 @@ int ins_serve_frame(struct ins_served *s, const struct ins_frame *f, int *fds, u
     case INS_FRAME_CLOSE:
         return close_datapath(s, f);
     case INS_FRAME_STATS:
-        tell_stats(s);
+        ins_serve_stats(s);
         return 0;
     case INS_FRAME_STOP:
         s->stop = 1;

@@ -47,5 +47,7 @@ int ins_serve_frame(struct ins_served *s, const struct ins_frame *frame, int *fd
 void ins_serve_event(struct ins_served *s, struct ins_event *event);
 /* What the worker has done. */
 void ins_serve_job(struct ins_served *s, const struct ins_job *job, struct ins_event *answer);
+/* Says the counters of all open datapaths, as far as the socket has room. */
+void ins_serve_stats(struct ins_served *s);
 
 #endif
