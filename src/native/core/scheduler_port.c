@@ -11,6 +11,8 @@
 
 enum {
     BEST_EFFORT = 0,
+    SAMPLES = 4,
+    SAMPLE_MOST = 1000,   /* ns between the two looks at one clock that a sample of the other lies between */
     CHUNK = 16,           /* datagrams handed over before the clock is read again */
     COST_MOST = 20000,    /* ns: what took longer was an interruption, not the datagram */
     COST_DECAY = 32,      /* bursts in which a cost is forgotten, about */
@@ -39,16 +41,30 @@ static uint64_t real_tai(void *context) {
 }
 static const struct ins_schedule_clock real_clock = {.monotonic = real_monotonic, .tai = real_tai};
 
-static uint64_t tai_now(struct ins_port_schedule *s) {
+/* The offset, never too large: what is thought to be open is open. A sample that was interrupted is no good; when there is
+   none other, an offset known before is kept. */
+static void sample_offset(struct ins_port_schedule *s) {
     const struct ins_schedule_clock *clock = &s->clock;
-    uint64_t now = clock->monotonic(clock->context) + s->offset;
-    if (now < s->sample_at)
+    for (uint32_t tries = 0; tries < SAMPLES; tries++) {
+        uint64_t before = clock->monotonic(clock->context), tai = clock->tai(clock->context);
+        uint64_t after = clock->monotonic(clock->context);
+        if (after - before > SAMPLE_MOST && (s->sampled || tries < SAMPLES - 1))
+            continue;
+        s->offset = tai - after;
+        s->sampled = 1;
+        return;
+    }
+}
+
+static uint64_t tai_now(struct ins_port_schedule *s) {
+    uint64_t now = s->clock.monotonic(s->clock.context) + s->offset;
+    if (s->sampled && now < s->sample_at)
         return now;
-    uint64_t before = clock->monotonic(clock->context), tai = clock->tai(clock->context);
-    s->offset = tai - before;
-    ins_scheduler_at(&s->scheduler, tai);
+    sample_offset(s);
+    now = s->clock.monotonic(s->clock.context) + s->offset;
+    ins_scheduler_at(&s->scheduler, now);
     s->sample_at = ins_scheduler_next_cycle(&s->scheduler);
-    return tai;
+    return now;
 }
 
 static uint64_t look_at_clock(struct ins_port_schedule *s) {

@@ -19,6 +19,7 @@ struct ins_port_schedule {
     struct ins_schedule_clock clock;
     uint64_t offset;              /* TAI - monotonic, modulo 2^64 */
     uint64_t sample_at;           /* TAI time of the next sample */
+    uint32_t sampled;             /* there is an offset */
     uint64_t cost[INS_CLASSES];   /* ns that a datagram of the class takes to hand over: risen to at once, left slowly */
     uint32_t counted[INS_CLASSES]; /* staged datagrams that are counted as held back already */
     uint32_t selected;            /* the class that the port's `stage` is of */
