@@ -9,8 +9,11 @@ static void without_a_slot_it_says_so_and_goes_on_when_there_is_one(void **state
     uint32_t held = 0;
     end_open(&a, medium, 0);
     end_open(&b, medium, 1);
+    /* First of all they find each other: a connection needs both to look, which they do not while one only sends. */
+    send_one(&a, &b, 8, 0);
+    receive(&b, &a, 0, 1, 1);
     uint64_t until = harness_ms() + PATIENCE_MS;
-    for (uint64_t sequence = 0;; sequence++) {
+    for (uint64_t sequence = 1;; sequence++) {
         send_one(&a, &b, 8, sequence);
         int got = b.dp->ops->rx_burst(b.dp, &rx[held], 1);
         if (got == -ENOBUFS)
