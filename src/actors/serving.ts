@@ -177,6 +177,8 @@ export class Serving {
       if (cause === "requested") return;
       this.failure = notice ?? { code: "EINTERNAL", message: "The engine failed." };
       this.#settle(new InsaneError("ESYSTEM", this.failure.message));
+      // Its datapath may have had no word left to say: streams on it would wait for good.
+      this.#ports.down(this.failure, this.#served);
     });
     engine.start();
     return {
