@@ -75,7 +75,24 @@ export type EngineEvent =
       readonly count: number;
     }
   /** The inline owner was away and the engine's thread stepped in, so many times. */
-  | { readonly type: "stalled-owner"; readonly count: number };
+  | { readonly type: "stalled-owner"; readonly count: number }
+  /** A retired link is empty, and the receivers of its flows have said so: all but `unheard`, who found `lost` missing. */
+  | { readonly type: "marked"; readonly link: number; readonly unheard: number; readonly lost: number }
+  /** A flow of `host` to another engine of ours has ended (`ended`), or one of ours that this engine cannot tell of (`untold`). */
+  | ({ readonly type: "ended" | "untold" } & EndedFlow);
+
+/** A flow that is over after `sent` messages. `host`: the number that ids of its peers share (id / PEER_ENDPOINTS). */
+export interface EndedFlow {
+  readonly host: number;
+  readonly tag: number;
+  readonly channel: number;
+  readonly source: number;
+  readonly flow: number;
+  readonly sent: number;
+}
+
+/** Ids of one host's endpoints begin at a multiple of this. */
+export const PEER_ENDPOINTS = 4;
 
 /** What a datapath found out about this host. */
 export interface Probe {
@@ -182,6 +199,13 @@ export interface Engines {
   addBell(engine: EngineHandle, bell: number): number;
   removeBell(engine: EngineHandle, bell: number): number;
   ping(engine: EngineHandle): number;
+  /** Re-binding, as engine.h says. */
+  holdLink(engine: EngineHandle, link: number, held: boolean): number;
+  retireLink(engine: EngineHandle, link: number, patienceMs: number): number;
+  moveRoute(engine: EngineHandle, tag: number, channel: number, from: number, to: number, patienceMs: number): number;
+  /** The acknowledgement's value: 1 when the flow is known there. */
+  accountFlow(engine: EngineHandle, flow: EndedFlow): number;
+  tellFlow(engine: EngineHandle, flow: EndedFlow): number;
 
   /** Names of the counters from `firstCounter` on, in order, without the prefix `engine.`. */
   counterNames(): ReadonlyArray<string>;
@@ -308,6 +332,11 @@ function bind(): Engines {
     "uint32_t link, void *segment, uint64_t bytes, uint32_t entries, void *parked, int bell",
   );
 
+  const holdLink = command("hold_link", "uint32_t link, uint32_t held");
+  const flow = "uint32_t host, uint32_t tag, uint32_t channel, uint32_t source, uint32_t flow, uint64_t sent";
+  const accountFlow = command("account_flow", flow);
+  const tellFlow = command("tell_flow", flow);
+
   const eventBuffer = new ArrayBuffer(EVENT_BYTES);
   const eventBytes = new Uint8Array(eventBuffer);
   const event = new DataView(eventBuffer);
@@ -374,6 +403,16 @@ function bind(): Engines {
     addBell: command("add_bell", "int bell"),
     removeBell: command("remove_bell", "int bell"),
     ping: command("ping", ""),
+    holdLink: (engine, link, held) => holdLink(engine, link, held ? 1 : 0),
+    retireLink: command("retire_link", "uint32_t link, uint32_t patience_ms"),
+    moveRoute: command(
+      "move_route",
+      "uint32_t tag, uint32_t channel, uint32_t from, uint32_t to, uint32_t patience_ms",
+    ),
+    accountFlow: (engine, { host, tag, channel, source, flow, sent }) =>
+      accountFlow(engine, host, tag, channel, source, flow, sent),
+    tellFlow: (engine, { host, tag, channel, source, flow, sent }) =>
+      tellFlow(engine, host, tag, channel, source, flow, sent),
 
     counterNames: () => names(raw.counter),
     datapathNames: () => names(raw.name),
@@ -451,6 +490,13 @@ function decodeEvent(event: DataView): EngineEvent | null {
       return { type: "dropped", link: u32(8), channel: u32(12), reason: u32(16), count: value };
     case 6:
       return { type: "stalled-owner", count: value };
+    case 7:
+      return { type: "marked", link: u32(8), unheard: u32(12), lost: value };
+    case 8:
+    case 9: {
+      const flow = { host: status, tag: u32(8), channel: u32(12), source: u32(16), flow: u32(20), sent: value };
+      return { type: u32(0) === 8 ? "ended" : "untold", ...flow };
+    }
     default:
       return null;
   }

@@ -34,12 +34,25 @@ export const WIRE = {
   HEADER: 48,
   /** A datagram with a flag in this mask that the receiver does not know is dropped. */
   FLAG_MUST: 0xff00,
+  /** Of a marker: it does not come on the path that its flow's messages took. */
+  FLAG_ELSEWHERE: 0x0001,
   /** Largest payload of one datagram: 65507 bytes of UDP less the header. */
   MAX_PAYLOAD: 65459,
 } as const;
 
 /** Types 2, 3 and 6 are specified and reserved. */
-export const WIRE_TYPE = { DATA: 1, COALESCED: 2, FRAGMENT: 3, HELLO: 4, HEARTBEAT: 5, STATUS: 6 } as const;
+export const WIRE_TYPE = {
+  DATA: 1,
+  COALESCED: 2,
+  FRAGMENT: 3,
+  HELLO: 4,
+  HEARTBEAT: 5,
+  STATUS: 6,
+  /** A flow has ended: its header is that of the message that will not come. */
+  MARKER: 7,
+  /** The receiver has dealt with a marker and all that came before it. */
+  MARKER_ECHO: 8,
+} as const;
 
 /** Hello bodies are MessagePack, sent between the control endpoints of runtimes. */
 export const HELLO = { MAX_BYTES: 1400 } as const;

@@ -18,7 +18,9 @@ static void check(const uint8_t *data, uint32_t length) {
         assert(fault < INS_WIRE_FAULTS);
         if (fault)
             return;
-        assert(wire.type == INS_WIRE_TYPE_DATA || wire.type == INS_WIRE_TYPE_HEARTBEAT);
+        const int marker = wire.type == INS_WIRE_TYPE_MARKER || wire.type == INS_WIRE_TYPE_MARKER_ECHO;
+        assert(wire.type == INS_WIRE_TYPE_DATA || wire.type == INS_WIRE_TYPE_HEARTBEAT || marker);
+        assert(!marker || wire.length == 0);
         assert(wire.length <= INS_WIRE_MAX_PAYLOAD && wire.length <= length - at - INS_WIRE_HEADER);
         assert(!(wire.flags & INS_WIRE_FLAG_MUST));
         /* Accepted means: writing it again gives the same bytes. */
@@ -62,14 +64,19 @@ static uint32_t compose(uint8_t *data, uint32_t most) {
     uint32_t at = 0;
     for (uint32_t messages = any(5); messages && at + INS_WIRE_HEADER < most; messages--) {
         struct ins_wire wire = {
-            .type = any(4) ? INS_WIRE_TYPE_DATA : INS_WIRE_TYPE_HEARTBEAT,
+            .type = any(4)   ? INS_WIRE_TYPE_DATA
+                    : any(2) ? INS_WIRE_TYPE_HEARTBEAT
+                    : any(2) ? INS_WIRE_TYPE_MARKER
+                             : INS_WIRE_TYPE_MARKER_ECHO,
             .flags = any(2) ? 0 : any(256),
             .tag = any(UINT32_MAX),
             .flow = any(UINT32_MAX),
             .sequence = state,
         };
         uint32_t room = most - at - INS_WIRE_HEADER;
-        wire.length = wire.type == INS_WIRE_TYPE_DATA ? any(room < 2000 ? room : 2000) : any(5) * INS_HEARTBEAT_RECORD_BYTES;
+        wire.length = wire.type == INS_WIRE_TYPE_DATA        ? any(room < 2000 ? room : 2000)
+                      : wire.type == INS_WIRE_TYPE_HEARTBEAT ? any(5) * INS_HEARTBEAT_RECORD_BYTES
+                                                             : 0;
         if (wire.length > room)
             break;
         ins_wire_write(data + at, &wire);

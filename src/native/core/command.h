@@ -24,6 +24,11 @@ enum ins_command_kind {
     INS_COMMAND_UNSUBSCRIBE,
     INS_COMMAND_ADD_BELL,
     INS_COMMAND_REMOVE_BELL,
+    INS_COMMAND_HOLD_LINK,
+    INS_COMMAND_RETIRE_LINK,
+    INS_COMMAND_MOVE_ROUTE,
+    INS_COMMAND_ACCOUNT_FLOW,
+    INS_COMMAND_TELL_FLOW,
     INS_COMMAND_MUTE_PEER,
     INS_COMMAND_SET_SCHEDULE,
     INS_COMMAND_SET_CLASS,
@@ -52,6 +57,7 @@ struct ins_command {
     uint32_t peer;
     uint32_t source;
     uint32_t payload;
+    uint32_t patience_ms;
     struct ins_endpoint endpoint;
     const void *base;
     uint64_t bytes;

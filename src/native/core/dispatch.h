@@ -54,6 +54,7 @@ struct ins_topic {
     uint32_t tag;
     uint32_t channel;
     uint32_t route_count, route_capacity;
+    uint32_t held; /* routes that are being moved: messages wait */
     uint32_t subscription_count, subscription_capacity;
     struct ins_route *routes;
     struct ins_subscription *subscriptions;

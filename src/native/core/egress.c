@@ -185,6 +185,10 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
         status = INS_STATUS_NETWORK;
     } else {
         const struct ins_topic *topic = source->topic;
+        if (topic->held) {
+            link->out.blocked = 1;
+            return -EAGAIN;
+        }
         struct ins_stage *stage = port->stage;
         if (stage->tail + topic->route_count > INS_STAGE && !ins_egress_flush(e, port))
             return -EAGAIN;
@@ -250,7 +254,7 @@ static uint32_t drain(struct ins_engine *e, struct ins_link *link) {
 }
 
 static uint32_t look(struct ins_engine *e, struct ins_link *link) {
-    uint32_t moved = link->faulted ? 0 : drain(e, link);
+    uint32_t moved = link->faulted || link->out.held ? 0 : drain(e, link);
     if (moved)
         ins_links_heat(&e->egress, link);
     else

@@ -10,6 +10,7 @@
 
 #include "engine_idle.h"
 #include "engine_turn.h"
+#include "farewell.h"
 #include "flow.h"
 #include "tracker.h"
 
@@ -193,6 +194,7 @@ static void *run(void *argument) {
 static void release(struct ins_engine *e) {
     ins_flows_free(e);
     ins_trackers_free(e);
+    ins_farewells_free(e);
     ins_topics_free(&e->topics);
     ins_map_free(&e->link_ids);
     ins_map_free(&e->peer_ids);
@@ -241,6 +243,8 @@ static int build(struct ins_engine *e, void *receive_pool, uint64_t receive_pool
         error = ins_flows_init(e);
     if (!error)
         error = ins_trackers_init(e);
+    if (!error)
+        error = ins_farewells_init(e);
     return error;
 }
 

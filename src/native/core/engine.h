@@ -41,6 +41,10 @@ enum {
     INS_EVENT_LOST,          /* a = tag, b = channel, c = source, d = peer, value = messages lost on the wire since */
     INS_EVENT_DROPPED,       /* a = link id, b = channel, c = INS_STATUS_*, value = messages not delivered since */
     INS_EVENT_STALLED_OWNER, /* the thread took the lease because the inline owner was away; value = times since */
+    INS_EVENT_MARKED,        /* a = link id, b = flows whose echo did not come, value = messages found to be missing */
+    INS_EVENT_ENDED,         /* a flow of another engine's has ended (as for UNTOLD): see ins_engine_account_flow */
+    INS_EVENT_UNTOLD,        /* a flow has ended that this engine cannot tell of: a = tag, b = channel, c = source,
+                                d = flow, status = host, value = messages sent; see ins_engine_tell_flow */
 };
 struct ins_event {
     uint32_t type;
@@ -48,6 +52,10 @@ struct ins_event {
     uint32_t a, b, c, d;
     uint64_t value;
 };
+
+/* Peers with the same id / INS_PEER_ENDPOINTS are endpoints of one host: what cannot be told over one of them is told
+   over another. */
+enum { INS_PEER_ENDPOINTS = 4 };
 
 /* Creates the engine and its thread. -EINVAL: a size is out of bounds. `receive_pool` is a writable mapping of receive_slots * stride bytes (layout
    slot stride of receive_bytes), `parked_page` a writable mapping of INS_PARKED_PAGE_BYTES, `counters` a mapped counter
@@ -144,6 +152,23 @@ INS_API int64_t ins_engine_set_schedule(struct ins_engine *engine, uint32_t data
 INS_API int64_t ins_engine_set_class(struct ins_engine *engine, uint32_t link, uint32_t traffic_class);
 /* Does nothing; its acknowledgement says that all commands before it are done and the engine lives. */
 INS_API int64_t ins_engine_ping(struct ins_engine *engine);
+
+/* Re-binding (docs/decisions/0050-rebinding.md). An egress link that is held (1) is not drained until it is let go (0). */
+INS_API int64_t ins_engine_hold_link(struct ins_engine *engine, uint32_t link, uint32_t held);
+/* An egress link on which nothing is pushed any more: when it is empty its flows end, and INS_EVENT_MARKED tells when
+   their receivers have echoed the markers, or `patience_ms` are over. */
+INS_API int64_t ins_engine_retire_link(struct ins_engine *engine, uint32_t link, uint32_t patience_ms);
+/* The route to peer `from` leads to peer `to`, another endpoint of its host, from now on: messages wait until the end of
+   their flows is echoed, at most `patience_ms`. */
+INS_API int64_t ins_engine_move_route(struct ins_engine *engine, uint32_t tag, uint32_t channel, uint32_t from,
+                                      uint32_t to, uint32_t patience_ms);
+/* A flow of `host` (INS_PEER_ENDPOINTS) has ended after `sent` messages: what is missing is counted. The
+   acknowledgement's value: 1 when the flow is known here. */
+INS_API int64_t ins_engine_account_flow(struct ins_engine *engine, uint32_t host, uint32_t tag, uint32_t channel,
+                                        uint32_t source, uint32_t flow, uint64_t sent);
+/* `host` is to be told that a flow of another engine's has ended. */
+INS_API int64_t ins_engine_tell_flow(struct ins_engine *engine, uint32_t host, uint32_t tag, uint32_t channel,
+                                     uint32_t source, uint32_t flow, uint64_t sent);
 
 /* Label of the counter at first_counter + index (without the prefix "engine."), NULL beyond the last. */
 INS_API const char *ins_engine_counter(uint32_t index);

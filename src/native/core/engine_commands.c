@@ -246,3 +246,41 @@ int64_t ins_engine_set_class(struct ins_engine *e, uint32_t link, uint32_t traff
     struct ins_command command = {.kind = INS_COMMAND_SET_CLASS, .id = link, .index = traffic_class};
     return push(e, &command);
 }
+
+int64_t ins_engine_hold_link(struct ins_engine *e, uint32_t link, uint32_t held) {
+    struct ins_command command = {.kind = INS_COMMAND_HOLD_LINK, .id = link, .index = held != 0};
+    return push(e, &command);
+}
+
+int64_t ins_engine_retire_link(struct ins_engine *e, uint32_t link, uint32_t patience_ms) {
+    struct ins_command command = {.kind = INS_COMMAND_RETIRE_LINK, .id = link, .patience_ms = patience_ms};
+    return push(e, &command);
+}
+
+int64_t ins_engine_move_route(struct ins_engine *e, uint32_t tag, uint32_t channel, uint32_t from, uint32_t to,
+                              uint32_t patience_ms) {
+    struct ins_command command = {.kind = INS_COMMAND_MOVE_ROUTE,
+                                  .tag = tag,
+                                  .channel = channel,
+                                  .peer = from,
+                                  .index = to,
+                                  .patience_ms = patience_ms};
+    return push(e, &command);
+}
+
+static int64_t push_flow(struct ins_engine *e, uint32_t kind, uint32_t host, uint32_t tag, uint32_t channel,
+                         uint32_t source, uint32_t flow, uint64_t sent) {
+    struct ins_command command = {
+        .kind = kind, .peer = host, .tag = tag, .channel = channel, .source = source, .index = flow, .bytes = sent};
+    return push(e, &command);
+}
+
+int64_t ins_engine_account_flow(struct ins_engine *e, uint32_t host, uint32_t tag, uint32_t channel, uint32_t source,
+                                uint32_t flow, uint64_t sent) {
+    return push_flow(e, INS_COMMAND_ACCOUNT_FLOW, host, tag, channel, source, flow, sent);
+}
+
+int64_t ins_engine_tell_flow(struct ins_engine *e, uint32_t host, uint32_t tag, uint32_t channel, uint32_t source,
+                             uint32_t flow, uint64_t sent) {
+    return push_flow(e, INS_COMMAND_TELL_FLOW, host, tag, channel, source, flow, sent);
+}

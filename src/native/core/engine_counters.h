@@ -53,7 +53,11 @@
     X(rx_no_share)       /* of rx_no_credit: the pool was used up and the link held more than its share of it */       \
     X(tx_held)           /* datagrams that found their gate closed, or no room for them in its window, and waited */   \
     X(tx_late)           /* datagrams that were handed over when their window was over, or may have been */            \
-    X(tx_unfit)          /* datagrams that no window of their class could ever hold: refused */
+    X(tx_unfit)          /* datagrams that no window of their class could ever hold: refused */                       \
+    X(markers_out)       /* markers and echoes of markers sent */                                                      \
+    X(markers_in)                                                                                                      \
+    X(markers_echoed)    /* echoes of ours that came */                                                                \
+    X(markers_unheard)   /* flows whose receiver could not be told of their end */
 
 #define INS_ENGINE_COUNTER_ENUM(name) INS_COUNT_##name,
 enum ins_engine_counter { INS_ENGINE_COUNTERS(INS_ENGINE_COUNTER_ENUM) INS_ENGINE_COUNTER_COUNT };

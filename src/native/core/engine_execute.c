@@ -7,6 +7,7 @@
 #include "engine_links.h"
 #include "engine_peers.h"
 #include "engine_turn.h"
+#include "farewell.h"
 #include "ingress.h"
 #include "scheduler_port.h"
 
@@ -108,6 +109,7 @@ static uint64_t detach_link(struct ins_engine *e, struct ins_link *link) {
             ins_topic_drop(&e->topics, topic);
         }
     }
+    ins_farewells_forget_link(e, link);
     ins_links_publish(e);
     struct ins_event fault = {.type = INS_EVENT_LINK_FAULT, .a = link->id};
     if (link->untold)
@@ -170,6 +172,7 @@ static int add_source(struct ins_engine *e, struct ins_link *link, const struct 
         .state = INS_SOURCE_OPEN,
         .source = c->source,
         .channel_index = c->channel_index,
+        .link = link->id,
         .uid = e->source_uid,
         .topic = topic,
     };
@@ -217,7 +220,8 @@ static int about_link(struct ins_engine *e, const struct ins_command *c, uint64_
         return -ENOENT;
     int egress_only = c->kind == INS_COMMAND_ADD_POOL || c->kind == INS_COMMAND_REMOVE_POOL ||
                       c->kind == INS_COMMAND_ADD_SOURCE || c->kind == INS_COMMAND_REMOVE_SOURCE ||
-                      c->kind == INS_COMMAND_SET_CLASS;
+                      c->kind == INS_COMMAND_SET_CLASS || c->kind == INS_COMMAND_HOLD_LINK ||
+                      c->kind == INS_COMMAND_RETIRE_LINK;
     if (c->kind == INS_COMMAND_REMOVE_LINK) {
         *value = detach_link(e, link);
         return 0;
@@ -238,9 +242,25 @@ static int about_link(struct ins_engine *e, const struct ins_command *c, uint64_
         return 0;
     case INS_COMMAND_SUBSCRIBE:
         return subscribe(e, link, c);
+    case INS_COMMAND_HOLD_LINK:
+        link->out.held = c->index;
+        ins_links_heat(&e->egress, link);
+        return 0;
+    case INS_COMMAND_RETIRE_LINK:
+        return ins_link_retire(e, link, c->patience_ms);
     default:
         return unsubscribe(e, link, c);
     }
+}
+
+/* Commands about a flow of another engine's. */
+static int about_flow(struct ins_engine *e, const struct ins_command *c, uint64_t *value) {
+    const struct ins_heartbeat flow = {
+        .flow = c->index, .tag = c->tag, .channel = c->channel, .source = c->source, .next = c->bytes};
+    if (c->kind == INS_COMMAND_TELL_FLOW)
+        return ins_farewell_tell(e, c->peer, &flow);
+    *value = (uint64_t)ins_farewell_account(e, c->peer, &flow);
+    return 0;
 }
 
 static int execute(struct ins_engine *e, const struct ins_command *c, uint64_t *value) {
@@ -266,6 +286,11 @@ static int execute(struct ins_engine *e, const struct ins_command *c, uint64_t *
         error = ins_peer_change_routes(e, c, value);
         free(c->routes);
         return error;
+    case INS_COMMAND_MOVE_ROUTE:
+        return ins_peer_move_route(e, c);
+    case INS_COMMAND_ACCOUNT_FLOW:
+    case INS_COMMAND_TELL_FLOW:
+        return about_flow(e, c, value);
     case INS_COMMAND_ADD_LINK:
         error = add_link(e, c->link);
         if (error)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "farewell.h"
 #include "flow.h"
 #include "liveness.h"
 #include "tracker.h"
@@ -108,7 +109,15 @@ int ins_peer_change_routes(struct ins_engine *e, const struct ins_command *c, ui
                                                   : remove_route(e, peer, pair[0], pair[1], &removed[i]);
     }
     if (c->kind == INS_COMMAND_REMOVE_ROUTES)
-        ins_flows_drop_routes(e, removed, i);
+        ins_flows_drop_routes(e, removed, i, INS_NONE); /* nobody wants to hear of them any more */
     *done = i;
     return error;
+}
+
+int ins_peer_move_route(struct ins_engine *e, const struct ins_command *c) {
+    uint32_t from, to;
+    struct ins_topic *topic = ins_topic_find(&e->topics, c->tag, c->channel);
+    if (!topic || !ins_map_get(&e->peer_ids, c->peer, &from) || !ins_map_get(&e->peer_ids, c->index, &to))
+        return -ENOENT;
+    return ins_route_move(e, topic, from, to, c->patience_ms);
 }

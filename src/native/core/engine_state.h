@@ -53,7 +53,8 @@ struct ins_egress_source {
     uint32_t state;
     uint32_t source; /* on the wire */
     uint32_t channel_index;
-    uint32_t uid; /* unique in the engine's life: key of its flows */
+    uint32_t link; /* id */
+    uint32_t uid;  /* unique in the engine's life: key of its flows */
     struct ins_topic *topic;
 };
 
@@ -65,6 +66,8 @@ struct ins_egress {
     uint32_t tag;
     uint32_t datapath;                        /* id */
     uint32_t traffic_class;                   /* where its datapath has a schedule; 0: best effort */
+    uint32_t held;                            /* nothing is taken: another link's messages go first */
+    uint32_t blocked;                         /* what was taken waits for a route that is being moved */
     uint32_t taken_at, taken_count;           /* descriptors taken, not yet staged (back-pressure) */
     struct ins_descriptor taken[INS_BURST];
 };
@@ -125,6 +128,7 @@ struct ins_flow {
     uint32_t peer;    /* index */
     uint32_t port;    /* index of the datapath it is sent over */
     uint32_t route;   /* uid */
+    uint32_t link;    /* id of its source's */
     uint32_t tag, channel, source;
     uint32_t beats;   /* heartbeats sent since */
     uint32_t active;  /* position in the list of flows that owe heartbeats, plus one; 0: none */
@@ -243,6 +247,8 @@ struct ins_engine {
     struct ins_tracker *trackers;
     struct ins_map tracker_keys; /* (peer uid, flow) -> index */
     uint32_t free_tracker, tracker_limit, tracker_high, dirty_trackers, evict_cursor;
+    struct ins_farewells *farewells; /* farewell_state.h */
+    uint32_t farewells_pending;      /* something of them is to be done at the end of the turn */
     uint64_t cached_flow; /* key of the last tracker looked up; valid when cached_tracker is not NONE */
     uint32_t cached_tracker;
 

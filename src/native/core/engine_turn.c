@@ -5,6 +5,7 @@
 
 #include "egress.h"
 #include "engine_links.h"
+#include "farewell.h"
 #include "flow.h"
 #include "ingress.h"
 #include "liveness.h"
@@ -74,6 +75,7 @@ static void timers(struct ins_engine *e) {
         ins_due(e, e->now_ms); /* asked again with every turn: in milliseconds a cycle cannot be hit */
     else {
         ins_flows_beat(e);
+    ins_farewells_beat(e);
         ins_liveness_beat(e);
     }
     if (!e->untold)
@@ -97,12 +99,16 @@ uint32_t ins_engine_turn(struct ins_engine *e, uint32_t receive_budget) {
     if (ins_command_waits(&e->commands))
         moved += ins_engine_execute(e);
     moved += ins_egress_turn(e);
+    if (ins_farewells_pending(e))
+        ins_farewells_turn(e);
     moved += ins_ingress_reclaim(e);
     if (e->schedules)
         receive_budget = ins_schedules_receive_budget(e, receive_budget);
     if (receive_budget)
         moved += ins_ingress_turn(e, receive_budget);
     ins_links_publish(e);
+    if (ins_farewells_pending(e))
+        ins_farewells_echo(e);
     if (e->now_ms >= e->due_ms)
         timers(e);
     if (moved)

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "egress.h"
+#include "farewell.h"
 
 int ins_flows_init(struct ins_engine *e) {
     e->flows = calloc(e->flow_limit, sizeof *e->flows);
@@ -34,7 +35,7 @@ static void deactivate(struct ins_engine *e, struct ins_flow *flow) {
     flow->active = 0;
 }
 
-static void end(struct ins_engine *e, struct ins_flow *flow) {
+void ins_flow_end(struct ins_engine *e, struct ins_flow *flow) {
     if (flow->active)
         deactivate(e, flow);
     ins_map_remove(&e->flow_keys, flow->key);
@@ -55,7 +56,7 @@ static int make_room(struct ins_engine *e) {
         struct ins_flow *flow = &e->flows[(e->evict_cursor + i) % e->flow_limit];
         if (replaceable(flow)) {
             e->evict_cursor += i + 1;
-            end(e, flow);
+            ins_flow_end(e, flow);
             return 1;
         }
     }
@@ -85,6 +86,7 @@ struct ins_flow *ins_flow_need(struct ins_engine *e, const struct ins_egress_sou
         .peer = route->peer,
         .port = port,
         .route = route->uid,
+        .link = source->link,
         .tag = source->topic->tag,
         .channel = source->topic->channel,
         .source = source->source,
@@ -106,19 +108,24 @@ static int by_number(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-void ins_flows_drop_routes(struct ins_engine *e, uint32_t *routes, uint32_t count) {
+void ins_flows_drop_routes(struct ins_engine *e, uint32_t *routes, uint32_t count, uint32_t handover) {
     if (count == 0 || e->flow_keys.count == 0)
         return;
     qsort(routes, count, sizeof *routes, by_number);
     for (uint32_t i = 0; i < e->flow_high; i++)
-        if (e->flows[i].used && bsearch(&e->flows[i].route, routes, count, sizeof *routes, by_number))
-            end(e, &e->flows[i]);
+        if (e->flows[i].used && bsearch(&e->flows[i].route, routes, count, sizeof *routes, by_number)) {
+            if (handover != INS_NONE)
+                ins_farewell_flow(e, &e->flows[i], handover);
+            ins_flow_end(e, &e->flows[i]);
+        }
 }
 
 void ins_flows_drop_peer(struct ins_engine *e, uint32_t peer) {
     for (uint32_t i = 0; i < e->flow_high; i++)
-        if (e->flows[i].used && e->flows[i].peer == peer)
-            end(e, &e->flows[i]);
+        if (e->flows[i].used && e->flows[i].peer == peer) {
+            ins_farewell_flow(e, &e->flows[i], 0);
+            ins_flow_end(e, &e->flows[i]);
+        }
 }
 
 /* The n-th heartbeat (from 0) comes heartbeat_ms * (1 + 2 + ... + 2^n) after the last message. */
@@ -167,7 +174,7 @@ void ins_flows_mark(struct ins_engine *e, struct ins_beats *beats) {
         if (!flow->used || flow->active)
             continue;
         if (over(e, flow))
-            end(e, flow);
+            ins_flow_end(e, flow);
         else if (e->ports[flow->port].datapath && !ins_port_staged(&e->ports[flow->port]))
             ins_beats_add(e, beats, flow);
     }

@@ -14,9 +14,10 @@ void ins_flows_free(struct ins_engine *e);
 struct ins_flow *ins_flow_need(struct ins_engine *e, const struct ins_egress_source *source,
                                const struct ins_route *route, uint32_t port);
 /* Flows of routes (by uid; sorted here) or of a peer end at once; those of a source live on until their heartbeats are
-   sent. */
-void ins_flows_drop_routes(struct ins_engine *e, uint32_t *routes, uint32_t count);
+   sent. handover: who waits for the echoes of their farewells (farewell.h); 0: nobody; INS_NONE: none is said. */
+void ins_flows_drop_routes(struct ins_engine *e, uint32_t *routes, uint32_t count, uint32_t handover);
 void ins_flows_drop_peer(struct ins_engine *e, uint32_t peer);
+void ins_flow_end(struct ins_engine *e, struct ins_flow *flow);
 /* Sends the heartbeats that are due. */
 void ins_flows_beat(struct ins_engine *e);
 /* Adds the marks of some quiet flows, others each time. */

@@ -6,6 +6,7 @@
 
 #include "egress.h"
 #include "engine_links.h"
+#include "farewell.h"
 #include "liveness.h"
 #include "tracker.h"
 #include "wire.h"
@@ -230,6 +231,10 @@ static uint32_t ingest(struct ins_engine *e, uint32_t port, const struct ins_rx 
         uint32_t body = at + INS_WIRE_HEADER;
         if (wire.type == INS_WIRE_TYPE_DATA)
             pushed += accept(e, peer, &wire, header, rx->slot, body);
+        else if (wire.type == INS_WIRE_TYPE_MARKER)
+            ins_farewell_marker(e, port, peer, &wire);
+        else if (wire.type == INS_WIRE_TYPE_MARKER_ECHO)
+            ins_farewell_echoed(e, peer, &wire);
         else
             ins_trackers_heartbeat(e, peer, e->pool.base + body, wire.length);
         at = body + wire.length;

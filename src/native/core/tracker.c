@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "farewell.h"
+
 int ins_trackers_init(struct ins_engine *e) {
     e->trackers = calloc(e->tracker_limit, sizeof *e->trackers);
     if (!e->trackers || ins_map_init(&e->tracker_keys, e->tracker_limit))
@@ -147,11 +149,13 @@ int ins_trackers_tell(struct ins_engine *e) {
 
 void ins_trackers_drop_peer(struct ins_engine *e, uint32_t peer) {
     for (uint32_t i = 0; i < e->tracker_high && e->peers[peer].trackers; i++)
-        if (e->trackers[i].used && e->trackers[i].peer == peer)
+        if (e->trackers[i].used && e->trackers[i].peer == peer) {
+            ins_farewell_orphan(e, &e->trackers[i]);
             forget(e, &e->trackers[i]);
+        }
 }
 
-static void heartbeat(struct ins_engine *e, uint32_t peer, const struct ins_heartbeat *beat) {
+void ins_tracker_beat(struct ins_engine *e, uint32_t peer, const struct ins_heartbeat *beat) {
     struct ins_tracker *tracker = ins_tracker_find(e, peer, beat->flow);
     if (!tracker) {
         struct ins_topic *topic = ins_topic_find(&e->topics, beat->tag, beat->channel);
@@ -190,6 +194,6 @@ void ins_trackers_heartbeat(struct ins_engine *e, uint32_t peer, const uint8_t *
     for (uint32_t at = 0; at < bytes; at += INS_HEARTBEAT_RECORD_BYTES) {
         struct ins_heartbeat beat;
         ins_heartbeat_read(records + at, &beat);
-        heartbeat(e, peer, &beat);
+        ins_tracker_beat(e, peer, &beat);
     }
 }

@@ -45,7 +45,8 @@ enum ins_wire_fault ins_wire_parse(const uint8_t *data, uint32_t available, stru
     if (data[INS_WIRE_VERSION] != INS_WIRE_VERSION_VALUE)
         return INS_WIRE_BAD_VERSION;
     out->type = data[INS_WIRE_TYPE];
-    if (out->type != INS_WIRE_TYPE_DATA && out->type != INS_WIRE_TYPE_HEARTBEAT)
+    const int marker = out->type == INS_WIRE_TYPE_MARKER || out->type == INS_WIRE_TYPE_MARKER_ECHO;
+    if (out->type != INS_WIRE_TYPE_DATA && out->type != INS_WIRE_TYPE_HEARTBEAT && !marker)
         return INS_WIRE_BAD_TYPE;
     out->flags = load16(data + INS_WIRE_FLAGS);
     if (out->flags & INS_WIRE_FLAG_MUST)
@@ -57,6 +58,8 @@ enum ins_wire_fault ins_wire_parse(const uint8_t *data, uint32_t available, stru
     if (out->type == INS_WIRE_TYPE_HEARTBEAT &&
         (out->length % INS_HEARTBEAT_RECORD_BYTES != 0 ||
          out->length > INS_HEARTBEAT_MAX_RECORDS * INS_HEARTBEAT_RECORD_BYTES))
+        return INS_WIRE_BAD_LENGTH;
+    if (marker && out->length != 0)
         return INS_WIRE_BAD_LENGTH;
     out->tag = load32(data + INS_WIRE_TAG);
     out->channel = load32(data + INS_WIRE_CHANNEL);
