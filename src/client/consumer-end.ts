@@ -85,6 +85,8 @@ export class ConsumerEnd {
   /** Ids of the sources by the index that descriptors carry; empty on links from other hosts. */
   readonly sourceIds: Array<number | undefined> = [];
   state: "open" | "closed" = "open";
+  /** What has come on that end is taken first. */
+  before: ConsumerEnd | undefined;
   /** What its producer did wrong, or empty. */
   fault = "";
   /** Neither closed nor at fault. */
@@ -149,6 +151,7 @@ export class ConsumerEnd {
   /** One burst. Returns how many messages were delivered; of a producer that lies nothing more is taken. */
   drain(): number {
     if (this.taking === false || this.busy === true) return 0;
+    if (this.before !== undefined && !this.takeBefore(this.before)) return 0;
     const { link, holders, times, host } = this;
     let count = link.available();
     if (count === 0) return 0;
@@ -202,6 +205,17 @@ export class ConsumerEnd {
     this.busy = false;
     this.publishReturns();
     return delivered;
+  }
+
+  /** What can be seen on this link now is all that `drain` takes: whatever comes before it is on the other one by then. */
+  private takeBefore(before: ConsumerEnd): boolean {
+    if (before.state === "closed") this.before = undefined;
+    else if (this.link.available() === 0) return false;
+    else before.drainAll();
+    return true;
+  }
+  private drainAll(): void {
+    while (this.taking && !this.busy && this.link.available() > 0) this.drain();
   }
 
   private blame(what: string): void {

@@ -81,6 +81,8 @@ export class Ends implements ConsumerHost {
           throw new InsaneError("ENOENT", `Stream ${params.stream} has no pools in this session.`);
         const end = new ProducerEnd(init, rings, doorbell, pools, (end, what) => this.producerFaulted(end, what));
         sleeper.addBell(bell);
+        const before = pump.producers.find(({ id, stream }) => id === params.replaces && stream === params.stream);
+        if (before !== undefined) end.takeOver(before);
         pump.producers.push(end);
         this.setChannels(end, params.channels);
       } else {
@@ -91,6 +93,10 @@ export class Ends implements ConsumerHost {
         });
         const end = new ConsumerEnd(init, rings, views, doorbell, this);
         sleeper.addBell(bell);
+        // A stream that moves has two: what comes on the later one was sent after what had come on the earlier one.
+        if (end.kind === "ingress") {
+          end.before = pump.consumers.findLast(({ kind, stream }) => kind === "ingress" && stream === end.stream);
+        }
         setSources(end, params.sources);
         end.route(params.channels, pump.sinks);
         pump.consumers.push(end);

@@ -26,7 +26,10 @@ export class ProducerEnd {
   readonly doorbell: Doorbell;
   /** By channel. */
   channels: ReadonlyMap<number, ChannelRow> = new Map();
-  state: "open" | "draining" | "closed" = "open";
+  /** retired: another link has taken over, nothing more is pushed; should that one close first, this one goes on. */
+  state: "open" | "retired" | "draining" | "closed" = "open";
+  /** What this one has taken over from. */
+  before: ProducerEnd | undefined;
   private readonly faulted: (end: ProducerEnd, what: string) => void;
   private readonly pools: StreamPools;
   private readonly mapping: Mapping;
@@ -83,7 +86,17 @@ export class ProducerEnd {
     this.release();
   }
 
+  /** From now on what is emitted goes to this link; what was pushed on the other one is visible there already. */
+  takeOver(before: ProducerEnd): void {
+    if (before.state !== "open") return;
+    before.publish();
+    before.state = "retired";
+    this.before = before;
+  }
+
   private release(): void {
+    if (this.before?.state === "retired") this.before.state = "open";
+    this.before = undefined;
     this.channels = new Map();
     this.doorbell.close();
     this.mapping.unmap();

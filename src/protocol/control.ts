@@ -179,6 +179,8 @@ export const RuntimeMethods = {
       entries: u32,
       bytes: count,
       peer: Schema.Struct({ session: u32, name: Schema.String }),
+      /** To a producer: from now on this link carries what the one of that index did, which gets nothing more. */
+      replaces: Schema.optionalKey(u16),
       pools: Schema.Array(PoolInfo),
       channels: Schema.Array(LinkChannel),
       sources: Schema.Array(LinkSource),
