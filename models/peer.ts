@@ -1,5 +1,6 @@
-// The life of a peer, another host's runtime: greeted until it answers, believed alive while its hellos come, silent
-// when they do not, and a new one when its incarnation is. Messages go to it only while it is alive.
+// The life of a peer, another host's runtime: greeted until it answers, believed alive while anything of it is heard (its
+// hellos, or what its engines send by themselves), silent when nothing is, and a new one when its incarnation is.
+// Messages go to it only while it is alive.
 import { assign, setup } from "xstate";
 import {
   born,
@@ -31,7 +32,7 @@ export interface PeerContext extends Lifecycle {
   readonly tolerance: number;
   /** Chosen anew each time the other runtime starts; null before its first hello. */
   readonly incarnation: string | null;
-  /** Hellos missed in a row. */
+  /** Intervals in a row in which nothing of it was heard. */
   readonly missed: number;
   /** How often it came back with another incarnation. */
   readonly resets: number;
@@ -41,7 +42,7 @@ export type PeerEvent =
   | StopEvent
   /** It says that it is there, what it can do and what it has sinks for; those are kept elsewhere. */
   | { readonly type: "hello"; readonly incarnation: string }
-  /** Something else came from it. */
+  /** Something else came from it, to the control plane or to an engine; engines are asked before every deadline. */
   | { readonly type: "heard" }
   /** It cannot be talked to: another wire version, or a tag that two names share. */
   | { readonly type: "incompatible"; readonly notice: Notice }
@@ -71,7 +72,7 @@ const setUp = setup({
     sendHello: effect(),
     /** Let messages flow to it: routes for the channels that it has sinks for. */
     resumeSending: effect(),
-    /** Send it no messages: take its routes away. */
+    /** Send it no messages, but keep its flows: what was lost meanwhile is to be counted, and nothing else. */
     stopSending: effect(),
     /** It is a new one: forget its sequences, windows and subscriptions. */
     resetPeer: effect(),
@@ -129,7 +130,7 @@ export const peerMachine = setUp.createMachine({
       },
     },
     alive: {
-      description: "Its hellos come: messages for its sinks go to it.",
+      description: "It is heard of, by the control plane or an engine: messages for its sinks go to it.",
       tags: "serving",
       entry: [assign({ missed: 0 }), "resumeSending", armHello],
       exit: ["stopSending", "disarmDeadline"],
@@ -151,7 +152,7 @@ export const peerMachine = setUp.createMachine({
       },
     },
     silent: {
-      description: "Not heard of: no message goes to it, hellos still do.",
+      description: "Nobody here hears of it: no message goes to it, hellos and heartbeats still do.",
       tags: "trouble",
       entry: ["sendHello", armHello],
       exit: "disarmDeadline",

@@ -32,6 +32,7 @@ export class Life<M extends AnyStateMachine> {
   /** What the machine ended as; resolves when it is final. */
   readonly ended: Promise<Outcome>;
   readonly #world: World;
+  readonly #beforeDeadline: () => void;
   readonly #scope = Scope.makeUnsafe();
   readonly #kept: string[] = [];
   readonly #onEnd: Array<(outcome: Outcome) => void> = [];
@@ -40,9 +41,11 @@ export class Life<M extends AnyStateMachine> {
   #actor: Actor<M> | null = null;
   #released = false;
 
-  constructor(world: World, name: string) {
+  /** `beforeDeadline`: what may make a deadline that has come harmless is looked for and sent here. */
+  constructor(world: World, name: string, beforeDeadline: () => void = () => {}) {
     this.#world = world;
     this.name = name;
+    this.#beforeDeadline = beforeDeadline;
     this.ended = new Promise((resolve) => this.onEnd(resolve));
   }
 
@@ -51,7 +54,10 @@ export class Life<M extends AnyStateMachine> {
     releaseScope: (): void => this.#release(),
     armDeadline: (_: unknown, { ms }: { ms: number }): void => {
       this.#cancelDeadline?.();
-      this.#cancelDeadline = this.#world.clock.after(ms, () => this.#tell({ type: "deadline" }));
+      this.#cancelDeadline = this.#world.clock.after(ms, () => {
+        this.#beforeDeadline();
+        this.#tell({ type: "deadline" });
+      });
     },
     disarmDeadline: (): void => {
       this.#cancelDeadline?.();

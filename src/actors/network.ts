@@ -172,18 +172,21 @@ export class Network {
       }
       await serving.open(START_MS);
     }
-    const gone = (peer: number): void => {
-      this.#alive.delete(peer);
-      for (const { routes } of this.#servings.values()) routes.remove(peer);
-    };
     const { port } = await directory.start({
       alive: async (info) => {
         this.#alive.set(info.peer, info);
         this.#lookAtReach(info);
         await Promise.all([...this.#servings.values()].map(({ routes }) => routes.set(info)));
       },
-      silent: gone,
-      removed: gone,
+      silent: (peer) => {
+        this.#alive.delete(peer);
+        for (const { routes } of this.#servings.values()) routes.silence(peer);
+      },
+      removed: (peer) => {
+        this.#alive.delete(peer);
+        for (const { routes } of this.#servings.values()) routes.remove(peer);
+      },
+      heardMs: (peer) => Math.min(...[...this.#servings.values()].map((serving) => serving.heardMs(peer))),
       warning: (warning) => this.#warned(warning),
     });
     this.#directoryRuns = true;

@@ -12,6 +12,8 @@ export interface PeerPort {
   stopSending(): void;
   /** It is another incarnation than before. */
   resetPeer(): void;
+  /** Milliseconds since an engine heard of it; Infinity: none ever did. */
+  heardMs(): number;
 }
 
 export interface PeerTiming {
@@ -22,15 +24,20 @@ export interface PeerTiming {
 export class PeerActor {
   readonly life: Life<typeof peerMachine>;
   readonly #timing: PeerTiming;
+  #heardMs = (): number => Number.POSITIVE_INFINITY;
 
   constructor(world: World, endpoint: string, timing: PeerTiming) {
-    this.life = new Life(world, `peer ${endpoint}`);
+    this.life = new Life(world, `peer ${endpoint}`, () => {
+      // Its engines speak for it when its control plane is held up, and ours listen when this one is.
+      if (this.#heardMs() < timing.silentAfterMs) this.heard();
+    });
     this.#timing = timing;
   }
 
   /** Greets at once. */
   start(port: PeerPort): void {
     const { helloIntervalMs, silentAfterMs } = this.#timing;
+    this.#heardMs = () => port.heardMs();
     const machine = peerMachine.provide({
       actions: {
         ...this.life.actions,

@@ -9,7 +9,7 @@ import type { CapabilityRecord } from "../protocol/control.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import type { EngineOptions } from "../runtime/api.ts";
 import type { PeerInfo } from "../runtime/directory.ts";
-import { Routes } from "../runtime/routes.ts";
+import { enginePeers, Routes } from "../runtime/routes.ts";
 import type { DatapathActor } from "./datapath.ts";
 import { EngineActor } from "./engine.ts";
 import type { World } from "./life.ts";
@@ -107,6 +107,15 @@ export class Serving {
   /** Its engine runs. */
   get runs(): boolean {
     return this.engine?.resource != null && this.engine.life.outcome === null;
+  }
+
+  /** Milliseconds since its engine heard of a peer; Infinity: it never did. */
+  heardMs(peer: number): number {
+    const heard = this.engine?.resource?.heard();
+    const { first, count } = enginePeers(peer);
+    const times = Array.from({ length: count }, (_, i) => heard?.get(first + i) ?? Number.NEGATIVE_INFINITY);
+    // The same clock as the engine's, which is good to a tick of the kernel.
+    return Math.max(0, Number(process.hrtime.bigint()) / 1e6 - Math.max(...times));
   }
 
   /** Resolves when it is up; rejects with what the attempt failed of, or after `ms`. It goes on trying by itself. */

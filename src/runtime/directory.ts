@@ -57,8 +57,10 @@ export interface DirectoryEvents {
    * endpoints are in force, which the peer is then told.
    */
   alive(info: PeerInfo): Promise<void> | void;
-  /** Not heard of for too long: messages to it stop. */
+  /** Not heard of for too long: messages to it stop, until `alive` or `removed` follows. */
   silent(peer: number): void;
+  /** Milliseconds since an engine heard of it; Infinity: none ever did. */
+  heardMs(peer: number): number;
   /** Gone for good, or replaced by a new incarnation (then `alive` follows with another number). */
   removed(peer: number): void;
   warning(warning: Warning): void;

@@ -170,6 +170,7 @@ export class HelloDirectory implements Directory {
         peer.lastTold = "";
       },
       resetPeer: () => this.#retire(peer),
+      heardMs: () => this.#heardByEngines(peer),
     });
   }
 
@@ -182,7 +183,7 @@ export class HelloDirectory implements Directory {
       endpoint: peer.endpoint,
       state: peer.actor.state,
       subscriptions: (peer.exchange.known?.content.streams ?? []).reduce((n, [, , channels]) => n + channels.length, 0),
-      lastHeardMs: peer.heardAt === null ? -1 : Math.round(now - peer.heardAt),
+      lastHeardMs: peer.heardAt === null ? -1 : Math.round(Math.min(now - peer.heardAt, this.#heardByEngines(peer))),
     }));
   }
 
@@ -419,6 +420,11 @@ export class HelloDirectory implements Directory {
     }
     peer.told = false;
     peer.lastTold = "";
+  }
+
+  /** Milliseconds since then. Of an incarnation that nobody was told of there is nothing to hear. */
+  #heardByEngines(peer: Peer): number {
+    return peer.told ? (this.#events?.heardMs(peer.number) ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY;
   }
 
   #warn(code: Warning["code"], message: string, cure: string): void {

@@ -1,5 +1,6 @@
 // Keeps one engine's peers and routes equal to what the directory tells: from where peers may send, at which of their
-// endpoints they want which channels. One change at a time; what failed is tried again with the next change.
+// endpoints they want which channels. One change at a time; what failed is tried again with the next change. A silent peer
+// is muted and not removed: the engine keeps what it knows of its flows, in both directions.
 import type { Command } from "../effects/engine.ts";
 import type { Endpoint } from "../native/engine.ts";
 import { InsaneError, WARNING_CODES, type Warning } from "../protocol/codes.ts";
@@ -41,12 +42,17 @@ interface Applied {
   readonly instance: number;
   readonly endpoint: Endpoint;
   readonly routes: Map<string, Route>;
+  /** The engine has been told to send it nothing. */
+  muted: boolean;
 }
 
 export class Routes {
   readonly #ports: RoutePorts;
   readonly #peers = new Map<number, PeerInfo>();
+  readonly #silent = new Set<number>();
   readonly #applied = new Map<number, Applied>();
+  /** Between which endpoints the engine, or one before it, had a peer: flows between these may be under way. */
+  readonly #met = new Map<number, string>();
   readonly #collisions = new Set<string>();
   readonly #refused = new Set<string>();
   #running: Promise<void> | null = null;
@@ -58,12 +64,12 @@ export class Routes {
 
   /** What can be reached: routes that the engine has acknowledged. */
   get remote(): ReadonlyArray<Route> {
-    return [...this.#applied.values()].flatMap(({ routes }) => [...routes.values()]);
+    return this.#reachable.flatMap(({ routes }) => [...routes.values()]);
   }
 
   /** A name that peers use for this tag and that is not `stream`, or undefined. */
   foreign(tag: number, stream: string): string | undefined {
-    for (const { routes } of this.#applied.values()) {
+    for (const { routes } of this.#reachable) {
       for (const route of routes.values()) if (route.tag === tag && route.stream !== stream) return route.stream;
     }
     return undefined;
@@ -72,10 +78,21 @@ export class Routes {
   /** Resolves when the engine has been told, or cannot be. */
   set(info: PeerInfo): Promise<void> {
     this.#peers.set(info.peer, info);
+    this.#silent.delete(info.peer);
     return this.sync();
   }
 
+  /** It gets no messages until it is set again or removed. */
+  silence(peer: number): void {
+    if (!this.#peers.has(peer)) return;
+    this.#silent.add(peer);
+    void this.sync();
+  }
+
   remove(peer: number): void {
+    const { first, count } = enginePeers(peer);
+    for (let number = first; number < first + count; number++) this.#met.delete(number);
+    this.#silent.delete(peer);
     if (this.#peers.delete(peer)) void this.sync();
   }
 
@@ -90,6 +107,10 @@ export class Routes {
     this.#again = true;
     this.#running ??= this.#run();
     return this.#running;
+  }
+
+  get #reachable(): Applied[] {
+    return [...this.#applied.values()].filter(({ peer, muted }) => !muted && !this.#silent.has(peer));
   }
 
   async #run(): Promise<void> {
@@ -111,12 +132,15 @@ export class Routes {
     const datapath = this.#ports.datapath();
     for (const [number, applied] of [...this.#applied]) {
       const endpoint = this.#endpoints(applied.peer).find(({ technology }) => technology === applied.technology);
-      if (datapath && endpoint && applied.instance === datapath.instance && same(endpoint, applied.endpoint)) continue;
+      const current = datapath && endpoint && applied.instance === datapath.instance;
+      if (current && same(endpoint, applied.endpoint) && !this.#replaced(applied)) continue;
       this.#applied.delete(number);
       await this.#ports.command(`the removal of peer ${applied.peer}`, (api, engine) => api.removePeer(engine, number));
     }
     if (!datapath) return;
+    for (const applied of this.#applied.values()) if (this.#silent.has(applied.peer)) await this.#mute(applied, true);
     for (const info of [...this.#peers.values()]) {
+      if (this.#silent.has(info.peer)) continue;
       for (const endpoint of this.#endpoints(info.peer)) {
         try {
           await this.#endpoint(info, datapath.instance, endpoint);
@@ -127,6 +151,21 @@ export class Routes {
         }
       }
     }
+  }
+
+  async #mute(applied: Applied, muted: boolean): Promise<void> {
+    if (applied.muted === muted) return;
+    const number = enginePeer(applied.peer, applied.technology);
+    const what = `${muted ? "silence" : "the return"} of peer ${applied.peer}`;
+    await this.#ports.command(what, (api, engine) => api.mutePeer(engine, number, Number(muted)));
+    applied.muted = muted;
+  }
+
+  /** Another peer is now where this one was: it will not come back as what it was. */
+  #replaced({ peer, endpoint: { address, port } }: Applied): boolean {
+    if (!this.#silent.has(peer)) return false;
+    const there = (of: DataEndpoint): boolean => of.address === address && of.port === port;
+    return [...this.#peers.keys()].some((other) => !this.#silent.has(other) && this.#endpoints(other).some(there));
   }
 
   /** Where datagrams of a peer may come from and go to on this engine. */
@@ -152,15 +191,21 @@ export class Routes {
   async #endpoint(info: PeerInfo, instance: number, at: DataEndpoint): Promise<void> {
     const { peer } = info;
     const { technology, ...endpoint } = at;
-    const number = peer * NETWORK_TECHNOLOGIES.length + NETWORK_TECHNOLOGIES.indexOf(technology);
+    const number = enginePeer(peer, technology);
     let applied = this.#applied.get(number);
     if (!applied) {
       const to = { ...endpoint, mtu: technology === "udp" ? WHOLE_DATAGRAMS : endpoint.mtu };
-      await this.#ports.command(`peer ${peer}`, (api, engine) => api.setPeer(engine, number, instance, to));
-      applied = { peer, technology, instance, endpoint, routes: new Map() };
+      const between = JSON.stringify([this.#ports.datapath()?.endpoint, endpoint]);
+      const again = this.#met.get(number) === between;
+      await this.#ports.command(`peer ${peer}`, (api, engine) =>
+        again ? api.resumePeer(engine, number, instance, to) : api.setPeer(engine, number, instance, to),
+      );
+      applied = { peer, technology, instance, endpoint, routes: new Map(), muted: false };
       this.#applied.set(number, applied);
+      this.#met.set(number, between);
     }
     await this.#channels(info, number, applied);
+    await this.#mute(applied, false);
   }
 
   async #channels(info: PeerInfo, number: number, { routes, technology }: Applied): Promise<void> {
@@ -195,6 +240,14 @@ export class Routes {
     }
   }
 }
+
+/** By which numbers an engine knows the endpoints of a peer. */
+export const enginePeers = (peer: number): { readonly first: number; readonly count: number } => ({
+  first: peer * NETWORK_TECHNOLOGIES.length,
+  count: NETWORK_TECHNOLOGIES.length,
+});
+const enginePeer = (peer: number, technology: NetworkTechnology): number =>
+  enginePeers(peer).first + NETWORK_TECHNOLOGIES.indexOf(technology);
 
 /** Kernel UDP puts fragments together again: what it takes is bounded by the datagram, not by the interface. */
 const WHOLE_DATAGRAMS = 65535;

@@ -40,6 +40,8 @@ class Host {
   readonly defects: unknown[] = [];
   readonly directory: HelloDirectory;
   port = 0;
+  /** What its engines would say of every peer. */
+  heardMs = Number.POSITIVE_INFINITY;
   #waiters: Array<() => void> = [];
 
   constructor(id: string, network: Partial<{ peers: string[]; port: number; address: string }> = {}) {
@@ -65,6 +67,7 @@ class Host {
       alive: (info) => tell({ what: "alive", info }),
       silent: (peer) => tell({ what: "silent", peer }),
       removed: (peer) => tell({ what: "removed", peer }),
+      heardMs: () => this.heardMs,
       warning: (warning) => tell({ what: "warning", ...warning }),
     });
     this.port = port;
@@ -222,6 +225,22 @@ describe("a peer", () => {
     expect(a.directory.peers()[0]?.state).toBe("silent");
     const news = a.told.length;
     b.clock.advance(1000);
+    expect((await a.until("alive", () => true, news)).info.peer).toBe(number);
+  });
+
+  it("that engines hear of is alive though no hello comes, and silent when neither does", async () => {
+    const [a] = await pair();
+    const number = (await a.until("alive")).info.peer;
+    a.heardMs = 2999;
+    a.clock.advance(60_000);
+    expect(a.directory.peers()).toMatchObject([{ state: "alive", lastHeardMs: 2999 }]);
+    expect(a.whats()).not.toContain(`silent ${number}`);
+    a.heardMs = 3000;
+    a.clock.advance(3000);
+    expect(a.directory.peers()[0]?.state).toBe("silent");
+    const news = a.told.length;
+    a.heardMs = 10;
+    a.clock.advance(1000);
     expect((await a.until("alive", () => true, news)).info.peer).toBe(number);
   });
 
