@@ -99,11 +99,14 @@ export const engineMachine = setup({
     closeDatapaths: effect<{ dead: boolean }>(),
     /** Send the stop command; a process that was stalled is killed instead. Answer `stopped` or `died`. */
     stop: effect<{ kill: boolean }>(),
+    /** Kill its process; answer `died`. */
+    kill: effect(),
   },
   guards: {
     nothingKept,
     inline: ({ context }) => context.mode === "inline",
     dead: ({ context }) => context.dead,
+    process: ({ context }) => context.process,
     noDatapaths: ({ context }) => context.children.datapath === 0,
   },
 }).createMachine({
@@ -188,13 +191,32 @@ export const engineMachine = setup({
       exit: "disarmDeadline",
       on: {
         progressed: "recovering",
-        deadline: {
-          target: "closing",
-          actions: [
-            assign(({ context }) => end(context, "failure", unresponsive(context))),
-            { type: "warn", params: ({ context }) => unresponsive(context) },
-          ],
-        },
+        deadline: [
+          {
+            guard: "process",
+            target: "killing",
+            actions: [
+              assign(({ context }) => end(context, "failure", unresponsive(context))),
+              { type: "warn", params: ({ context }) => unresponsive(context) },
+            ],
+          },
+          {
+            target: "closing",
+            actions: [
+              assign(({ context }) => end(context, "failure", unresponsive(context))),
+              { type: "warn", params: ({ context }) => unresponsive(context) },
+            ],
+          },
+        ],
+      },
+    },
+    killing: {
+      description: "Its process hangs and is killed, before anything waits for its answers.",
+      tags: "trouble",
+      entry: ["kill", armTeardown],
+      exit: "disarmDeadline",
+      on: {
+        deadline: "closing",
       },
     },
     recovering: {

@@ -5,6 +5,7 @@ import { datapathMachine } from "../../models/datapath.ts";
 import type { Notice } from "../../models/lifecycle.ts";
 import { type DatapathResource, datapathResource } from "../effects/datapath.ts";
 import type { EngineResource } from "../effects/engine.ts";
+import { OPEN_MS } from "../effects/engine-process.ts";
 import type { Endpoint } from "../native/engine.ts";
 import type { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
@@ -59,7 +60,8 @@ export class DatapathActor {
         escalate: (_, notice) => escalated(notice),
       },
     });
-    const patience = { openMs: 3000, teardownMs: 3000 };
+    // A driver in a process of its own may take longer: when it hangs, the process is killed.
+    const patience = { openMs: this.#ports.engine.pid === null ? 3000 : OPEN_MS + 1000, teardownMs: 3000 };
     this.life.start(machine, "datapath", { name: this.life.name, technology, patience });
     this.life.send({ type: "open" });
   }

@@ -52,7 +52,7 @@ export class EngineEnd implements LinkEnd {
 
   async open(offer: LinkOffer): Promise<void> {
     const { memory, peer, link, stream, tables } = offer;
-    const { address, bytes } = memory.mapping;
+    const { mapping: segment } = memory;
     const kept: Keepable[] = [memory];
     this.#memory.set(link, kept);
     const hold = <M extends Keepable>(effect: Effect.Effect<M, InsaneError, Scope.Scope | Quarantine>): M => {
@@ -61,11 +61,11 @@ export class EngineEnd implements LinkEnd {
       return held;
     };
     const page = { fd: peer.parkedPage, bytes: PARKED_PAGE.BYTES };
-    const parked = hold(mapping(`the parked page of ${peer.label}`, page, false)).address;
+    const parked = hold(mapping(`the parked page of ${peer.label}`, page, false));
     const tag = streamTag(stream);
     if (offer.role === "producer") {
       await this.#order(`link ${link} into`, (api, engine) =>
-        api.addIngress(engine, link, address, bytes, memory.entries, parked, offer.bell),
+        api.addIngress(engine, link, segment, memory.entries, parked, offer.bell),
       );
       await this.#batch(`the channels of link ${link}`, subscriptions(link, tag, NOTHING, tables));
       return;
@@ -73,20 +73,19 @@ export class EngineEnd implements LinkEnd {
     const datapath = this.#ports.datapath();
     if (datapath === null) throw new InsaneError("ECLOSED", `${this.label} has no datapath to other hosts now.`);
     await this.#order(`link ${link} from`, (api, engine) =>
-      api.addEgress(engine, link, datapath, tag, address, bytes, memory.entries, parked, offer.bell),
+      api.addEgress(engine, link, datapath, tag, segment, memory.entries, parked, offer.bell),
     );
     const { infos, fds } = peer.pools(stream);
     const pools = infos.map((info, i) => {
       const of = { fd: fds[i] ?? -1, bytes: info.bytes };
-      const mapped = hold(mapping(`pool ${info.pool} of ${peer.label}`, of, false));
-      return { info, base: mapped.address };
+      return { info, pool: hold(mapping(`pool ${info.pool} of ${peer.label}`, of, false)) };
     });
     await this.#batch(
       `the pools of link ${link}`,
       pools.map(
-        ({ info, base }): Command =>
+        ({ info, pool }): Command =>
           (api, engine) =>
-            api.addPool(engine, link, info.pool, base, info.bytes, info.payload),
+            api.addPool(engine, link, info.pool, pool, info.payload),
       ),
     );
     await this.#batch(`the sources of link ${link}`, sources(link, NOTHING, tables));
@@ -115,8 +114,11 @@ export class EngineEnd implements LinkEnd {
       this.#memory.delete(link);
       return still;
     } catch (cause) {
-      // An engine that has been joined touches nothing any more; one that is silent may.
-      if (!(cause instanceof InsaneError && cause.code === "ECLOSED")) this.#keep(link);
+      // An engine that has been joined touches nothing any more; one that is silent may, unless it is another process: that
+      // has mappings of its own, and is killed.
+      const over = cause instanceof InsaneError && cause.code === "ECLOSED";
+      const apart = typeof this.#ports.resource()?.pid === "number";
+      if (!over && !apart) this.#keep(link);
       throw cause;
     }
   }

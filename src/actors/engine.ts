@@ -1,8 +1,9 @@
-// An engine made live: its thread and memory, its datapaths, its end of links. It watches what the engine says and how
+// An engine made live: its thread or process, its memory, its datapaths, its end of links. It watches what the engine says and how
 // soon it acknowledges; what is not acknowledged is kept aside, never unmapped.
 import { engineMachine } from "../../models/engine.ts";
 import type { Notice } from "../../models/lifecycle.ts";
-import { type EngineResource, engineResource } from "../effects/engine.ts";
+import { type EngineEvents, type EngineResource, engineResource } from "../effects/engine.ts";
+import { engineProcess } from "../effects/engine-process.ts";
 import { DEFAULT_ENGINE, type EngineConfig, type EngineEvent, IDLE, LEASE } from "../native/engine.ts";
 import type { EngineOptions } from "../runtime/api.ts";
 import { DatapathActor, type DatapathPorts } from "./datapath.ts";
@@ -15,6 +16,8 @@ export interface EnginePorts {
   readonly world: World;
   readonly name: string;
   readonly options: EngineOptions;
+  /** In a process of its own; else a thread of this one. */
+  readonly process: boolean;
   /** How often it tells its peers that it lives, ms. */
   readonly aliveMs: number;
   /** What its receive pool is made of; left out, what suits kernel UDP. */
@@ -25,13 +28,17 @@ export interface EnginePorts {
   ended(): void;
 }
 
+/** How long a process may take to begin, to show a sign of life once it has missed a deadline, and to end, ms. */
+const PROCESS_PATIENCE = { openMs: 3000, teardownMs: 3000 };
+
 export function engineConfig({
   options,
+  process,
   aliveMs,
   receive,
-}: Pick<EnginePorts, "options" | "aliveMs" | "receive">): EngineConfig {
+}: Pick<EnginePorts, "options" | "process" | "aliveMs" | "receive">): EngineConfig {
   const idle = { park: IDLE.PARK, yield: IDLE.YIELD, spin: IDLE.SPIN }[options.idle];
-  const lease = options.mode === "inline" ? LEASE.INLINE : LEASE.NONE;
+  const lease = options.mode === "inline" && !process ? LEASE.INLINE : LEASE.NONE;
   const { slots: receiveSlots, bytes: receiveBytes } = receive ?? {
     slots: DEFAULT_ENGINE.receiveSlots,
     bytes: DEFAULT_ENGINE.receiveBytes,
@@ -44,14 +51,15 @@ export class EngineActor {
   readonly life: Life<typeof engineMachine>;
   readonly end: EngineEnd;
   readonly datapaths = new Map<string, DatapathActor>();
-  readonly mode: EngineOptions["mode"];
+  readonly mode: EngineOptions["mode"] | "process";
   readonly #ports: EnginePorts;
   #resource: EngineResource | null = null;
   #nextDatapath = 1;
 
   constructor(ports: EnginePorts) {
     this.#ports = ports;
-    this.mode = ports.options.mode;
+    // Nobody else's thread can run the turns of another process.
+    this.mode = ports.process ? "process" : ports.options.mode;
     this.life = new Life(ports.world, `engine ${ports.name}`);
     this.end = new EngineEnd({
       clock: ports.world.clock,
@@ -70,7 +78,8 @@ export class EngineActor {
         nudge: () => void this.#ping("progressed"),
         resynchronise: () => void this.#ping("recovered"),
         closeDatapaths: (_, { dead }) => this.#closeDatapaths(dead),
-        stop: () => this.#stop(),
+        stop: (_, { kill }) => void this.#stop(kill),
+        kill: () => this.#resource?.kill(),
       },
     });
     this.life.onEnd(({ how }) => {
@@ -79,7 +88,9 @@ export class EngineActor {
       this.#ports.ended();
     });
     const mode = this.mode === "inline" ? "inline" : "shared";
-    this.life.start(machine, "engine", { name: this.life.name, mode, patience: { teardownMs: 3000 } });
+    const { process } = this.#ports;
+    const patience = process ? PROCESS_PATIENCE : { teardownMs: 3000 };
+    this.life.start(machine, "engine", { name: this.life.name, mode, process, patience });
   }
 
   get state(): string {
@@ -127,22 +138,37 @@ export class EngineActor {
   }
 
   #start(): void {
-    try {
-      this.#resource = this.life.acquire(
-        engineResource(this.life.name, engineConfig(this.#ports), {
-          event: (event) => this.#event(event),
-          overdue: (command) => this.life.send({ type: "overdue", command }),
-          late: () => this.life.send({ type: "progressed" }),
-        }),
-      );
-    } catch (cause) {
-      const { code, message } = cause as Notice;
-      this.life.send({ type: "failed", notice: { code: code ?? "EINTERNAL", message } });
+    const events: EngineEvents = {
+      event: (event) => this.#event(event),
+      overdue: (command) => this.life.send({ type: "overdue", command }),
+      late: () => this.life.send({ type: "progressed" }),
+      died: (how) => this.life.send({ type: "died", how }),
+    };
+    const config = engineConfig(this.#ports);
+    if (this.#ports.process) {
+      void this.life
+        .acquireAsync(engineProcess(this.life.name, config, events))
+        .then((resource) => this.#started(resource))
+        .catch((cause) => this.#failed(cause));
       return;
     }
+    try {
+      this.#started(this.life.acquire(engineResource(this.life.name, config, events)));
+    } catch (cause) {
+      this.#failed(cause);
+    }
+  }
+
+  #started(resource: EngineResource): void {
+    this.#resource = resource;
     this.life.send({ type: "started" });
     // In a turn of its own: the machine has to have heard that it runs.
     this.life.soon(() => this.#ports.running());
+  }
+
+  #failed(cause: unknown): void {
+    const { code, message } = cause as Notice;
+    this.life.send({ type: "failed", notice: { code: code ?? "EINTERNAL", message } });
   }
 
   #event(event: Exclude<EngineEvent, { readonly type: "ack" }>): void {
@@ -172,8 +198,13 @@ export class EngineActor {
     }
   }
 
-  #stop(): void {
-    if (!this.#resource || this.#resource.stop()) this.life.send({ type: "stopped" });
+  async #stop(kill: boolean): Promise<void> {
+    const resource = this.#resource;
+    if (kill) resource?.kill();
+    const stopped = resource ? resource.stop() : true;
+    // A thread is joined here and now: its answer must not wait for another turn.
+    const ended = typeof stopped === "boolean" ? stopped : await stopped;
+    if (ended) this.life.send({ type: "stopped" });
     else this.life.send({ type: "quarantine", what: this.life.name });
   }
 }

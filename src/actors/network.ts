@@ -9,7 +9,7 @@ import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
 import type { DataEndpoint, Directory, PeerInfo, PeerReport } from "../runtime/directory.ts";
 import { Losses } from "../runtime/losses.ts";
 import { reaches } from "../runtime/routes.ts";
-import { udpPlan, withFaults, xdpInterface, xdpPlan } from "../runtime/servings.ts";
+import { inPlace, udpPlan, withFaults, xdpInterface, xdpPlan } from "../runtime/servings.ts";
 import type { EngineActor } from "./engine.ts";
 import type { EngineEnd } from "./engine-end.ts";
 import { PREPARE_MS } from "./host.ts";
@@ -57,7 +57,9 @@ export class Network {
     const { config } = ports.host;
     const plans = [udpPlan(config)];
     if ("name" in xdpInterface(config)) plans.push(xdpPlan(config));
-    this.#servings = new Map(plans.map((plan) => [plan.technology, this.#serving(withFaults(plan, config))]));
+    this.#servings = new Map(
+      plans.map((plan) => [plan.technology, this.#serving(inPlace(withFaults(plan, config), config))]),
+    );
     for (const [technology, faults] of Object.entries(config.network.faults ?? {})) {
       this.#warned({
         code: WARNING_CODES.FAULTS_INJECTED,

@@ -27,6 +27,8 @@ export interface ServingPlan {
   /** The engine's name. */
   readonly name: string;
   readonly engine: EngineOptions;
+  /** Its engine is a process of its own; left out, a thread of this one. */
+  readonly process?: boolean;
   /** How often its engine tells peers that it lives, ms. */
   readonly aliveMs: number;
   /** Of the datapath's `open`. */
@@ -170,6 +172,7 @@ export class Serving {
       world,
       name,
       options: this.plan.engine,
+      process: this.plan.process ?? false,
       aliveMs,
       ...(receive === undefined ? {} : { receive }),
       event: (event) => this.#ports.event(event),

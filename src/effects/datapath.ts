@@ -2,10 +2,10 @@
 // acknowledged that it let go of it; without that word it stays open for good.
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
-import { type DatapathHandle, type Endpoint, engines } from "../native/engine.ts";
+import type { Endpoint } from "../native/engine.ts";
 import type { InsaneError } from "../protocol/codes.ts";
-import { attempt, refused } from "./attempt.ts";
-import type { EngineResource } from "./engine.ts";
+import { refused } from "./attempt.ts";
+import type { EngineResource, OpenDatapath } from "./engine.ts";
 import { Quarantine } from "./quarantine.ts";
 
 export interface DatapathResource {
@@ -29,37 +29,35 @@ export const datapathResource = (
   Effect.gen(function* () {
     const { id, technology, options, at } = spec;
     const quarantine = yield* Quarantine;
-    const api = yield* attempt("load the datapaths", engines);
     let kept = false;
-    let open = true;
     const opened = yield* Effect.acquireRelease(
-      attempt(`open datapath ${technology} at ${at.address}:${at.port}`, () =>
-        api.openDatapath(technology, options, at),
-      ),
-      ({ handle }) =>
+      Effect.tryPromise({
+        try: () => engine.open(technology, options, at),
+        catch: (cause) => refused(`open datapath ${technology} at ${at.address}:${at.port}`, cause),
+      }),
+      (datapath) =>
         Effect.sync(() => {
-          open = false;
           if (kept) quarantine.keep(`datapath ${technology} ${id}`);
-          else api.closeDatapath(handle);
+          else datapath.close();
         }),
     );
     const order = (
       what: string,
-      send: (handle: DatapathHandle) => Promise<number>,
+      send: (datapath: OpenDatapath) => Promise<number>,
     ): Effect.Effect<number, InsaneError> =>
-      Effect.tryPromise({ try: () => send(opened.handle), catch: (cause) => refused(what, cause) });
+      Effect.tryPromise({ try: () => send(opened), catch: (cause) => refused(what, cause) });
     yield* Effect.acquireRelease(
-      order(`hand datapath ${technology} to its engine`, (handle) =>
+      order(`hand datapath ${technology} to its engine`, ({ handle }) =>
         engine.command(`the datapath ${technology}`, (native, self) => native.addDatapath(self, id, handle)),
       ),
       () =>
         order(`take datapath ${technology} from its engine`, () =>
           engine.command(`the removal of datapath ${technology}`, (native, self) => native.removeDatapath(self, id)),
         ).pipe(
-          // An engine that has been joined touches nothing any more.
+          // An engine that has been joined touches nothing any more, and what another process has is gone with that.
           Effect.catch((error) =>
             Effect.sync(() => {
-              kept = error.code !== "ECLOSED";
+              kept = error.code !== "ECLOSED" && engine.pid === null;
             }),
           ),
         ),
@@ -67,6 +65,6 @@ export const datapathResource = (
     return {
       id,
       endpoint: opened.endpoint,
-      counters: () => (open ? { ...api.datapathStats(opened.handle) } : {}),
+      counters: () => opened.counters(),
     } satisfies DatapathResource;
   });

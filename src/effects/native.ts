@@ -24,6 +24,45 @@ export function map(fd: number, bytes: number, writable: boolean): MappedViews {
   return { address: mapped.address, bytes, u8, u32: new Uint32Array(mapped.buffer), unmap: () => mapped.unmap() };
 }
 
+const two = (call: (out: Int32Array) => number, what: string): readonly [number, number] => {
+  const out = new Int32Array(2);
+  check(call(out), what);
+  return [out[0] ?? -1, out[1] ?? -1];
+};
+
+/** Both ends of a control socket that has room for many frames. */
+export function socketPair(bytes: number): readonly [number, number] {
+  const ends = two(platform().raw.socketPair, "Making a socket pair");
+  for (const end of ends) platform().raw.socketBuffer(end, bytes);
+  return ends;
+}
+
+/** Read end, write end. */
+export const pipe = (): readonly [number, number] => two(platform().raw.pipe, "Making a pipe");
+
+/** Starts `program` with `fds` from descriptor 3 on; the descriptor is readable when it has ended. */
+export function startProcess(
+  program: string,
+  name: string,
+  fds: ReadonlyArray<number>,
+  errorFd: number,
+): { readonly pid: number; readonly life: number } {
+  const start = (out: Int32Array): number =>
+    platform().raw.processStart(program, name, Int32Array.from(fds), fds.length, errorFd, out);
+  const [pid, life] = two(start, `Starting ${program}`);
+  return { pid, life };
+}
+
+/** False: it is gone already. */
+export const killProcess = (life: number): boolean => platform().raw.processKill(life) === 0;
+
+/** How it ended, told once; null when it has not ended within `ms`, for which this thread waits. */
+export function endOfProcess(life: number, ms: number): { readonly signal: boolean; readonly number: number } | null {
+  const how = new Int32Array(2);
+  if (platform().raw.processWait(life, ms, how) !== 1) return null;
+  return { signal: how[0] === 1, number: how[1] ?? 0 };
+}
+
 export const bellPair = (): readonly [number, number] => platform().bellPair();
 
 /** Calls back while `fd` is readable; the result ends that. */

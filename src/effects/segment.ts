@@ -2,6 +2,7 @@
 // aside instead of being released; then it stays as it is for good, and the owner of the scope is told.
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
+import type { Shared } from "../native/engine-commands.ts";
 import type { InsaneError } from "../protocol/codes.ts";
 import { attempt } from "./attempt.ts";
 import * as native from "./native.ts";
@@ -42,9 +43,7 @@ export const sealWriters = (fd: number): Effect.Effect<void, InsaneError> =>
 export const sealSeals = (fd: number): Effect.Effect<void, InsaneError> =>
   attempt("seal a segment as it is", () => native.seal(fd));
 
-export interface Mapping extends Keepable {
-  readonly address: bigint;
-  readonly bytes: number;
+export interface Mapping extends Keepable, Shared {
   readonly u8: Uint8Array;
   readonly u32: Uint32Array;
 }
@@ -59,6 +58,7 @@ export const mapping = (name: string, of: Segment, writable: boolean): Guarded<M
         const mapped = native.map(of.fd, of.bytes, writable);
         return {
           ...mapped,
+          fd: of.fd,
           keepAside: () => {
             kept = true;
           },

@@ -234,6 +234,22 @@ export interface Engines {
 export const receivePoolBytes = (config: Pick<EngineConfig, "receiveSlots" | "receiveBytes">): number =>
   Math.ceil((config.receiveSlots * (64 + Math.ceil(config.receiveBytes / 64) * 64)) / 4096) * 4096;
 
+/** A configuration as `struct ins_engine_config`. */
+export const configWords = (config: EngineConfig): Uint32Array =>
+  Uint32Array.of(
+    config.idle,
+    config.spinUs,
+    config.cpu + 1,
+    config.lease,
+    config.takeoverUs,
+    config.heartbeatMs,
+    config.receiveSlots,
+    config.receiveBytes,
+    config.linkBurst,
+    config.receiveBurst,
+    config.aliveMs,
+  );
+
 const ENGINE_GONE = -108;
 const PROBE = {
   AVAILABLE: 0,
@@ -348,24 +364,15 @@ function bind(): Engines {
 
   return {
     create(config, receivePool, bytes, parkedPage, counters, firstCounter) {
-      const words = Uint32Array.of(
-        config.idle,
-        config.spinUs,
-        config.cpu + 1,
-        config.lease,
-        config.takeoverUs,
-        config.heartbeatMs,
-        config.receiveSlots,
-        config.receiveBytes,
-        config.linkBurst,
-        config.receiveBurst,
-        config.aliveMs,
-      );
       const out = new BigUint64Array(1);
-      check(raw.create(words, receivePool, bytes, parkedPage, counters, firstCounter, out), "Creating an engine", {
-        receiveSlots: config.receiveSlots,
-        receiveBytes: config.receiveBytes,
-      });
+      check(
+        raw.create(configWords(config), receivePool, bytes, parkedPage, counters, firstCounter, out),
+        "Creating an engine",
+        {
+          receiveSlots: config.receiveSlots,
+          receiveBytes: config.receiveBytes,
+        },
+      );
       return out[0] ?? 0n;
     },
     stop(engine, timeoutMs) {
@@ -473,7 +480,8 @@ function bind(): Engines {
   };
 }
 
-function decodeEvent(event: DataView): EngineEvent | null {
+/** An event as core/engine.h has it in memory; null for a type that is none of the engine's. */
+export function decodeEvent(event: DataView): EngineEvent | null {
   const u32 = (offset: number): number => event.getUint32(offset, true);
   const status = event.getInt32(4, true);
   const value = Number(event.getBigUint64(24, true));

@@ -40,6 +40,16 @@ export function libraryPath(): string | undefined {
   return loaded?.path;
 }
 
+/** The program that runs an engine in a process of its own: it lies beside the library. Throws `ELIBRARY`. */
+export function engineProgram(): string {
+  loadLibrary();
+  const path = join(dirname(loaded?.path ?? ""), "insane-engine");
+  if (existsSync(path)) return path;
+  throw new InsaneError("ELIBRARY", `insane-engine was not found at ${path}. ${cure(process.env["INSANE_LIBRARY"])}`, {
+    path,
+  });
+}
+
 export function thisHost(): Host {
   return { platform: process.platform, arch: process.arch, node: process.versions.node, glibc: glibcVersion };
 }

@@ -57,6 +57,16 @@ export interface RawPlatform {
   socketCredentials(fd: number, out: Int32Array): number;
   processFd(pid: number): number;
   /** `out`: the two ends. */
+  socketPair(out: Int32Array): number;
+  socketBuffer(fd: number, bytes: number): number;
+  /** `out`: read end, write end. */
+  pipe(out: Int32Array): number;
+  /** `out`: process id, descriptor of its life. */
+  processStart(path: string, name: string, fds: Int32Array, fdCount: number, errorFd: number, out: Int32Array): number;
+  processKill(process: number): number;
+  /** 1 when it has ended; `how`: 0 and its exit status, or 1 and the signal. */
+  processWait(process: number, timeoutMs: number, how: Int32Array): number;
+  /** `out`: the two ends. */
   bellPair(out: Int32Array): number;
   bellRing(fd: number): number;
   bellDrain(fd: number): number;
@@ -167,6 +177,14 @@ function bind(): RawPlatform {
     ),
     socketCredentials: f<R["socketCredentials"]>("int ins_socket_credentials(int fd, void *out)"),
     processFd: f<R["processFd"]>("int ins_process_fd(int pid)"),
+    socketPair: f<R["socketPair"]>("int ins_socket_pair(void *out)"),
+    socketBuffer: f<R["socketBuffer"]>("int ins_socket_buffer(int fd, uint32_t bytes)"),
+    pipe: f<R["pipe"]>("int ins_pipe(void *out)"),
+    processStart: f<R["processStart"]>(
+      "int ins_process_start(const char *path, const char *name, const void *fds, uint32_t count, int error, void *out)",
+    ),
+    processKill: f<R["processKill"]>("int ins_process_kill(int process)"),
+    processWait: f<R["processWait"]>("int ins_process_wait(int process, uint32_t timeout_ms, void *how)"),
     bellPair: f<R["bellPair"]>("int ins_bell_pair(void *out)"),
     bellRing: f<R["bellRing"]>("int ins_bell_ring(int fd)"),
     bellDrain: f<R["bellDrain"]>("int ins_bell_drain(int fd)"),

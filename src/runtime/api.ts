@@ -67,6 +67,10 @@ export interface RuntimeConfig {
     readonly faults: Readonly<Partial<Record<NetworkTechnology, string>>> | null;
   };
   readonly engine: EngineOptions;
+  readonly engines: {
+    /** Which technologies have their engine in a process of its own, that a crash or a hang of a driver cannot leave. */
+    readonly process: Readonly<Record<NetworkTechnology, boolean>>;
+  };
   readonly limits: {
     readonly sessions: number;
     readonly streamsPerSession: number;
@@ -175,7 +179,10 @@ export interface StatusReport {
   readonly engines: ReadonlyArray<{
     readonly name: string;
     readonly state: string;
+    /** inline, thread or process. */
     readonly mode: string;
+    /** Of a process of its own; null: a thread of the runtime, or not running now. */
+    readonly pid: number | null;
     readonly counters: Readonly<Record<string, number>>;
   }>;
   readonly datapaths: ReadonlyArray<{

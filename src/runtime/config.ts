@@ -43,6 +43,7 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
     faults: null,
   },
   engine: { mode: "thread", idle: "park", spinMicros: 50, cpu: null },
+  engines: { process: { udp: false, xdp: false, dpdk: true, rdma: true } },
   limits: { sessions: 256, streamsPerSession: 64, endpointsPerSession: 1024, bytesPerSession: 2 ** 30 },
   link: { entries: LINK.DEFAULT_ENTRIES },
   log: { level: "info", pretty: false },
@@ -149,6 +150,7 @@ const Config = Schema.Struct({
     spinMicros: whole(0, 1_000_000, " microseconds"),
     cpu: Schema.NullOr(whole(0, 1023, " (number of a core)")),
   }),
+  engines: Schema.Struct({ process: Schema.Struct({ udp: flag, xdp: flag, dpdk: flag, rdma: flag }) }),
   limits: Schema.Struct({
     sessions: whole(1, 65535),
     streamsPerSession: whole(1, 4096),

@@ -41,6 +41,12 @@ export function withFaults(plan: ServingPlan, { network }: RuntimeConfig): Servi
   return { ...plan, options: options.join(",") };
 }
 
+/** The plan with its engine where the configuration wants it. */
+export const inPlace = (plan: ServingPlan, { engines }: RuntimeConfig): ServingPlan => ({
+  ...plan,
+  process: engines.process[plan.technology],
+});
+
 export function udpPlan({ engine, network }: RuntimeConfig): ServingPlan {
   return {
     technology: "udp",

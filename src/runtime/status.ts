@@ -68,6 +68,7 @@ export function statusReport(of: Reported): StatusReport {
       name: engine.life.name,
       state: engine.state,
       mode: engine.mode,
+      pid: engine.resource?.pid ?? null,
       counters: engine.counters,
     })),
     datapaths: of.engines.flatMap((engine) =>

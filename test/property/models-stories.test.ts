@@ -274,7 +274,8 @@ describe("engine", () => {
     const hang = (process: boolean) => {
       const it = start(engineMachine, { name: "engine 1", mode: "dedicated", process });
       it.send({ type: "started" }, { type: "overdue", command: "add link 3" }, { type: "deadline" });
-      expect(it.asked.at(-1)).toEqual({ name: "stop", params: { kill: process } });
+      const asked = process ? { name: "kill", params: undefined } : { name: "stop", params: { kill: false } };
+      expect(it.asked.at(-1)).toEqual(asked);
       return it;
     };
     const killed = hang(true);

@@ -103,9 +103,12 @@ describe.each(fixtures.map((f) => ({ ...f, title: `${f.name} ${(f.input as { mod
 
     test("has no state that cannot be reached", () => {
       const paths = new Set(reached.flatMap((node) => pathsOf(node.snapshot)));
-      // Only an inline engine has an owner other than its thread.
-      const excepted =
-        f.name === "engine" && (f.input as { mode: string }).mode !== "inline" ? ["running.lease.owner"] : [];
+      // Only an inline engine has an owner other than its thread, and only a process can be killed.
+      const { mode, process } = f.input as { mode?: string; process?: boolean };
+      const excepted = [
+        ...(f.name === "engine" && mode !== "inline" ? ["running.lease.owner"] : []),
+        ...(f.name === "engine" && !process ? ["killing"] : []),
+      ];
       expect(description.states.map((state) => state.path).filter((path) => !paths.has(path))).toEqual(excepted);
     });
 
