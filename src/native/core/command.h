@@ -32,10 +32,14 @@ enum ins_command_kind {
     INS_COMMAND_MUTE_PEER,
     INS_COMMAND_SET_SCHEDULE,
     INS_COMMAND_SET_CLASS,
+    INS_COMMAND_ADD_DOMAIN,
+    INS_COMMAND_REMOVE_DOMAIN,
+    INS_COMMAND_SET_DOMAIN,
 };
 
 struct ins_link;
 struct ins_stage;
+struct ins_domain;
 struct ins_port_schedule;
 
 /* Routes of one command: pairs of tag and channel. */
@@ -67,6 +71,7 @@ struct ins_command {
     struct ins_port_schedule *schedule;
     struct ins_link *link;
     struct ins_route_list *routes;
+    struct ins_domain *domain;
 };
 
 enum { INS_COMMANDS = 256 };

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "domain.h"
 #include "engine_idle.h"
 #include "engine_turn.h"
 #include "farewell.h"
@@ -201,6 +202,7 @@ static void release(struct ins_engine *e) {
     ins_map_free(&e->endpoints);
     ins_map_free(&e->open_sources);
     free(e->peers);
+    ins_domains_free(e);
     ins_pool_free(&e->pool);
     ins_idle_free(e);
     ins_event_ring_free(&e->events);

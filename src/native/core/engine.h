@@ -136,6 +136,14 @@ INS_API int64_t ins_engine_subscribe(struct ins_engine *engine, uint32_t link, u
                                      uint32_t channel_index);
 INS_API int64_t ins_engine_unsubscribe(struct ins_engine *engine, uint32_t link, uint32_t tag, uint32_t channel);
 
+/* A foreign trust domain (a user and group other than the daemon's): links of it deliver copies from `memory`, a writable
+   mapping of slots as large as those of the receive pool, and no more of them. It stays mapped until the removal is
+   acknowledged, which is refused (-EBUSY) while there are links of it. */
+INS_API int64_t ins_engine_add_domain(struct ins_engine *engine, uint32_t domain, void *memory, uint64_t bytes);
+INS_API int64_t ins_engine_remove_domain(struct ins_engine *engine, uint32_t domain);
+/* An ingress link on which nothing was delivered yet is of that domain. */
+INS_API int64_t ins_engine_set_domain(struct ins_engine *engine, uint32_t link, uint32_t domain);
+
 /* Egress: what was pushed and not sent comes back as INS_STATUS_CLOSED. Ingress: returns are taken, what is still out
    is abandoned (its slots are free again: the consumer must be gone or have let go). The acknowledgement's value is
    the number of entries that were still out. After it nothing of the link is touched any more. */

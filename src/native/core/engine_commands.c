@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "domain.h"
 #include "engine_idle.h"
 #include "engine_links.h"
 #include "scheduler_port.h"
@@ -154,6 +155,27 @@ int64_t ins_engine_add_ingress(struct ins_engine *e, uint32_t id, void *segment,
         return error;
     }
     return push_link(e, link);
+}
+
+int64_t ins_engine_add_domain(struct ins_engine *e, uint32_t id, void *memory, uint64_t bytes) {
+    struct ins_command command = {.kind = INS_COMMAND_ADD_DOMAIN};
+    int error = ins_domain_new(id, memory, bytes, e->pool.stride, e->config.receive_slots, &command.domain);
+    if (error)
+        return error;
+    int64_t result = push(e, &command);
+    if (result < 0)
+        ins_domain_free(command.domain);
+    return result;
+}
+
+int64_t ins_engine_remove_domain(struct ins_engine *e, uint32_t id) {
+    struct ins_command command = {.kind = INS_COMMAND_REMOVE_DOMAIN, .id = id};
+    return push(e, &command);
+}
+
+int64_t ins_engine_set_domain(struct ins_engine *e, uint32_t link, uint32_t domain) {
+    struct ins_command command = {.kind = INS_COMMAND_SET_DOMAIN, .id = link, .index = domain};
+    return push(e, &command);
 }
 
 int64_t ins_engine_remove_link(struct ins_engine *e, uint32_t link) {

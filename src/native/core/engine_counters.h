@@ -53,7 +53,9 @@
     X(rx_no_share)       /* of rx_no_credit: the pool was used up and the link held more than its share of it */       \
     X(tx_held)           /* datagrams that found their gate closed, or no room for them in its window, and waited */   \
     X(tx_late)           /* datagrams that were handed over when their window was over, or may have been */            \
-    X(tx_unfit)          /* datagrams that no window of their class could ever hold: refused */                       \
+    X(tx_unfit)          /* datagrams that no window of their class could ever hold: refused */                        \
+    X(rx_copied_domain)  /* messages copied for a foreign trust domain, once for all its links */                      \
+    X(rx_domain_full)    /* of rx_no_credit: the domain's pool had no slot for a copy */                       \
     X(markers_out)       /* markers and echoes of markers sent */                                                      \
     X(markers_in)                                                                                                      \
     X(markers_echoed)    /* echoes of ours that came */                                                                \

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "domain.h"
 #include "egress.h"
 #include "engine_idle.h"
 #include "engine_links.h"
@@ -97,6 +98,7 @@ static uint64_t detach_link(struct ins_engine *e, struct ins_link *link) {
     } else {
         uint32_t dropped;
         out = link->faulted ? 0 : ins_ingress_abandon(e, link);
+        ins_domain_leave(e, link);
         for (uint32_t i = e->topics.count; i-- > 0;) {
             struct ins_topic *topic = e->topics.table[i];
             struct ins_event event = {.type = INS_EVENT_DROPPED, .a = link->id, .b = topic->channel,
@@ -242,6 +244,8 @@ static int about_link(struct ins_engine *e, const struct ins_command *c, uint64_
         return 0;
     case INS_COMMAND_SUBSCRIBE:
         return subscribe(e, link, c);
+    case INS_COMMAND_SET_DOMAIN:
+        return ins_domain_set(e, link, c->index);
     case INS_COMMAND_HOLD_LINK:
         link->out.held = c->index;
         ins_links_heat(&e->egress, link);
@@ -301,6 +305,13 @@ static int execute(struct ins_engine *e, const struct ins_command *c, uint64_t *
         if (error)
             free(c->schedule);
         return error;
+    case INS_COMMAND_ADD_DOMAIN:
+        error = ins_domain_add(e, c->domain);
+        if (error)
+            ins_domain_free(c->domain);
+        return error;
+    case INS_COMMAND_REMOVE_DOMAIN:
+        return ins_domain_remove(e, c->id);
     case INS_COMMAND_ADD_BELL:
         return ins_bell_watch(e, c->bell);
     case INS_COMMAND_REMOVE_BELL:
@@ -336,6 +347,8 @@ void ins_engine_tear_down(struct ins_engine *e) {
             free(command.schedule);
         if (command.kind == INS_COMMAND_ADD_ROUTES || command.kind == INS_COMMAND_REMOVE_ROUTES)
             free(command.routes);
+        if (command.kind == INS_COMMAND_ADD_DOMAIN)
+            ins_domain_free(command.domain);
         ins_event_push(&e->events, &ack, 0);
     }
     while (e->link_count)

@@ -72,9 +72,11 @@ struct ins_egress {
     struct ins_descriptor taken[INS_BURST];
 };
 
+struct ins_domain;
 struct ins_ingress {
     struct ins_producer producer;
-    uint16_t *holds; /* by slot of the receive pool: messages of it that are out on this link */
+    struct ins_domain *domain; /* a foreign trust domain, whose pool it delivers from (domain.h); NULL: the receive pool */
+    uint16_t *holds; /* by slot of that pool: messages of it that are out on this link */
     uint32_t pinned; /* slots of which some are */
 };
 
@@ -210,7 +212,8 @@ struct ins_engine {
     uint64_t stalls;  /* takeovers not told control yet */
 
     struct ins_pool pool;
-    uint64_t slots_out;
+    uint64_t slots_out; /* of the pool and of those of all domains */
+    struct ins_domain *domains;
 
     struct ins_link *touched;
     struct ins_link_set egress, ingress;

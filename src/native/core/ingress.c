@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "domain.h"
 #include "egress.h"
 #include "engine_links.h"
 #include "farewell.h"
@@ -15,12 +16,6 @@
 static void release(struct ins_ingress *in, uint32_t slot) {
     if (--in->holds[slot] == 0)
         in->pinned--;
-}
-
-static void unref(struct ins_engine *e, uint32_t slot) {
-    uint32_t free_before = e->pool.free_count;
-    ins_pool_unref(&e->pool, slot);
-    e->slots_out -= e->pool.free_count - free_before;
 }
 
 /* Takes what came back on one link. Returns how many. */
@@ -35,7 +30,7 @@ static uint32_t reclaim(struct ins_engine *e, struct ins_link *link) {
         for (uint32_t i = 0; i < count; i++) {
             undelivered += returned[i].status != INS_STATUS_DONE;
             release(&link->in, returned[i].slot);
-            unref(e, returned[i].slot);
+            ins_domain_unref(e, ins_domain_pool(e, link), returned[i].slot);
         }
         total += count;
     } while (result == INS_BURST);
@@ -86,7 +81,7 @@ uint32_t ins_ingress_abandon(struct ins_engine *e, struct ins_link *link) {
     while ((count = ins_producer_abandon(&link->in.producer, returned, INS_BURST))) {
         for (uint32_t i = 0; i < count; i++) {
             release(&link->in, returned[i].slot);
-            unref(e, returned[i].slot);
+            ins_domain_unref(e, ins_domain_pool(e, link), returned[i].slot);
         }
         total += count;
     }
@@ -97,12 +92,14 @@ uint32_t ins_ingress_abandon(struct ins_engine *e, struct ins_link *link) {
 
 /* One link's descriptor. 1, or 0 for want of a credit or of a share. As long as there are slots a link may pin as many as
    it has credits for. When they are used up, those that hold more than their share get nothing, so that the few slots
-   still with the datapaths go round among the others: who keeps everything starves itself only. */
+   still with the datapaths go round among the others: who keeps everything starves itself only. (Within a
+   foreign domain, which has slots of its own, there are no shares.) */
 static int push(struct ins_engine *e, struct ins_subscription *to, uint32_t slot, uint32_t offset, uint32_t length) {
     struct ins_link *link = to->link;
     struct ins_ingress *in = &link->in;
-    if (e->pool.free_count == 0 && in->holds[slot] == 0 && in->pinned >= e->pool.slots / e->ingress.count &&
-        e->ingress.count > 1 && !reclaim(e, link)) {
+    struct ins_pool *pool = ins_domain_pool(e, link);
+    if (!in->domain && pool->free_count == 0 && in->holds[slot] == 0 &&
+        in->pinned >= pool->slots / e->ingress.count && e->ingress.count > 1 && !reclaim(e, link)) {
         ins_count(e, INS_COUNT_rx_no_share, 1);
         return 0;
     }
@@ -113,7 +110,7 @@ static int push(struct ins_engine *e, struct ins_subscription *to, uint32_t slot
         entry = ins_producer_push(&in->producer, 0, slot, 0, offset, length, to->channel_index, 0, 0);
     if (entry < 0)
         return 0;
-    ins_pool_ref(&e->pool, slot, 1);
+    ins_pool_ref(pool, slot, 1);
     if (in->holds[slot]++ == 0)
         in->pinned++;
     ins_link_touch(e, link);
@@ -135,19 +132,36 @@ static void dropped(struct ins_engine *e, struct ins_topic *topic, struct ins_su
     ins_due(e, e->told_ms + TELL_MS);
 }
 
+/* The same for a link of a foreign trust domain, which gets a copy. */
+static int push_copy(struct ins_engine *e, struct ins_subscription *to, uint32_t offset, uint32_t length,
+                     struct ins_domain **copied) {
+    struct ins_link *link = to->link;
+    struct ins_domain *domain = link->in.domain;
+    if (!ins_domain_copy(e, domain, offset, length, copied) &&
+        !(reclaim(e, link) && ins_domain_copy(e, domain, offset, length, copied))) {
+        ins_count(e, INS_COUNT_rx_domain_full, 1);
+        return 0;
+    }
+    return push(e, to, domain->slot, ins_pool_payload(&domain->pool, domain->slot), length);
+}
+
 /* One descriptor to every link subscribed. Returns how many were pushed. */
 static uint32_t deliver(struct ins_engine *e, struct ins_topic *topic, uint32_t slot, uint32_t offset,
                         uint32_t length) {
     uint32_t pushed = 0;
+    struct ins_domain *copied = NULL;
     for (uint32_t i = 0; i < topic->subscription_count; i++) {
         struct ins_subscription *subscription = &topic->subscriptions[i];
         if (subscription->link->faulted)
             continue;
-        if (push(e, subscription, slot, offset, length))
+        if (subscription->link->in.domain ? push_copy(e, subscription, offset, length, &copied)
+                                          : push(e, subscription, slot, offset, length))
             pushed++;
         else if (!subscription->link->faulted)
             dropped(e, topic, subscription);
     }
+    if (copied)
+        ins_domain_copied(e, copied);
     return pushed;
 }
 
@@ -241,7 +255,7 @@ static uint32_t ingest(struct ins_engine *e, uint32_t port, const struct ins_rx 
         left -= INS_WIRE_HEADER + wire.length;
     } while (left);
     ins_count(e, INS_COUNT_rx_datagrams, messages);
-    unref(e, rx->slot);
+    ins_domain_unref(e, &e->pool, rx->slot);
     return pushed;
 }
 
