@@ -199,15 +199,20 @@ static inline int conformance_run(const char *theme, const struct CMUnitTest *te
     for (uint32_t i = 0; (medium = conformance_medium(i)); i++) {
         struct CMUnitTest on_medium[16];
         struct ins_probe probe;
-        if (count > sizeof on_medium / sizeof *on_medium || ins_datapath_probe(medium->technology, "", &probe))
+        if (count > sizeof on_medium / sizeof *on_medium)
             return 1;
         printf("%s over %s %s\n", theme, medium->technology, medium->options[0]);
-        if (!probe.available) {
-            printf("skipped: %s\n", probe.reason);
-            continue;
-        }
         if (medium->set_up && medium->set_up(medium))
             continue;
+        conformance_stand(medium, 0);
+        if (ins_datapath_probe(medium->technology, medium->probe ? medium->probe : "", &probe))
+            return 1;
+        if (!probe.available) {
+            printf("skipped: %s\n", probe.reason);
+            if (medium->tear_down)
+                medium->tear_down(medium);
+            continue;
+        }
         for (size_t k = 0; k < count; k++) {
             on_medium[k] = tests[k];
             on_medium[k].initial_state = (void *)(uintptr_t)medium;

@@ -36,6 +36,11 @@ static void end_hosts(const struct medium *medium) {
 #define JUMBO HOSTS, .set_up = jumbo
 #define LOOPBACK .address = {"127.0.0.1", "127.0.0.1"}
 #define ON_BOTH(text) {text, text}
+/* DPDK's addresses are its own: the kernel must not have them. */
+#define BESIDE_KERNEL                                                                                                  \
+    .address = {"10.91.0.11", "10.91.0.12"}, .host = {&hosts.a, &hosts.b}, .tear_down = end_hosts,                     \
+    .fellow = &udp_beside, .probe = "address=10.91.0.11,interface=" HOST_A_INTERFACE
+#define ON_INTERFACES(text) {"interface=" HOST_A_INTERFACE text, "interface=" HOST_B_INTERFACE text}
 static const struct medium udp_beside = {"udp", ON_BOTH(""), .largest = 1424, .bytes = 65536, HOSTS};
 
 static const struct medium media[] = {
@@ -44,6 +49,11 @@ static const struct medium media[] = {
     {"xdp", ON_BOTH(""), PLAIN, .largest = 1424, .bytes = 4032, .fellow = &udp_beside},
     {"xdp", ON_BOTH("mtu=9000"), JUMBO, .largest = 8924, .bytes = 16320, .fellow = &udp_beside},
     {"xdp", ON_BOTH("mode=skb"), PLAIN, .largest = 1424, .bytes = 4032, .fellow = &udp_beside},
+    {"dpdk", ON_INTERFACES(""), BESIDE_KERNEL, .set_up = plain, .largest = 1424, .bytes = 65536},
+    {"dpdk", ON_INTERFACES(",checksum=full"), BESIDE_KERNEL, .set_up = jumbo, .largest = 8924, .bytes = 65536},
+    {"rdma", ON_BOTH("provider=net"), LOOPBACK, .largest = INS_WIRE_MAX_PAYLOAD, .bytes = 65536, .probe = "net"},
+    {"rdma", ON_BOTH("provider=tcp;ofi_rxm"), LOOPBACK, .largest = INS_WIRE_MAX_PAYLOAD, .bytes = 65536,
+     .probe = "tcp;ofi_rxm"},
     {"faulty", ON_BOTH("of=udp"), LOOPBACK, .largest = INS_WIRE_MAX_PAYLOAD, .bytes = 65536},
     /* Everything goes through the copies in which datagrams wait. */
     {"faulty", ON_BOTH("of=udp,delay_us=1"), LOOPBACK, .largest = INS_WIRE_MAX_PAYLOAD, .bytes = 65536},
