@@ -156,7 +156,7 @@ static void serve(struct ins_engine *e) {
             leave(e);
             continue;
         }
-        if (e->config.idle == INS_IDLE_PARK && ins_idle_can_park(e)) {
+        if (e->config.idle == INS_IDLE_PARK) {
             uint64_t now = e->config.spin_us ? now_us() : 0;
             if (!idle_since)
                 idle_since = now;

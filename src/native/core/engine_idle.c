@@ -23,6 +23,9 @@ enum { TAG_WAKE = 1, TAG_BELL = 2, TAG_PORT = 3 };
    the receive pool has slots, so nobody waits for them but the gauge. */
 enum { NAP_FIRST_MS = 2, NAP_LONGEST_MS = 1000 };
 
+/* A datapath that cannot wake us is looked at so often. */
+enum { LOOK_NS = 50000 };
+
 static int watch(struct ins_engine *e, int operation, int fd, uint32_t kind, uint32_t events) {
     struct epoll_event event = {.events = events, .data.u64 = (uint64_t)kind << 32 | (uint32_t)fd};
     return epoll_ctl(e->epoll, operation, fd, &event) ? -errno : 0;
@@ -156,6 +159,8 @@ int ins_idle_prepare(struct ins_engine *e) {
 
     uint64_t timeout = e->due_ms == UINT64_MAX ? UINT64_MAX : e->due_ms - e->now_ms;
     e->alarm_ns = e->schedules ? ins_schedules_sleep(e) : UINT64_MAX;
+    if (!ins_idle_can_park(e) && e->alarm_ns > LOOK_NS)
+        e->alarm_ns = LOOK_NS;
     if (e->alarm_ns == 0) {
         ins_idle_awake(e);
         return -2;

@@ -99,8 +99,8 @@ static int interface(const char *text, struct dpdk_settings *out) {
             return -EINVAL;
     if (copy(text, out->interface, sizeof out->interface))
         return -EINVAL;
-    snprintf(out->arguments, sizeof out->arguments, "iface=%s,blocksz=%d,framesz=%d,framecnt=%d", text, TRAIN_BLOCK,
-             TRAIN_FRAME, TRAIN_FRAMES);
+    snprintf(out->arguments, sizeof out->arguments, "iface=%s,blocksz=%d,framesz=%d,framecnt=%d",
+             out->interface, TRAIN_BLOCK, TRAIN_FRAME, TRAIN_FRAMES);
     out->frame_bytes = TRAIN_FRAME;
     return 0;
 }
