@@ -3,7 +3,7 @@
 
 import { datapathMachine } from "../../models/datapath.ts";
 import type { Notice } from "../../models/lifecycle.ts";
-import { type DatapathResource, datapathResource } from "../effects/datapath.ts";
+import { type DatapathResource, type DatapathSpec, datapathResource } from "../effects/datapath.ts";
 import type { EngineResource } from "../effects/engine.ts";
 import { OPEN_MS } from "../effects/engine-process.ts";
 import type { Endpoint } from "../native/engine.ts";
@@ -19,6 +19,7 @@ export interface DatapathPorts {
   readonly at: { readonly address: string; readonly port: number };
   /** Of the datapath's `open`. */
   readonly options: string;
+  readonly schedule?: DatapathSpec["schedule"];
   readonly engine: EngineResource;
   /** A number for an instance, never used again on this engine. */
   nextId(): number;
@@ -111,9 +112,10 @@ export class DatapathActor {
 
   async #open(): Promise<void> {
     const scope = this.life.subScope();
-    const { engine, technology, at, options } = this.#ports;
+    const { engine, technology, at, options, schedule } = this.#ports;
     try {
-      const spec = { id: this.#ports.nextId(), technology, options, at };
+      const id = this.#ports.nextId();
+      const spec = { id, technology, options, at, ...(schedule === undefined ? {} : { schedule }) };
       const resource = await scope.acquireAsync(datapathResource(engine, spec));
       this.#instance = { scope, resource };
       this.life.send({ type: "opened", endpoint: resource.endpoint });

@@ -75,6 +75,10 @@ export class EngineEnd implements LinkEnd {
     await this.#order(`link ${link} from`, (api, engine) =>
       api.addEgress(engine, link, datapath, tag, segment, memory.entries, parked, offer.bell),
     );
+    const trafficClass = peer.trafficClass?.(stream) ?? 0;
+    if (trafficClass !== 0) {
+      await this.#order(`the traffic class of link ${link}`, (api, engine) => api.setClass(engine, link, trafficClass));
+    }
     const { infos, fds } = peer.pools(stream);
     const pools = infos.map((info, i) => {
       const of = { fd: fds[i] ?? -1, bytes: info.bytes };

@@ -6,6 +6,7 @@ import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
 import type { Qos } from "../protocol/qos.ts";
 import type { ExplainReport, RuntimeConfig, StatusReport } from "../runtime/api.ts";
 import type { Broker } from "../runtime/broker.ts";
+import type { Gates } from "../runtime/gates.ts";
 import type { Log } from "../runtime/log.ts";
 import type { World } from "./life.ts";
 import type { SessionActor } from "./session.ts";
@@ -27,6 +28,7 @@ export interface Host {
   readonly epoch: number;
   readonly log: Log;
   readonly broker: Broker;
+  readonly gates: Gates;
   /** A number for a source or sink, never used again while the runtime lives. */
   nextEndpoint(): number;
   /** Null, or why this user may not attach. */

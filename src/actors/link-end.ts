@@ -42,6 +42,8 @@ export interface LinkEnd {
   readonly parkedPage: number;
   /** What it emits from on a stream, sealed, to be given to the other end. */
   pools(stream: string): PoolShare;
+  /** Traffic class of what it emits on a stream, where the network has a schedule. Left out: best effort. */
+  trafficClass?(stream: string): number;
   /** Begins; resolves when mapped and understood. */
   open(offer: LinkOffer): Promise<void>;
   /** Replaces the tables; resolves when they are in force. */

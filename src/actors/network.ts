@@ -6,6 +6,7 @@ import { InsaneError, WARNING_CODES, type Warning } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
 import { STATUS } from "../protocol/layout.ts";
 import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
+import { type GatePort, type GateSchedule, shareOf, USUAL_MTU } from "../qos/gates.ts";
 import type { DataEndpoint, Directory, PeerInfo, PeerReport } from "../runtime/directory.ts";
 import { Losses } from "../runtime/losses.ts";
 import { reaches } from "../runtime/routes.ts";
@@ -47,6 +48,8 @@ export class Network {
   /** That the inline engines are looked at again is on its way. */
   #following = false;
   readonly #losses: Losses;
+  /** By which each engine sends: together they do not use more than the line. */
+  readonly #schedule: GateSchedule | null;
 
   constructor(ports: NetworkPorts) {
     this.#ports = ports;
@@ -57,6 +60,7 @@ export class Network {
     const { config } = ports.host;
     const plans = [udpPlan(config)];
     if ("name" in xdpInterface(config)) plans.push(xdpPlan(config));
+    this.#schedule = shareOf(config.network.schedule, plans.length);
     this.#servings = new Map(
       plans.map((plan) => [plan.technology, this.#serving(inPlace(withFaults(plan, config), config))]),
     );
@@ -151,6 +155,13 @@ export class Network {
   /** How the engine of a technology waits. */
   waits(technology: NetworkTechnology | null): ServingPlan["engine"] | undefined {
     return technology === null ? undefined : this.#servings.get(technology)?.plan.engine;
+  }
+
+  /** What a technology sends by; null: first in, first out. */
+  gates(technology: NetworkTechnology): GatePort | null {
+    const { enabled } = this.#ports.host.config.network;
+    if (!enabled || this.#schedule === null) return null;
+    return { schedule: this.#schedule, mtu: this.#servings.get(technology)?.endpoint?.mtu ?? USUAL_MTU };
   }
 
   /** Makes a technology ready for streams, as far as that is possible; null when nothing is to be done. */
@@ -269,7 +280,7 @@ export class Network {
       queueMicrotask(() => host.datapathChanged(null));
     };
     return new Serving(
-      { ...asked, engine },
+      { ...asked, engine, ...(this.#schedule === null ? {} : { schedule: this.#schedule }) },
       {
         world: host.world,
         supervisor,

@@ -15,6 +15,7 @@ import type { ExplainReport, RuleStrategy, RuntimeConfig, StatusReport, Strategy
 import { Broker } from "../runtime/broker.ts";
 import { withCure } from "../runtime/cures.ts";
 import type { Directory } from "../runtime/directory.ts";
+import { Gates } from "../runtime/gates.ts";
 import type { Log } from "../runtime/log.ts";
 import { explainReport, type Reported, statusReport } from "../runtime/status.ts";
 import { packageVersion } from "../runtime/version.ts";
@@ -48,6 +49,10 @@ export class RuntimeActor implements Host {
   readonly life: Life<typeof runtimeMachine>;
   readonly broker: Broker;
   readonly network: Network;
+  readonly gates = new Gates({
+    decide: (qos) => this.#decide(qos, true),
+    port: (technology) => this.network.gates(technology),
+  });
   readonly #options: RuntimeOptions;
   readonly #supervisor: Supervisor;
   readonly #sessions = new Map<number, SessionActor>();
@@ -209,6 +214,7 @@ export class RuntimeActor implements Host {
       wait: "",
       trustDomain: `user ${process.getuid?.()}, group ${process.getgid?.()}`,
       now: new Date(),
+      timeAware: this.config.network.schedule !== null,
     });
     const { mode, idle, cpu } =
       this.network.waits(decision.datapath === "shm" ? null : decision.datapath) ?? this.config.engine;

@@ -7,6 +7,7 @@ import type { Endpoint, EngineEvent } from "../native/engine.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
+import { baseTimeNs, type GateSchedule } from "../qos/gates.ts";
 import type { EngineOptions } from "../runtime/api.ts";
 import type { PeerInfo } from "../runtime/directory.ts";
 import { enginePeers, Routes } from "../runtime/routes.ts";
@@ -34,6 +35,8 @@ export interface ServingPlan {
   /** Of the datapath's `open`. */
   readonly options: string;
   readonly at: { readonly address: string; readonly port: number };
+  /** By which it sends; left out, first in, first out. */
+  readonly schedule?: GateSchedule;
   /** What its receive pool is made of; left out, the engine's default. */
   readonly receive?: { readonly slots: number; readonly bytes: number };
 }
@@ -203,8 +206,9 @@ export class Serving {
   }
 
   #openDatapath(engine: EngineActor): void {
-    const { technology, at, options } = this.plan;
+    const { technology, at, options, schedule } = this.plan;
     engine.addDatapath({
+      ...(schedule === undefined ? {} : { schedule: { ...schedule, baseNs: baseTimeNs(schedule) } }),
       technology,
       at,
       options,

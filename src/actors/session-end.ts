@@ -2,6 +2,7 @@
 // session's control page shows the link's state to whoever spins.
 import { InsaneError } from "../protocol/codes.ts";
 import { CONTROL_PAGE, LINK_STATE, linkBytes } from "../protocol/layout.ts";
+import { trafficClassOf } from "../qos/gates.ts";
 import type { LinkTables } from "../runtime/plan.ts";
 import type { LinkEnd, LinkOffer, PoolShare } from "./link-end.ts";
 import type { SessionActor } from "./session.ts";
@@ -41,6 +42,11 @@ export class SessionEnd implements LinkEnd {
     const pools = this.#session.streamNamed(stream)?.pools;
     if (!pools) throw new InsaneError("EINTERNAL", `${this.label} has no sealed pools on stream ${stream}.`);
     return { infos: pools.infos, fds: pools.segments.map(({ fd }) => fd) };
+  }
+
+  trafficClass(stream: string): number {
+    const qos = this.#session.streamNamed(stream)?.qos;
+    return qos === undefined ? 0 : trafficClassOf(qos);
   }
 
   /** The link that the application calls by this index, or undefined. */

@@ -206,7 +206,7 @@ export class SessionActor {
     return undefined;
   }
 
-  /** Throws ECLOSED, ELIMIT, ECOLLISION. */
+  /** Throws ECLOSED, ELIMIT, ECOLLISION, ESCHEDULE. */
   addStream(name: string, qos: StreamActor["qos"]): StreamActor {
     // Whoever waited before asking may find that it is over: nobody would close what is added now.
     if (!this.attached) throw new InsaneError("ECLOSED", `${this.label} is closing.`);
@@ -219,12 +219,20 @@ export class SessionActor {
       );
     }
     const tag = this.#host.claimTag(name);
+    let dismiss: () => void;
+    try {
+      dismiss = this.#host.gates.admit(name, qos);
+    } catch (cause) {
+      this.#host.releaseTag(name);
+      throw cause;
+    }
     const stream = new StreamActor(this.#host, this, this.#nextStream++, name, tag, qos);
     this.streams.set(stream.id, stream);
     this.life.send({ type: "childAdded", kind: "stream" });
     stream.life.onEnd(({ quarantined }) => {
       this.streams.delete(stream.id);
       this.#host.releaseTag(name);
+      dismiss();
       this.#host.membersChanged();
       this.life.send({ type: "childEnded", kind: "stream", quarantined });
     });

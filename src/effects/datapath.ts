@@ -3,6 +3,7 @@
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import type { Endpoint } from "../native/engine.ts";
+import { encodeGateList, type GateList } from "../native/gate-list.ts";
 import type { InsaneError } from "../protocol/codes.ts";
 import { refused } from "./attempt.ts";
 import type { EngineResource, OpenDatapath } from "./engine.ts";
@@ -20,6 +21,8 @@ export interface DatapathSpec {
   readonly technology: string;
   readonly options: string;
   readonly at: { readonly address: string; readonly port: number };
+  /** By which it sends; the MTU is its own. */
+  readonly schedule?: Omit<GateList, "mtu">;
 }
 
 export const datapathResource = (
@@ -62,6 +65,12 @@ export const datapathResource = (
           ),
         ),
     );
+    if (spec.schedule) {
+      const list = encodeGateList({ ...spec.schedule, mtu: opened.endpoint.mtu });
+      yield* order(`give datapath ${technology} its schedule`, () =>
+        engine.command(`the schedule of ${technology}`, (native, self) => native.setSchedule(self, id, list)),
+      );
+    }
     return {
       id,
       endpoint: opened.endpoint,

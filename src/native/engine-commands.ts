@@ -29,6 +29,8 @@ export interface EngineCommands
     | "subscribe"
     | "unsubscribe"
     | "removeLink"
+    | "setSchedule"
+    | "setClass"
     | "ping"
   > {
   addEgress(
@@ -104,5 +106,7 @@ export function processCommands(
     subscribe: words(FRAME.SUBSCRIBE),
     unsubscribe: words(FRAME.UNSUBSCRIBE),
     removeLink: words(FRAME.REMOVE_LINK),
+    setSchedule: (_, datapath, list) => order(FRAME.SET_SCHEDULE, [datapath], { data: list }),
+    setClass: words(FRAME.SET_CLASS),
   };
 }

@@ -198,6 +198,10 @@ export interface Engines {
   removeLink(engine: EngineHandle, link: number): number;
   addBell(engine: EngineHandle, bell: number): number;
   removeBell(engine: EngineHandle, bell: number): number;
+  /** The datapath sends by this list (`encodeGateList`) from its next cycle on; the acknowledgement says how many were past. */
+  setSchedule(engine: EngineHandle, datapath: number, list: Uint8Array): number;
+  /** Traffic class, 0 to 7, of an egress link. */
+  setClass(engine: EngineHandle, link: number, trafficClass: number): number;
   ping(engine: EngineHandle): number;
   /** Re-binding, as engine.h says. */
   holdLink(engine: EngineHandle, link: number, held: boolean): number;
@@ -409,6 +413,8 @@ function bind(): Engines {
     removeLink: command("remove_link", "uint32_t link"),
     addBell: command("add_bell", "int bell"),
     removeBell: command("remove_bell", "int bell"),
+    setSchedule: command("set_schedule", "uint32_t datapath, const void *list"),
+    setClass: command("set_class", "uint32_t link, uint32_t traffic_class"),
     ping: command("ping", ""),
     holdLink: (engine, link, held) => holdLink(engine, link, held ? 1 : 0),
     retireLink: command("retire_link", "uint32_t link, uint32_t patience_ms"),

@@ -33,6 +33,8 @@ export const ERROR_CODES = {
   ETIMEDOUT: "ETIMEDOUT",
   /** Another runtime holds the socket. */
   EADDRINUSE: "EADDRINUSE",
+  /** A time-sensitive stream does not fit the gate schedule; the message has the arithmetic. */
+  ESCHEDULE: "ESCHEDULE",
   /** A configuration field is wrong. */
   ECONFIG: "ECONFIG",
   /** Only Linux with glibc. */
@@ -57,7 +59,7 @@ export const WARNING_CODES = {
   NO_NETWORK: "W_NO_NETWORK",
   /** A strategy of the user's own answered something impossible: the default strategy decided. */
   STRATEGY: "W_STRATEGY",
-  /** Time sensitivity was asked for and is not enforced yet. */
+  /** Time sensitivity was asked for and the runtime has no gate schedule. */
   NOT_TIME_AWARE: "W_NOT_TIME_AWARE",
   /** Bound beyond loopback without authentication. */
   UNAUTHENTICATED: "W_UNAUTHENTICATED",

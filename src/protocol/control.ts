@@ -19,6 +19,8 @@ export const Qos = Schema.Struct({
   consumption: Schema.Literals(["low", "high"]),
   timeSensitivity: Schema.Literals(["best-effort", "time-sensitive"]),
   maxMessage: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: POOL.MAX_MESSAGE })),
+  /** Of time-sensitive streams only. */
+  trafficClass: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 7 }))),
 });
 
 export const Technology = Schema.Literals(["shm", "udp", "xdp", "dpdk", "rdma"]);

@@ -15,7 +15,12 @@ export interface Qos {
   readonly timeSensitivity: TimeSensitivity;
   /** Largest message in bytes, 1 to 134,217,728. */
   readonly maxMessage: number;
+  /** Of a time-sensitive stream: its traffic class in the host's gate schedule, 1 to 7. Left out: 7. */
+  readonly trafficClass?: number;
 }
+
+/** That of time-sensitive streams which name none; best effort is class 0. */
+export const DEFAULT_TRAFFIC_CLASS = 7;
 
 export const DEFAULT_QOS: Qos = {
   acceleration: "none",
@@ -34,7 +39,9 @@ export const completeQos = (qos: Partial<Qos> = {}): Qos => ({ ...DEFAULT_QOS, .
 
 /** Same quality, same stream: the name of a stream that was given none. */
 export const defaultStreamName = (qos: Qos): string =>
-  `qos/${qos.acceleration}/${qos.consumption}/${qos.timeSensitivity}/${qos.maxMessage}`;
+  `qos/${qos.acceleration}/${qos.consumption}/${qos.timeSensitivity}/${qos.maxMessage}${
+    qos.trafficClass === undefined ? "" : `/class-${qos.trafficClass}`
+  }`;
 
 /** 32-bit FNV-1a of the stream's name, as it travels on the wire; collisions are refused at the hello. */
 export const streamTag = (name: string): number => {

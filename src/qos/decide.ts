@@ -23,6 +23,8 @@ export interface DecideInput {
   readonly wait: string;
   readonly trustDomain: string;
   readonly now: Date;
+  /** The host has a gate schedule. */
+  readonly timeAware?: boolean;
 }
 
 /** What a strategy answered, checked; `reject` says why one that was not taken was not. */
@@ -44,6 +46,7 @@ export function decide(input: DecideInput): DecisionRecord {
     candidates.push(candidate(technology, find(capabilities, technology), answer));
   }
   warnings.push(...fallbacks(qos, answer, candidates));
+  if (qos.timeSensitivity === "time-sensitive" && input.timeAware !== true) warnings.push(NOT_TIME_AWARE);
   return {
     datapath: answer.technology,
     local: "shm",
@@ -221,16 +224,14 @@ function fallbacks(qos: Qos, answer: Answer, candidates: ReadonlyArray<Candidate
       cure: cures(others) || `Change the strategy "${answer.name}", which chose UDP, or ask for no acceleration.`,
     });
   }
-  if (qos.timeSensitivity === "time-sensitive") {
-    warnings.push({
-      code: WARNING_CODES.NOT_TIME_AWARE,
-      message:
-        "Time sensitivity was asked for; this runtime has no time-aware scheduler yet and sends first in, first out.",
-      cure: "Expect no bound on jitter from this version; messages are sent as soon as they are emitted.",
-    });
-  }
   return warnings;
 }
+
+const NOT_TIME_AWARE: Warning = {
+  code: WARNING_CODES.NOT_TIME_AWARE,
+  message: "Time sensitivity was asked for; this runtime has no gate schedule and sends first in, first out.",
+  cure: "Give it one (network.schedule, see docs/scheduling.md), or expect no bound on jitter.",
+};
 
 /** What would make one of them available; who says the same is named together. What a rule excludes, no cure brings. */
 function cures(candidates: ReadonlyArray<CandidateRecord>): string {

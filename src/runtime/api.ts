@@ -2,9 +2,10 @@
 import type { Session } from "../client/api.ts";
 import type { CapabilityRecord, DecisionRecord, MachineState } from "../protocol/control.ts";
 import type { NetworkTechnology, Technology } from "../protocol/qos.ts";
+import type { GateSchedule } from "../qos/gates.ts";
 import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
 
-export type { RuleStrategy, Strategy };
+export type { GateSchedule, RuleStrategy, Strategy };
 
 /** How an engine's thread lives (architecture, section 4, Engine). */
 export interface EngineOptions {
@@ -63,6 +64,8 @@ export interface RuntimeConfig {
     /** Without a hello for so long a peer is silent. */
     readonly silentAfterMs: number;
     readonly xdp: XdpOptions;
+    /** When which traffic class may send (IEEE 802.1Qbv, docs/scheduling.md); null: first in, first out. */
+    readonly schedule: GateSchedule | null;
     /** For testing: faults to inject into a datapath, such as `{ udp: "loss=0.01,seed=7" }` (docs/configuration.md). */
     readonly faults: Readonly<Partial<Record<NetworkTechnology, string>>> | null;
   };
@@ -113,11 +116,22 @@ export interface EmbeddedRuntime extends AsyncDisposable {
 /** An actor (`session 3`), the machine it runs (`session`), the state that is in, the sessions it belongs to. */
 export type MachineRecord = typeof MachineState.Type;
 
+/** The gate schedule by which a stream is sent, for its class. */
+export interface ScheduleReport extends GateSchedule {
+  readonly trafficClass: number;
+  readonly mtu: number;
+  readonly longestWindowNs: number;
+  /** ns of each cycle that the class has promised to streams. */
+  readonly promisedNs: number;
+}
+
 export interface ExplainReport {
   readonly stream: string;
   readonly tag: number;
   readonly sessions: ReadonlyArray<{ readonly session: number; readonly name: string }>;
   readonly decision: DecisionRecord;
+  /** Null: first in, first out. */
+  readonly schedule: ScheduleReport | null;
   readonly links: ReadonlyArray<{
     readonly kind: "direct" | "egress" | "ingress";
     readonly technology: Technology;

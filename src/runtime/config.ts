@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema";
 import * as SchemaIssue from "effect/SchemaIssue";
 import { InsaneError } from "../protocol/codes.ts";
 import { LINK } from "../protocol/layout.ts";
+import { DEFAULT_MARGIN_NS, MAX_CYCLE_NS, MAX_ENTRIES, scheduleFaults } from "../qos/gates.ts";
 import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
 import type { EmbedOptions, RuntimeConfig } from "./api.ts";
 import { isLoopback, parseEndpoint } from "./endpoint.ts";
@@ -40,6 +41,7 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
       idle: null,
       cpu: null,
     },
+    schedule: null,
     faults: null,
   },
   engine: { mode: "thread", idle: "park", spinMicros: 50, cpu: null },
@@ -99,6 +101,27 @@ const StrategyRules = Schema.Struct({
   ),
 });
 
+const baseTime = "a time of CLOCK_TAI in ns: a whole number, beyond 2^53 as text of up to 19 digits";
+const Schedule = Schema.Struct({
+  lineRateMbps: whole(1, 1_000_000, " Mbit/s"),
+  baseTime: Schema.Union([
+    whole(0, Number.MAX_SAFE_INTEGER, " ns"),
+    text(baseTime, (value) => /^\d{1,18}$|^[1-8]\d{18}$/.test(value)),
+  ]),
+  cycleNs: whole(1, MAX_CYCLE_NS, " ns"),
+  marginNs: whole(0, MAX_CYCLE_NS, " ns"),
+  entries: Schema.Array(
+    Schema.Struct({
+      gates: whole(0, 255, " (bit c: the gate of class c is open)"),
+      intervalNs: whole(1, MAX_CYCLE_NS, " ns"),
+    }),
+  ).check(
+    Schema.makeFilter((entries) => entries.length > 0 && entries.length <= MAX_ENTRIES, {
+      expected: `1 to ${MAX_ENTRIES} entries`,
+    }),
+  ),
+});
+
 const DAY = 86_400_000;
 const Config = Schema.Struct({
   name: shortText,
@@ -142,6 +165,7 @@ const Config = Schema.Struct({
       idle: Schema.NullOr(Schema.Literals(["park", "yield", "spin"])),
       cpu: Schema.NullOr(whole(0, 1023, " (number of a core)")),
     }),
+    schedule: Schema.NullOr(Schedule),
     faults: Schema.NullOr(Schema.Struct({ udp: faults, xdp: faults, dpdk: faults, rdma: faults })),
   }),
   engine: Schema.Struct({
@@ -194,6 +218,10 @@ export function completeConfig(settings: EmbedOptions = {}, where = "configurati
   if (typeof given["strategy"] === "function") delete given["strategy"];
   const mode = given["socketMode"];
   if (typeof mode === "string" && /^0?[0-7]{3}$/.test(mode)) given["socketMode"] = Number.parseInt(mode, 8);
+  const network = given["network"];
+  if (isRecord(network) && isRecord(network["schedule"])) {
+    given["network"] = { ...network, schedule: { baseTime: 0, marginNs: DEFAULT_MARGIN_NS, ...network["schedule"] } };
+  }
   const whole = merge(DEFAULT_CONFIG, given);
   const result = decode(whole);
   if (Result.isFailure(result)) throw refusal(where, faultsOf(result.failure.issue, whole));
@@ -287,6 +315,11 @@ function contradictions({ network }: RuntimeConfig): ConfigFault[] {
       value: silentAfterMs,
       allowed: `at least twice network.helloIntervalMs (${helloIntervalMs}), or one lost hello makes a peer silent`,
     });
+  }
+  // CLOCK_TAI is not to be had here; it differs by seconds, and that is near enough to find mistakes in units.
+  const now = BigInt(Date.now()) * 1_000_000n;
+  for (const { field, value, allowed } of network.schedule === null ? [] : scheduleFaults(network.schedule, now)) {
+    faults.push({ field: `network.schedule.${field}`, value, allowed });
   }
   network.peers.forEach((peer, i) => {
     if (!isLoopback(address) || isLoopback(peer)) return;

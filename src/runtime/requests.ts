@@ -33,12 +33,16 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
   },
 
   "stream.open": async (_, session, { name, qos }) => {
+    if (qos.trafficClass !== undefined && qos.timeSensitivity === "best-effort") {
+      const why = `trafficClass ${qos.trafficClass} is for time-sensitive streams; best effort is always class 0.`;
+      throw new InsaneError("ESCHEMA", why, { field: "qos.trafficClass" });
+    }
     const wanted = name ?? defaultStreamName(qos);
     let stream = session.streamNamed(wanted);
     // One of this name that is on its way out is not the one that is asked for.
     for (; stream?.closing; stream = session.streamNamed(wanted)) await stream.life.ended;
     if (stream) {
-      const same = (["acceleration", "consumption", "timeSensitivity", "maxMessage"] as const).every(
+      const same = (["acceleration", "consumption", "timeSensitivity", "maxMessage", "trafficClass"] as const).every(
         (key) => stream?.qos[key] === qos[key],
       );
       if (!same) {

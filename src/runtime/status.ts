@@ -115,6 +115,7 @@ export function explainReport(of: Reported, name?: string): ExplainReport[] {
       tag: streamTag(stream),
       sessions: list.map(({ session }) => ({ session: session.id, name: session.name })),
       decision,
+      schedule: of.host.gates.report(decision),
       links: carriers.map(explainLink),
       peers: explainPeers(of, stream, decision.datapath),
     };

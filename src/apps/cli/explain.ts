@@ -1,6 +1,6 @@
 // `insane explain`: why each stream, or one, is bound as it is; every candidate with its rule, evidence and cure.
 import type { CandidateRecord, DecisionRecord } from "../../protocol/control.ts";
-import type { ExplainReport } from "../../runtime/api.ts";
+import type { ExplainReport, ScheduleReport } from "../../runtime/api.ts";
 import { type CommandSpec, type Parsed, SOCKET, wrap } from "./arguments.ts";
 import { EXIT } from "./exit.ts";
 import { connectOperator } from "./operator.ts";
@@ -35,7 +35,7 @@ async function main({ values, positionals }: Parsed<typeof spec.options>): Promi
   return EXIT.OK;
 }
 
-function describe({ stream, tag, sessions, decision, links, peers }: ExplainReport): string[] {
+function describe({ stream, tag, sessions, decision, schedule, links, peers }: ExplainReport): string[] {
   const lines = [
     `${paint("bold", stream)}  (tag ${tag.toString(16).padStart(8, "0")}), used by ${sessions.map(({ session, name }) => `${name} (session ${session})`).join(", ") || "nobody"}`,
     `  asked for   ${qosText(decision)}`,
@@ -43,6 +43,7 @@ function describe({ stream, tag, sessions, decision, links, peers }: ExplainRepo
     `  this host   ${decision.local}, source to sink`,
     `  waiting     ${decision.wait}; trust domain ${decision.trustDomain}; decided ${decision.decidedAt}`,
   ];
+  if (schedule) lines.push(...scheduleLines(schedule));
   for (const { code, message, cure } of decision.warnings) {
     lines.push(
       ...indented(`${paint("yellow", code)}: ${message}`, 2),
@@ -70,6 +71,18 @@ function describe({ stream, tag, sessions, decision, links, peers }: ExplainRepo
     lines.push("", ...table(["PEER", "STATE", "HERE", "THERE"], rows).map((line) => `  ${line}`));
   }
   return lines;
+}
+
+function scheduleLines(schedule: ScheduleReport): string[] {
+  const { trafficClass, cycleNs, longestWindowNs, promisedNs, marginNs, lineRateMbps, entries } = schedule;
+  const number = (value: number): string => value.toLocaleString("en-US");
+  const mine = (gates: number): string => (((gates >> trafficClass) & 1) === 1 ? paint("green", "open") : "shut");
+  const list = entries.map(({ gates, intervalNs }) => `${number(intervalNs)} ns ${mine(gates)}`).join(", ");
+  return [
+    `  schedule    class ${trafficClass}; cycle ${number(cycleNs)} ns at ${lineRateMbps} Mbit/s, margin ${number(marginNs)} ns`,
+    ...indented(`gate: ${list}`, 14),
+    `              longest window ${number(longestWindowNs)} ns; promised ${number(promisedNs)} ns of each cycle`,
+  ];
 }
 
 const qosText = ({ qos }: DecisionRecord): string =>

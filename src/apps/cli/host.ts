@@ -5,6 +5,7 @@ import { availableParallelism, release } from "node:os";
 import { dirname } from "node:path";
 import { libraryPath, loadLibrary } from "../../native/library.ts";
 import { ERRNO, platform } from "../../native/platform.ts";
+import { launchTime } from "../../qos/launch-time.ts";
 
 export interface Finding {
   readonly name: string;
@@ -27,6 +28,7 @@ export const examineHost = (socket: string): Finding[] =>
     memoryLock,
     hugePages,
     receiveBuffer,
+    gateOffload,
     () => socketPlace(socket),
     () => daemon(socket),
   ].map((examine) => {
@@ -46,6 +48,16 @@ function library(): Finding {
   } catch (cause) {
     return bad("library", (cause as Error).message, "");
   }
+}
+
+/** Time-aware sending: what the kernel would do by itself. */
+function gateOffload(): Finding {
+  const { etf, taprio, clock, evidence } = launchTime();
+  const has = `etf (SO_TXTIME) ${etf}, taprio ${taprio}, PTP clock ${clock ? "present" : "absent"} (${evidence})`;
+  if (etf === "present" && taprio === "present" && clock) return good("gate offload", has);
+  const instead =
+    "Gate schedules (network.schedule) are kept by the engine's thread instead; let it spin on a core of its own.";
+  return note("gate offload", has, instead);
 }
 
 const kernel = (): Finding => good("kernel", `${release()}, ${process.arch}`);
