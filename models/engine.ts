@@ -71,8 +71,8 @@ const stall = (context: EngineContext, command: string): Notice => ({
 });
 
 const gone = (context: EngineContext, how: string): Notice => ({
-  code: "EINTERNAL",
-  message: `${context.name} is gone (${how})`,
+  code: "W_ENGINE_DIED",
+  message: `${context.name} is gone: ${how}`,
 });
 
 const unresponsive = (context: EngineContext): Notice => ({

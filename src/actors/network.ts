@@ -254,7 +254,9 @@ export class Network {
     for (const technology of new Set(subscriptions.map((wanted) => wanted.technology))) {
       const there = endpoints.find((endpoint) => endpoint.technology === technology);
       const told = `${id} ${technology}`;
-      if (!there || this.#unreached.has(told) || here.some((ours) => reaches(ours, there))) continue;
+      // Without any datapath nothing is reached, and that has been told as such.
+      if (!there || here.length === 0 || this.#unreached.has(told)) continue;
+      if (here.some((ours) => reaches(ours, there))) continue;
       this.#unreached.add(told);
       this.#warned({
         code: WARNING_CODES.PEER_REFUSED,

@@ -32,6 +32,13 @@ export interface EngineCommands
     | "setSchedule"
     | "setClass"
     | "ping"
+    | "holdLink"
+    | "retireLink"
+    | "moveRoute"
+    | "accountFlow"
+    | "tellFlow"
+    | "removeDomain"
+    | "setDomain"
   > {
   addEgress(
     engine: EngineHandle,
@@ -52,6 +59,8 @@ export interface EngineCommands
     parked: Shared,
     bell: number,
   ): number;
+  /** Writable; to be sealed against other writers once this is acknowledged. */
+  addDomain(engine: EngineHandle, domain: number, memory: Shared): number;
 }
 
 /** For an engine whose thread is in this process. */
@@ -63,6 +72,7 @@ export const threadCommands = (api: Engines): EngineCommands => ({
     api.addPool(engine, link, index, address, bytes, payload),
   addIngress: (engine, link, { address, bytes }, entries, parked, bell) =>
     api.addIngress(engine, link, address, bytes, entries, parked.address, bell),
+  addDomain: (engine, domain, { address, bytes }) => api.addDomain(engine, domain, address, bytes),
 });
 
 /** What a frame carries besides its words. */
@@ -108,5 +118,15 @@ export function processCommands(
     removeLink: words(FRAME.REMOVE_LINK),
     setSchedule: (_, datapath, list) => order(FRAME.SET_SCHEDULE, [datapath], { data: list }),
     setClass: words(FRAME.SET_CLASS),
+    holdLink: (_, link, held) => order(FRAME.HOLD_LINK, [link, Number(held)]),
+    retireLink: words(FRAME.RETIRE_LINK),
+    moveRoute: words(FRAME.MOVE_ROUTE),
+    accountFlow: (_, { host, tag, channel, source, flow, sent }) =>
+      order(FRAME.ACCOUNT_FLOW, [host, tag, channel, source, flow], { bytes: sent }),
+    tellFlow: (_, { host, tag, channel, source, flow, sent }) =>
+      order(FRAME.TELL_FLOW, [host, tag, channel, source, flow], { bytes: sent }),
+    addDomain: (_, domain, { bytes, fd }) => order(FRAME.ADD_DOMAIN, [domain], { bytes, fds: [fd] }),
+    removeDomain: words(FRAME.REMOVE_DOMAIN),
+    setDomain: words(FRAME.SET_DOMAIN),
   };
 }

@@ -29,6 +29,14 @@ export const FRAME = {
   REMOVE_ROUTES: 35,
   SET_SCHEDULE: 36,
   SET_CLASS: 37,
+  HOLD_LINK: 38,
+  RETIRE_LINK: 39,
+  MOVE_ROUTE: 40,
+  ACCOUNT_FLOW: 41,
+  TELL_FLOW: 42,
+  ADD_DOMAIN: 43,
+  REMOVE_DOMAIN: 44,
+  SET_DOMAIN: 45,
 } as const;
 
 /** Types of answers that are no events of the engine. */

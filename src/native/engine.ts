@@ -210,6 +210,10 @@ export interface Engines {
   /** The acknowledgement's value: 1 when the flow is known there. */
   accountFlow(engine: EngineHandle, flow: EndedFlow): number;
   tellFlow(engine: EngineHandle, flow: EndedFlow): number;
+  /** A foreign trust domain: `memory` is a writable mapping. */
+  addDomain(engine: EngineHandle, domain: number, memory: bigint, bytes: number): number;
+  removeDomain(engine: EngineHandle, domain: number): number;
+  setDomain(engine: EngineHandle, link: number, domain: number): number;
 
   /** Names of the counters from `firstCounter` on, in order, without the prefix `engine.`. */
   counterNames(): ReadonlyArray<string>;
@@ -426,6 +430,9 @@ function bind(): Engines {
       accountFlow(engine, host, tag, channel, source, flow, sent),
     tellFlow: (engine, { host, tag, channel, source, flow, sent }) =>
       tellFlow(engine, host, tag, channel, source, flow, sent),
+    addDomain: command("add_domain", "uint32_t domain, void *memory, uint64_t bytes"),
+    removeDomain: command("remove_domain", "uint32_t domain"),
+    setDomain: command("set_domain", "uint32_t link, uint32_t domain"),
 
     counterNames: () => names(raw.counter),
     datapathNames: () => names(raw.name),

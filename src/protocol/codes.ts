@@ -71,6 +71,8 @@ export const WARNING_CODES = {
   REBIND_FAILED: "W_REBIND_FAILED",
   /** An engine missed the deadline of a command. */
   ENGINE_STALLED: "W_ENGINE_STALLED",
+  /** The process of an engine is gone: it crashed, or it hung and was killed. */
+  ENGINE_DIED: "W_ENGINE_DIED",
   /** More spinning threads than cores were asked for. */
   TOO_MANY_SPINNERS: "W_TOO_MANY_SPINNERS",
   /** The memory lock limit is too low to keep pools resident. */

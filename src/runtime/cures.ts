@@ -10,6 +10,8 @@ const CURES: Readonly<Partial<Record<WarningCode, string>>> = {
   [WARNING_CODES.REBIND_FAILED]: "Nothing now: it stays where it is. `insane explain` shows what was tried.",
   [WARNING_CODES.ENGINE_STALLED]:
     "Give the engine's thread a core of its own (engine.cpu), or fewer spinning neighbours.",
+  [WARNING_CODES.ENGINE_DIED]:
+    "It is started again by itself. Look for what its driver or library said last; another version may be cured of it.",
   [WARNING_CODES.QUARANTINED]: "Restart the runtime when it suits: what is kept aside is freed only then.",
   [WARNING_CODES.RESTARTED]: "Look for the cause in the log lines before this one.",
   [WARNING_CODES.DATAPATH_DOWN]: "It is tried again by itself. `insane doctor` says what this host can offer now.",

@@ -112,7 +112,7 @@ test("commands are acknowledged by the engine's thread, with the reason when ref
   expect(await run(api.ping(engine))).toMatchObject(ok);
   expect(await run(api.addDatapath(engine, 1, handle))).toMatchObject(ok);
   expect(await run(api.setPeer(engine, 9, 1, endpoint))).toMatchObject(ok);
-  expect(await run(api.addRoute(engine, 5, 6, 9))).toMatchObject(ok);
+  expect(await run(api.addRoute(engine, 5, 6, 9))).toMatchObject({ ...ok, value: 1 });
   expect(await run(api.addRoute(engine, 5, 6, 10))).toMatchObject({ status: -2 });
   const link = segment(linkBytes(16));
   const [ours, theirs] = platform().bellPair();

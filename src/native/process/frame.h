@@ -54,6 +54,14 @@ enum ins_frame_kind {
     INS_FRAME_REMOVE_ROUTES,   /* peer, count; data: as many pairs of tag and channel */
     INS_FRAME_SET_SCHEDULE,    /* datapath; data: struct ins_gate_list */
     INS_FRAME_SET_CLASS,       /* link, class */
+    INS_FRAME_HOLD_LINK,       /* link, held */
+    INS_FRAME_RETIRE_LINK,     /* link, patience */
+    INS_FRAME_MOVE_ROUTE,      /* tag, channel, from, to, patience */
+    INS_FRAME_ACCOUNT_FLOW,    /* host, tag, channel, source, flow; bytes: messages sent */
+    INS_FRAME_TELL_FLOW,       /* host, tag, channel, source, flow; bytes: messages sent */
+    INS_FRAME_ADD_DOMAIN,      /* domain; bytes of its memory; descriptor: memory, sealed once this is acknowledged */
+    INS_FRAME_REMOVE_DOMAIN,   /* domain */
+    INS_FRAME_SET_DOMAIN,      /* link, domain */
 };
 
 /* Answers that are no events of the engine, in the form of one (struct ins_event). */

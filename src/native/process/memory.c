@@ -51,7 +51,7 @@ static void release(struct ins_memory *memory, enum what what, uint32_t a, uint3
     struct ins_held **place = &memory->first;
     while (*place) {
         struct ins_held *held = *place;
-        int goes = what == ALL || (what == LINK && held->link == a) ||
+        int goes = what == ALL || (what == LINK && held->link == a && held->pool != INS_HELD_DOMAIN) ||
                    (what == POOL && held->link == a && held->pool == b) || (what == FRAME && held->sequence == a);
         if (goes) {
             *place = held->next;

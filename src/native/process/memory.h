@@ -5,11 +5,12 @@
 
 #include <stdint.h>
 
-enum { INS_HELD_LINK = UINT32_MAX };
+#define INS_HELD_LINK UINT32_MAX
+#define INS_HELD_DOMAIN (UINT32_MAX - 1)
 
 struct ins_held {
-    uint32_t link;
-    uint32_t pool; /* INS_HELD_LINK: of the link itself */
+    uint32_t link; /* or domain */
+    uint32_t pool; /* INS_HELD_LINK: of the link itself; INS_HELD_DOMAIN: of the domain of that number */
     uint32_t sequence; /* of the frame it came with */
     void *address; /* NULL: only a descriptor */
     uint64_t bytes;

@@ -196,6 +196,23 @@ static int64_t order(struct ins_served *s, const struct ins_frame *f, int *fds) 
     }
     case INS_FRAME_SET_CLASS:
         return ins_engine_set_class(e, a[0], a[1]);
+    case INS_FRAME_HOLD_LINK:
+        return ins_engine_hold_link(e, a[0], a[1]);
+    case INS_FRAME_RETIRE_LINK:
+        return ins_engine_retire_link(e, a[0], a[1]);
+    case INS_FRAME_MOVE_ROUTE:
+        return ins_engine_move_route(e, a[0], a[1], a[2], a[3], a[4]);
+    case INS_FRAME_ACCOUNT_FLOW:
+        return ins_engine_account_flow(e, a[0], a[1], a[2], a[3], a[4], f->bytes);
+    case INS_FRAME_TELL_FLOW:
+        return ins_engine_tell_flow(e, a[0], a[1], a[2], a[3], a[4], f->bytes);
+    case INS_FRAME_ADD_DOMAIN:
+        error = ins_memory_map(&s->memory, a[0], INS_HELD_DOMAIN, f->sequence, fds[0], f->bytes, 1, &first);
+        return error ? error : ins_engine_add_domain(e, a[0], first, f->bytes);
+    case INS_FRAME_REMOVE_DOMAIN:
+        return ins_engine_remove_domain(e, a[0]);
+    case INS_FRAME_SET_DOMAIN:
+        return ins_engine_set_domain(e, a[0], a[1]);
     default:
         return -ENOSYS;
     }
@@ -208,6 +225,7 @@ static uint32_t descriptors_of(uint32_t kind) {
     case INS_FRAME_ADD_INGRESS:
         return 3;
     case INS_FRAME_ADD_POOL:
+    case INS_FRAME_ADD_DOMAIN:
         return 1;
     default:
         return 0;
@@ -273,4 +291,6 @@ void ins_serve_event(struct ins_served *s, struct ins_event *event) {
         ins_memory_release_link(&s->memory, was->link);
     if (was->kind == INS_FRAME_REMOVE_POOL)
         ins_memory_release_pool(&s->memory, was->link, was->pool);
+    if (was->kind == INS_FRAME_REMOVE_DOMAIN)
+        ins_memory_release_pool(&s->memory, was->link, INS_HELD_DOMAIN);
 }
