@@ -1,0 +1,258 @@
+/* What is particular to the rdma datapath, over software providers: probing, destinations that take nothing, peers that go
+   and come back, messages that the other end has no room for. What it has in common with the others is in the conformance
+   suite. */
+#include "conformance_cases.h"
+
+#include <signal.h>
+
+static const struct medium net = {"rdma", {"provider=net", "provider=net"}, .address = {"127.0.0.1", "127.0.0.1"},
+                                  .largest = INS_WIRE_MAX_PAYLOAD, .bytes = 65536, .probe = "net"};
+static const struct medium rxm = {"rdma", {"provider=tcp;ofi_rxm", "provider=tcp;ofi_rxm"},
+                                  .address = {"127.0.0.1", "127.0.0.1"}, .largest = INS_WIRE_MAX_PAYLOAD,
+                                  .bytes = 65536, .probe = "tcp;ofi_rxm"};
+static const struct medium narrow = {"rdma", {"provider=net,mtu=1500", "provider=net,mtu=1500"},
+                                     .address = {"127.0.0.1", "127.0.0.1"}, .largest = 1424, .bytes = 4032};
+static const struct medium *const both[] = {&net, &rxm};
+
+static uint64_t stat(const struct end *end, const char *wanted) {
+    char name[64];
+    uint64_t value;
+    for (uint32_t i = 0; ins_datapath_stat(end->dp, i, name, sizeof name, &value) == 0; i++)
+        if (strcmp(name, wanted) == 0)
+            return value;
+    fail_msg("no counter %s", wanted);
+    return 0;
+}
+
+static int available(const struct medium *medium) {
+    struct ins_probe probe;
+    return ins_datapath_probe("rdma", medium->probe, &probe) == 0 && probe.available;
+}
+
+static void a_probe_says_what_there_is_and_changes_no_handler(void **state) {
+    (void)state;
+    struct ins_probe probe;
+    struct sigaction before[32], after;
+    for (int i = 1; i < 32; i++)
+        sigaction(i, NULL, &before[i]);
+    assert_int_equal(ins_datapath_probe("rdma", "net", &probe), 0);
+    if (probe.available) {
+        assert_true(probe.flags & INS_PROBE_EMULATED);
+        assert_non_null(strstr(probe.reason, "emulated"));
+        assert_non_null(strstr(probe.evidence, "provider: net"));
+        assert_non_null(strstr(probe.evidence, "libfabric: 1."));
+    }
+    assert_int_equal(ins_datapath_probe("rdma", "verbs", &probe), 0);
+    assert_false(probe.flags & INS_PROBE_EMULATED);
+    if (!probe.available) {
+        assert_true(probe.error < 0);
+        assert_true(probe.cure[0]);
+    }
+    const char *unusable[] = {"efa", "shm", "nonsense", "provider=net"};
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(ins_datapath_probe("rdma", unusable[i], &probe), 0);
+        assert_false(probe.available);
+        assert_true(probe.error < 0 && probe.reason[0] && probe.cure[0]);
+    }
+    for (int i = 1; i < 32; i++) {
+        sigaction(i, NULL, &after);
+        assert_ptr_equal(before[i].sa_handler, after.sa_handler);
+    }
+}
+
+static void what_it_cannot_be_opened_with_is_refused(void **state) {
+    (void)state;
+    const struct {
+        const char *options, *address;
+        int error;
+    } wrong[] = {
+        {"provider=nonsense", "127.0.0.1", -EINVAL}, {"provider", "127.0.0.1", -EINVAL},
+        {"mtu=575", "127.0.0.1", -EINVAL},           {"mtu=65536", "127.0.0.1", -EINVAL},
+        {"provider=shm", "127.0.0.1", -EOPNOTSUPP},  {"provider=net", "0.0.0.0", -EADDRNOTAVAIL},
+    };
+    for (uint32_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct ins_endpoint at = {.address = inet_addr(wrong[i].address)};
+        struct ins_datapath *dp = NULL;
+        assert_int_equal(ins_datapath_open("rdma", wrong[i].options, &at, &dp), wrong[i].error);
+    }
+    /* An address that this host does not have. */
+    struct ins_endpoint elsewhere = {.address = inet_addr("192.0.2.1")};
+    struct ins_datapath *dp = NULL;
+    assert_true(ins_datapath_open("rdma", "provider=net", &elsewhere, &dp) < 0);
+}
+
+/* Sends to one that is not there until that is refused. */
+static void swamp(struct end *from, const struct ins_endpoint *to, uint32_t length) {
+    struct parcel parcel;
+    pack(&parcel, length, 0);
+    struct ins_tx tx = {.header = parcel.header, .payload = parcel.payload, .header_length = INS_WIRE_HEADER,
+                        .payload_length = length, .to = *to};
+    for (uint64_t until = harness_ms() + PATIENCE_MS; !tx.error; harness_deadline(until, "a refusal", __FILE__, __LINE__))
+        from->dp->ops->tx_burst(from->dp, &tx, 1);
+    assert_int_equal(tx.error, -EHOSTUNREACH);
+    free(parcel.payload);
+}
+
+static void a_destination_that_takes_nothing_does_not_take_it_from_others(void **state) {
+    (void)state;
+    for (uint32_t which = 0; which < 2; which++) {
+        const struct medium *medium = both[which];
+        if (!available(medium))
+            continue;
+        struct end a, b, deaf;
+        end_open(&a, medium, 0);
+        end_open(&b, medium, 1);
+        end_open(&deaf, medium, 1); /* there, but nobody looks after it */
+        send_one(&a, &b, 64, 0);
+        receive(&b, &a, 0, 1, 8);
+        /* Without a connection, then with one whose buffers are full. */
+        swamp(&a, &deaf.at, 64);
+        for (uint64_t i = 1; i < 500; i++) {
+            send_one(&a, &b, 64, i);
+            receive(&b, &a, i, 1, 8);
+        }
+        assert_true(stat(&a, "tx_unreached") + stat(&a, "tx_refused") > 0);
+        uint64_t until = harness_ms() + PATIENCE_MS;
+        for (uint64_t i = 0; stat(&deaf, "rx_datagrams") < 3; i++) {
+            struct parcel parcel;
+            struct ins_rx rx[8];
+            pack(&parcel, 64, i);
+            struct ins_tx tx = tx_of(&parcel, &deaf);
+            a.dp->ops->tx_burst(a.dp, &tx, 1); /* refused for a while, and then not any more */
+            int got = deaf.dp->ops->rx_burst(deaf.dp, rx, 8);
+            for (int k = 0; k < got; k++)
+                ins_pool_unref(&deaf.pool, rx[k].slot);
+            free(parcel.payload);
+            harness_deadline(until, "the deaf one to hear", __FILE__, __LINE__);
+        }
+        swamp(&a, &deaf.at, 65000);
+        for (uint64_t i = 500; i < 1000; i++) {
+            send_one(&a, &b, 64, i);
+            receive(&b, &a, i, 1, 8);
+        }
+        end_close(&a);
+        end_close(&b);
+        end_close(&deaf);
+    }
+}
+
+static void a_peer_that_comes_back_at_its_port_is_reached_again(void **state) {
+    (void)state;
+    for (uint32_t which = 0; which < 2; which++) {
+        const struct medium *medium = both[which];
+        if (!available(medium))
+            continue;
+        struct end a, b;
+        end_open(&a, medium, 0);
+        end_open(&b, medium, 1);
+        send_one(&a, &b, 64, 0);
+        receive(&b, &a, 0, 1, 8);
+        struct ins_endpoint at = b.at;
+        struct ins_rx rx[8];
+        end_close(&b);
+        swamp(&a, &at, 64);
+        struct medium again = *medium;
+        memset(&b, 0, sizeof b);
+        end_open(&b, &again, 1); /* somewhere else, for its memory */
+        b.dp->ops->unbind(b.dp);
+        ins_datapath_close(b.dp);
+        b.at = at;
+        assert_int_equal(ins_datapath_open("rdma", medium->options[1], &b.at, &b.dp), 0);
+        assert_int_equal(b.dp->ops->bind(b.dp, &b.pool), 0);
+        uint64_t until = harness_ms() + PATIENCE_MS;
+        int got = 0;
+        for (uint64_t i = 1; got <= 0; i++) {
+            struct parcel parcel;
+            pack(&parcel, 64, i);
+            struct ins_tx tx = tx_of(&parcel, &b);
+            a.dp->ops->tx_burst(a.dp, &tx, 1);
+            free(parcel.payload);
+            got = b.dp->ops->rx_burst(b.dp, rx, 8);
+            assert_true(got >= 0);
+            harness_deadline(until, "the peer to be reached again", __FILE__, __LINE__);
+        }
+        for (int k = 0; k < got; k++)
+            ins_pool_unref(&b.pool, rx[k].slot);
+        end_close(&a);
+        end_close(&b);
+    }
+}
+
+static void it_can_be_bound_again(void **state) {
+    (void)state;
+    for (uint32_t which = 0; which < 2; which++) {
+        const struct medium *medium = both[which];
+        if (!available(medium))
+            continue;
+        struct end a, b;
+        end_open(&a, medium, 0);
+        end_open(&b, medium, 1);
+        for (uint64_t i = 0; i < 3; i++) {
+            b.dp->ops->unbind(b.dp);
+            assert_int_equal(b.pool.free_count, SLOTS);
+            assert_int_equal(b.dp->ops->bind(b.dp, &b.pool), 0);
+            a.dp->ops->unbind(a.dp);
+            assert_int_equal(a.dp->ops->bind(a.dp, &a.pool), 0);
+            send_one(&a, &b, 64, i);
+            receive(&b, &a, i, 1, 8);
+        }
+        end_close(&a);
+        end_close(&b);
+    }
+}
+
+static void a_message_that_the_other_end_has_no_room_for_is_dropped_there(void **state) {
+    (void)state;
+    if (!available(&net))
+        skip();
+    struct end a, b;
+    end_open(&a, &net, 0);
+    end_open(&b, &narrow, 1);
+    assert_int_equal(b.at.mtu, 1500);
+    send_one(&a, &b, 1424, 0);
+    receive(&b, &a, 0, 1, 8);
+    send_one(&a, &b, 1425, 1);
+    uint64_t until = harness_ms() + PATIENCE_MS;
+    while (stat(&b, "rx_truncated") + stat(&b, "rx_errors") == 0) {
+        struct ins_rx rx[8];
+        turn(&a);
+        assert_int_equal(b.dp->ops->rx_burst(b.dp, rx, 8), 0);
+        harness_deadline(until, "the long message", __FILE__, __LINE__);
+    }
+    /* The connection may have gone with it, and what was sent into that. */
+    int got = 0;
+    for (uint64_t i = 2; got <= 0; i++) {
+        struct ins_rx rx[8];
+        struct parcel parcel;
+        pack(&parcel, 64, i);
+        struct ins_tx tx = tx_of(&parcel, &b);
+        a.dp->ops->tx_burst(a.dp, &tx, 1);
+        free(parcel.payload);
+        got = b.dp->ops->rx_burst(b.dp, rx, 8);
+        assert_true(got >= 0);
+        for (int k = 0; k < got; k++)
+            ins_pool_unref(&b.pool, rx[k].slot);
+        harness_deadline(until, "what comes after it", __FILE__, __LINE__);
+    }
+    end_close(&a);
+    end_close(&b);
+}
+
+int main(void) {
+    struct ins_probe probe;
+    if (ins_datapath_probe("rdma", "net", &probe))
+        return 1;
+    if (!probe.available) {
+        printf("skipped: %s\n", probe.reason);
+        return 0;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_probe_says_what_there_is_and_changes_no_handler),
+        cmocka_unit_test(what_it_cannot_be_opened_with_is_refused),
+        cmocka_unit_test(a_destination_that_takes_nothing_does_not_take_it_from_others),
+        cmocka_unit_test(a_peer_that_comes_back_at_its_port_is_reached_again),
+        cmocka_unit_test(it_can_be_bound_again),
+        cmocka_unit_test(a_message_that_the_other_end_has_no_room_for_is_dropped_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
