@@ -9,7 +9,7 @@ import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
 import { type GatePort, type GateSchedule, shareOf, USUAL_MTU } from "../qos/gates.ts";
 import type { DataEndpoint, Directory, PeerInfo, PeerReport } from "../runtime/directory.ts";
 import { Losses } from "../runtime/losses.ts";
-import { reaches } from "../runtime/routes.ts";
+import { reaches } from "../runtime/reach.ts";
 import { inPlace, udpPlan, withFaults, xdpInterface, xdpPlan } from "../runtime/servings.ts";
 import type { EngineActor } from "./engine.ts";
 import type { EngineEnd } from "./engine-end.ts";
@@ -122,7 +122,7 @@ export class Network {
   /** What other hosts want and can be given now. */
   get remote(): Array<{ readonly technology: NetworkTechnology; readonly stream: string; readonly channel: number }> {
     return [...this.#servings.values()].flatMap(({ technology, endpoint, routes }) =>
-      endpoint === null ? [] : routes.remote.map(({ stream, channel }) => ({ technology, stream, channel })),
+      endpoint === null ? [] : [...routes.reached].map(({ stream, channel }) => ({ technology, stream, channel })),
     );
   }
 

@@ -62,7 +62,7 @@ export class Acknowledgements {
     if (status === 0) command.resolve(value);
     else {
       const why = `${this.#ports.name} refused ${command.what}: ${native.errnoName(status)}`;
-      command.reject(new InsaneError("ESYSTEM", why, { command: command.what, errno: status }));
+      command.reject(new InsaneError("ESYSTEM", why, { command: command.what, errno: status, value }));
     }
   }
 

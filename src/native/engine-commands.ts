@@ -21,8 +21,8 @@ export interface EngineCommands
     | "resumePeer"
     | "removePeer"
     | "mutePeer"
-    | "addRoute"
-    | "removeRoute"
+    | "addRoutes"
+    | "removeRoutes"
     | "removePool"
     | "addSource"
     | "removeSource"
@@ -94,6 +94,10 @@ export function processCommands(
     (kind: number) =>
     (_: EngineHandle, peer: number, datapath: number, { address, port, mtu }: Endpoint): number =>
       order(kind, [peer, datapath, ipv4ToNetwork(address), port, mtu]);
+  const routes =
+    (kind: number) =>
+    (_: EngineHandle, peer: number, pairs: Uint32Array, count: number): number =>
+      order(kind, [peer, count], { data: new Uint8Array(pairs.buffer, pairs.byteOffset, 8 * count) });
   return {
     ping: words(FRAME.PING),
     addDatapath: (_, id, datapath: DatapathHandle) => order(FRAME.ADD_DATAPATH, [id, Number(datapath)]),
@@ -102,8 +106,8 @@ export function processCommands(
     resumePeer: endpoint(FRAME.RESUME_PEER),
     removePeer: words(FRAME.REMOVE_PEER),
     mutePeer: words(FRAME.MUTE_PEER),
-    addRoute: words(FRAME.ADD_ROUTE),
-    removeRoute: words(FRAME.REMOVE_ROUTE),
+    addRoutes: routes(FRAME.ADD_ROUTES),
+    removeRoutes: routes(FRAME.REMOVE_ROUTES),
     addEgress: (_, link, datapath, tag, { bytes, fd }, entries, parked, bell) =>
       order(FRAME.ADD_EGRESS, [link, datapath, tag, entries], { bytes, fds: [fd, parked.fd, bell] }),
     addPool: (_, link, index, { bytes, fd }, payload) =>

@@ -159,8 +159,12 @@ export interface Engines {
   removePeer(engine: EngineHandle, peer: number): number;
   /** A muted peer gets no messages; its flows are kept and go on afterwards. */
   mutePeer(engine: EngineHandle, peer: number, muted: number): number;
-  addRoute(engine: EngineHandle, tag: number, channel: number, peer: number): number;
-  removeRoute(engine: EngineHandle, tag: number, channel: number, peer: number): number;
+  /**
+   * `pairs`: `count` times tag and channel, at most `ROUTES_AT_ONCE`. Done in order up to the first that is refused: the
+   * acknowledgement's value is how many were done.
+   */
+  addRoutes(engine: EngineHandle, peer: number, pairs: Uint32Array, count: number): number;
+  removeRoutes(engine: EngineHandle, peer: number, pairs: Uint32Array, count: number): number;
   /** `parked` 0n or `bell` -1: never rung. */
   addEgress(
     engine: EngineHandle,
@@ -237,6 +241,9 @@ export interface Engines {
   closeDatapath(datapath: DatapathHandle): void;
   datapathStats(datapath: DatapathHandle): Readonly<Record<string, number>>;
 }
+
+/** Routes that one command may carry (engine.h). */
+export const ROUTES_AT_ONCE = 256;
 
 /** Bytes of the receive pool's segment for a configuration. */
 export const receivePoolBytes = (config: Pick<EngineConfig, "receiveSlots" | "receiveBytes">): number =>
@@ -401,8 +408,8 @@ function bind(): Engines {
     resumePeer: endpointOf("resume_peer"),
     mutePeer: command("mute_peer", "uint32_t peer, uint32_t muted"),
     removePeer: command("remove_peer", "uint32_t peer"),
-    addRoute: command("add_route", "uint32_t tag, uint32_t channel, uint32_t peer"),
-    removeRoute: command("remove_route", "uint32_t tag, uint32_t channel, uint32_t peer"),
+    addRoutes: command("add_routes", "uint32_t peer, const uint32_t *pairs, uint32_t count"),
+    removeRoutes: command("remove_routes", "uint32_t peer, const uint32_t *pairs, uint32_t count"),
     addEgress,
     addPool: command("add_pool", "uint32_t link, uint32_t index, const void *base, uint64_t bytes, uint32_t payload"),
     removePool: command("remove_pool", "uint32_t link, uint32_t index"),

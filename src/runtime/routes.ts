@@ -1,171 +1,282 @@
 // Keeps one engine's peers and routes equal to what the directory tells: from where peers may send, at which of their
-// endpoints they want which channels. One change at a time; what failed is tried again with the next change. A silent peer
-// is muted and not removed: the engine keeps what it knows of its flows, in both directions.
+// endpoints they want which channels. Each peer is brought up to date by itself, a bounded number of routes at a time, so
+// that one that wants thousands delays nobody else. What failed is tried again with the next change. A silent peer is muted
+// and not removed: the engine keeps what it knows of its flows, in both directions.
 import type { Command } from "../effects/engine.ts";
-import type { Endpoint } from "../native/engine.ts";
-import { InsaneError, WARNING_CODES, type Warning } from "../protocol/codes.ts";
+import { type Endpoint, ROUTES_AT_ONCE } from "../native/engine.ts";
+import { InsaneError, WARNING_CODES } from "../protocol/codes.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { NETWORK_TECHNOLOGIES } from "../qos/strategy.ts";
 import type { DataEndpoint, PeerInfo } from "./directory.ts";
+import { OrderedCommands } from "./ordered-commands.ts";
+import { reaches } from "./reach.ts";
+import { Reached } from "./reached.ts";
+import { addRoute, missing, type Route, type RouteTable, removeRoute, routesIn } from "./route-table.ts";
+import { Wishes, type WishPorts } from "./wishes.ts";
 
-export interface RoutePorts {
-  /** The technology of the engine's datapath. */
-  readonly technology: NetworkTechnology;
+export interface RoutePorts extends WishPorts {
   /** Resolves when acknowledged. */
   command(what: string, send: Command): Promise<number>;
   /** The datapath instance that peers are reached over, and where it is; null while there is none. */
   datapath(): { readonly instance: number; readonly endpoint: Endpoint } | null;
-  /** The stream of this host that has a tag, if one does: a peer's stream of another name and the same tag is not it. */
-  owner(tag: number): string | undefined;
-  /** A peer wants a stream whose tag is another stream's here; told once a peer and name. */
-  collision(peer: PeerInfo, stream: string, owner: string): void;
-  /** A peer gets no messages, or not those of all channels that it wants; told once a peer and code. */
-  refused(code: Warning["code"], message: string): void;
   /** What is reachable has changed. */
   applied(): void;
   failed(cause: unknown): void;
 }
 
-/** Channels that messages are sent to one peer on: an engine has room for so many, and others need theirs. */
-export const ROUTES_A_PEER = 16_384;
-
-interface Route {
-  readonly tag: number;
-  readonly channel: number;
-  readonly stream: string;
-}
+/** Why an engine refuses a route (engine.h), and what is no failure: it is there, or is not, as it should be. */
+const EMLINK = -31;
+const EEXIST = -17;
+const ENOENT = -2;
 
 /** One endpoint of one peer: to an engine that is a peer of its own, because each numbers its flows by itself. */
 interface Applied {
-  readonly peer: number;
+  /** By which the engine knows it. */
+  readonly number: number;
   readonly technology: NetworkTechnology;
   readonly instance: number;
   readonly endpoint: Endpoint;
-  readonly routes: Map<string, Route>;
+  /** What the engine has acknowledged. */
+  readonly routes: RouteTable;
   /** The engine has been told to send it nothing. */
   muted: boolean;
+  /** Its routes count as reached. */
+  shown: boolean;
+  /** What it is to become. */
+  info: PeerInfo;
+  /** `info` is another one than its worker has begun with. */
+  again: boolean;
+  /** It was refused something, since its worker began; and which change was the last one then. */
+  lacks: boolean;
+  began: number;
+  /** Its worker; null while it rests. */
+  working: Promise<void> | null;
+  /** Its removal was ordered: whatever is acknowledged from now on is void. */
+  gone: boolean;
 }
 
 export class Routes {
+  /** What can be reached: routes that the engine has acknowledged. */
+  readonly reached = new Reached();
   readonly #ports: RoutePorts;
   readonly #peers = new Map<number, PeerInfo>();
   readonly #silent = new Set<number>();
   readonly #applied = new Map<number, Applied>();
   /** Between which endpoints the engine, or one before it, had a peer: flows between these may be under way. */
   readonly #met = new Map<number, string>();
-  readonly #collisions = new Set<string>();
-  readonly #refused = new Set<string>();
-  #running: Promise<void> | null = null;
-  #again = false;
+  /** Peers that did not get all they want: another change may make room for it. */
+  readonly #lacking = new Set<number>();
+  readonly #wishes: Wishes;
+  readonly #commands: OrderedCommands;
+  #told = true;
+  /** Counts what may make room for those who lack something. */
+  #changes = 0;
 
   constructor(ports: RoutePorts) {
     this.#ports = ports;
-  }
-
-  /** What can be reached: routes that the engine has acknowledged. */
-  get remote(): ReadonlyArray<Route> {
-    return this.#reachable.flatMap(({ routes }) => [...routes.values()]);
+    this.#wishes = new Wishes(ports);
+    this.#commands = new OrderedCommands((what, send) => ports.command(what, send));
   }
 
   /** A name that peers use for this tag and that is not `stream`, or undefined. */
   foreign(tag: number, stream: string): string | undefined {
-    for (const { routes } of this.#reachable) {
-      for (const route of routes.values()) if (route.tag === tag && route.stream !== stream) return route.stream;
+    for (const { routes, shown } of this.#applied.values()) {
+      if (!shown) continue;
+      for (const name of routes.get(tag)?.values() ?? []) if (name !== stream) return name;
     }
     return undefined;
   }
 
   /** Resolves when the engine has been told, or cannot be. */
-  set(info: PeerInfo): Promise<void> {
+  async set(info: PeerInfo): Promise<void> {
     this.#peers.set(info.peer, info);
     this.#silent.delete(info.peer);
-    return this.sync();
+    this.#changes++;
+    const done = this.#follow([info.peer]);
+    void this.#follow(this.#lacking);
+    await done;
   }
 
   /** It gets no messages until it is set again or removed. */
   silence(peer: number): void {
     if (!this.#peers.has(peer)) return;
     this.#silent.add(peer);
-    void this.sync();
+    this.#changes++;
+    for (const applied of this.#of(peer)) this.#show(applied, false);
+    void this.#follow([peer, ...this.#lacking]);
   }
 
   remove(peer: number): void {
     const { first, count } = enginePeers(peer);
     for (let number = first; number < first + count; number++) this.#met.delete(number);
     this.#silent.delete(peer);
-    if (this.#peers.delete(peer)) void this.sync();
+    if (!this.#peers.delete(peer)) return;
+    this.#changes++;
+    void this.#follow([peer, ...this.#lacking]);
   }
 
   /** Another engine serves: it knows of nobody. */
   forget(): void {
+    for (const applied of this.#applied.values()) applied.gone = true;
+    this.#commands.abandon();
     this.#applied.clear();
+    this.#lacking.clear();
+    this.reached.clear();
     this.#ports.applied();
   }
 
   /** Brings the engine up to date; to be called when the datapath changes as well. */
-  sync(): Promise<void> {
-    this.#again = true;
-    this.#running ??= this.#run();
-    return this.#running;
+  async sync(): Promise<void> {
+    this.#changes++;
+    const known = [...this.#applied.values()].map(({ info }) => info.peer);
+    await this.#follow([...known, ...this.#peers.keys()]);
   }
 
-  get #reachable(): Applied[] {
-    return [...this.#applied.values()].filter(({ peer, muted }) => !muted && !this.#silent.has(peer));
+  async #follow(peers: Iterable<number>): Promise<void> {
+    const each = new Set(peers);
+    // Commands keep their order: an endpoint is free before another peer takes it.
+    for (const peer of each) for (const applied of this.#of(peer)) this.#dropWhatChanged(applied);
+    for (const peer of this.#silent) for (const applied of this.#of(peer)) this.#dropReplaced(applied, each);
+    await Promise.all([...each].flatMap((peer) => this.#work(peer)));
   }
 
-  async #run(): Promise<void> {
-    try {
-      while (this.#again) {
-        this.#again = false;
-        await this.#pass();
-        this.#ports.applied();
-      }
-    } catch (cause) {
-      this.#ports.failed(cause);
-    } finally {
-      // Here and not a turn later: who asks from now on must find nobody running.
-      this.#running = null;
-    }
+  #of(peer: number): Applied[] {
+    return NETWORK_TECHNOLOGIES.flatMap((technology) => this.#applied.get(enginePeer(peer, technology)) ?? []);
   }
 
-  async #pass(): Promise<void> {
+  #dropWhatChanged(applied: Applied): void {
     const datapath = this.#ports.datapath();
-    for (const [number, applied] of [...this.#applied]) {
-      const endpoint = this.#endpoints(applied.peer).find(({ technology }) => technology === applied.technology);
-      const current = datapath && endpoint && applied.instance === datapath.instance;
-      if (current && same(endpoint, applied.endpoint) && !this.#replaced(applied)) continue;
-      this.#applied.delete(number);
-      await this.#ports.command(`the removal of peer ${applied.peer}`, (api, engine) => api.removePeer(engine, number));
+    const endpoint = this.#endpoints(applied.info.peer).find(({ technology }) => technology === applied.technology);
+    const current = datapath && endpoint && applied.instance === datapath.instance;
+    if (!current || !same(endpoint, applied.endpoint)) this.#remove(applied);
+  }
+
+  /** Another peer is now where this silent one was: it will not come back as what it was. */
+  #dropReplaced(applied: Applied, by: ReadonlySet<number>): void {
+    const { address, port } = applied.endpoint;
+    const there = (of: DataEndpoint): boolean => of.address === address && of.port === port;
+    for (const other of by) {
+      if (this.#silent.has(other) || !this.#endpoints(other).some(there)) continue;
+      this.#remove(applied);
+      return;
     }
-    if (!datapath) return;
-    for (const applied of this.#applied.values()) if (this.#silent.has(applied.peer)) await this.#mute(applied, true);
-    for (const info of [...this.#peers.values()]) {
-      if (this.#silent.has(info.peer)) continue;
-      for (const endpoint of this.#endpoints(info.peer)) {
-        try {
-          await this.#endpoint(info, datapath.instance, endpoint);
-        } catch (cause) {
-          // One peer that cannot be reached does not cut off the others.
-          if (!(cause instanceof InsaneError && cause.code === "ESYSTEM")) this.#ports.failed(cause);
-          else this.#refuse(info, WARNING_CODES.PEER_REFUSED, `gets no messages: ${cause.message}`);
-        }
+  }
+
+  #remove(applied: Applied): void {
+    const { number, info } = applied;
+    this.#drop(applied);
+    this.#commands
+      .send(`the removal of peer ${info.peer}`, (api, engine) => api.removePeer(engine, number))
+      .catch((cause) => {
+        // One that it never took is gone as well.
+        if (!(cause instanceof InsaneError && cause.details["errno"] === ENOENT)) this.#ports.failed(cause);
+      });
+  }
+
+  /** Nothing of it counts any more. */
+  #drop(applied: Applied): void {
+    applied.gone = true;
+    this.#applied.delete(applied.number);
+    this.#show(applied, false);
+  }
+
+  /** Its routes are reached from now on, or are not. */
+  #show(applied: Applied, shown: boolean): void {
+    if (applied.shown === shown) return;
+    applied.shown = shown;
+    for (const { stream, channel } of routesIn(applied.routes)) {
+      if (shown) this.reached.add(stream, channel);
+      else this.reached.remove(stream, channel);
+    }
+    this.#tell();
+  }
+
+  /** What brings one peer up to date. */
+  #work(peer: number): Array<Promise<void>> {
+    this.#lacking.delete(peer);
+    const info = this.#peers.get(peer);
+    const datapath = this.#ports.datapath();
+    if (!info || !datapath) return [];
+    if (this.#silent.has(peer)) return this.#of(peer).map((applied) => this.#again(applied));
+    return this.#endpoints(peer).map(({ technology, ...endpoint }) => {
+      const number = enginePeer(peer, technology);
+      const { instance } = datapath;
+      let applied = this.#applied.get(number);
+      if (!applied) {
+        const state = { muted: false, shown: true, again: false, lacks: false, began: this.#changes, gone: false };
+        applied = { number, technology, instance, endpoint, routes: new Map(), info, working: null, ...state };
+        this.#applied.set(number, applied);
+        applied.working = this.#bringUp(applied);
+        return applied.working;
       }
+      if (applied.info === info && applied.working && applied.shown) return applied.working;
+      applied.info = info;
+      return this.#again(applied);
+    });
+  }
+
+  #again(applied: Applied): Promise<void> {
+    applied.again = true;
+    applied.working ??= this.#bringUpToDate(applied);
+    return applied.working;
+  }
+
+  async #bringUp(applied: Applied): Promise<void> {
+    const { number, technology, instance, endpoint, info } = applied;
+    const to = { ...endpoint, mtu: technology === "udp" ? WHOLE_DATAGRAMS : endpoint.mtu };
+    const between = JSON.stringify([this.#ports.datapath()?.endpoint, endpoint]);
+    const again = this.#met.get(number) === between;
+    try {
+      await this.#commands.send(`peer ${info.peer}`, (api, engine) =>
+        again ? api.resumePeer(engine, number, instance, to) : api.setPeer(engine, number, instance, to),
+      );
+      if (this.#peers.has(info.peer)) this.#met.set(number, between);
+    } catch (cause) {
+      if (applied.gone) return;
+      this.#failed(applied, cause);
+      this.#drop(applied);
+      // It may be elsewhere meanwhile, or whoever was in its place gone.
+      if (applied.again || applied.began !== this.#changes) await this.#follow([info.peer]);
+      return;
+    }
+    await this.#bringUpToDate(applied);
+  }
+
+  async #bringUpToDate(applied: Applied): Promise<void> {
+    try {
+      do {
+        applied.again = false;
+        applied.lacks = false;
+        applied.began = this.#changes;
+        const update = this.#silent.has(applied.info.peer) ? this.#mute(applied, true) : this.#update(applied);
+        await update.catch((cause) => this.#failed(applied, cause));
+        applied.again ||= applied.lacks && applied.began !== this.#changes;
+      } while (applied.again && !applied.gone);
+    } finally {
+      // Here and not a turn later: who asks from now on must find nobody at work.
+      applied.working = null;
+      this.#tell();
     }
   }
 
   async #mute(applied: Applied, muted: boolean): Promise<void> {
     if (applied.muted === muted) return;
-    const number = enginePeer(applied.peer, applied.technology);
-    const what = `${muted ? "silence" : "the return"} of peer ${applied.peer}`;
-    await this.#ports.command(what, (api, engine) => api.mutePeer(engine, number, Number(muted)));
+    const what = `${muted ? "silence" : "the return"} of peer ${applied.info.peer}`;
+    await this.#commands.send(what, (api, engine) => api.mutePeer(engine, applied.number, Number(muted)));
     applied.muted = muted;
   }
 
-  /** Another peer is now where this one was: it will not come back as what it was. */
-  #replaced({ peer, endpoint: { address, port } }: Applied): boolean {
-    if (!this.#silent.has(peer)) return false;
-    const there = (of: DataEndpoint): boolean => of.address === address && of.port === port;
-    return [...this.#peers.keys()].some((other) => !this.#silent.has(other) && this.#endpoints(other).some(there));
+  /** One peer that cannot be reached does not cut off the others. */
+  #failed(applied: Applied, cause: unknown): void {
+    if (applied.gone) return;
+    this.#lack(applied);
+    if (!(cause instanceof InsaneError && cause.code === "ESYSTEM")) this.#ports.failed(cause);
+    else this.#wishes.refuse(applied.info, WARNING_CODES.PEER_REFUSED, `gets no messages: ${cause.message}`);
+  }
+
+  #lack(applied: Applied): void {
+    applied.lacks = true;
+    this.#lacking.add(applied.info.peer);
   }
 
   /** Where datagrams of a peer may come from and go to on this engine. */
@@ -181,65 +292,79 @@ export class Routes {
     );
   }
 
-  #refuse({ peer, name, endpoint }: PeerInfo, code: Warning["code"], why: string): void {
-    const key = `${peer} ${code}`;
-    if (this.#refused.has(key)) return;
-    this.#refused.add(key);
-    this.#ports.refused(code, `Peer ${name} at ${endpoint} ${why}.`);
-  }
-
-  async #endpoint(info: PeerInfo, instance: number, at: DataEndpoint): Promise<void> {
-    const { peer } = info;
-    const { technology, ...endpoint } = at;
-    const number = enginePeer(peer, technology);
-    let applied = this.#applied.get(number);
-    if (!applied) {
-      const to = { ...endpoint, mtu: technology === "udp" ? WHOLE_DATAGRAMS : endpoint.mtu };
-      const between = JSON.stringify([this.#ports.datapath()?.endpoint, endpoint]);
-      const again = this.#met.get(number) === between;
-      await this.#ports.command(`peer ${peer}`, (api, engine) =>
-        again ? api.resumePeer(engine, number, instance, to) : api.setPeer(engine, number, instance, to),
-      );
-      applied = { peer, technology, instance, endpoint, routes: new Map(), muted: false };
-      this.#applied.set(number, applied);
-      this.#met.set(number, between);
+  /** Brings the routes of one peer up to date, or to where its next update begins. */
+  async #update(applied: Applied): Promise<void> {
+    const { routes, info, technology } = applied;
+    const { wanted, collides } = this.#wishes.of(info, technology);
+    if (collides) this.#lack(applied);
+    const over = missing(routes, wanted);
+    for (let at = 0; at < over.length && !stale(applied); at += ROUTES_AT_ONCE) {
+      const some = over.slice(at, at + ROUTES_AT_ONCE);
+      // Nobody may count on them from here on.
+      for (const route of some) {
+        removeRoute(routes, route);
+        if (applied.shown) this.reached.remove(route.stream, route.channel);
+      }
+      for (let done = 0; done < some.length && !applied.gone; ) {
+        done += (await this.#change(applied, "removeRoutes", some.slice(done), ENOENT)).done;
+      }
     }
-    await this.#channels(info, number, applied);
+    const fresh = missing(wanted, routes);
+    for (let at = 0; at < fresh.length && !stale(applied); ) {
+      const some = fresh.slice(at, at + ROUTES_AT_ONCE);
+      const { done, full } = await this.#change(applied, "addRoutes", some, EEXIST);
+      if (applied.gone) return;
+      for (const route of some.slice(0, done)) {
+        addRoute(routes, route);
+        if (applied.shown) this.reached.add(route.stream, route.channel);
+      }
+      at += done;
+      if (!full) continue;
+      at++;
+      this.#lack(applied);
+      const why = `gets no messages of channel ${full.channel} of stream ${full.stream}: as many peers get them as can`;
+      this.#wishes.refuse(applied.info, WARNING_CODES.PEER_REFUSED, why);
+    }
+    if (stale(applied)) return;
     await this.#mute(applied, false);
+    if (!stale(applied)) this.#show(applied, true);
   }
 
-  async #channels(info: PeerInfo, number: number, { routes, technology }: Applied): Promise<void> {
-    const { peer } = info;
-    const knows = info.knows.includes(this.#ports.technology);
-    const ours = info.subscriptions.filter((wanted) => {
-      // A peer that does not take what comes from here would lose it.
-      if (wanted.technology !== technology || !knows) return false;
-      const owner = this.#ports.owner(wanted.tag);
-      if (owner === undefined || owner === wanted.stream) return true;
-      const collision = `${peer}:${wanted.stream}`;
-      if (!this.#collisions.has(collision)) this.#ports.collision(info, wanted.stream, owner);
-      this.#collisions.add(collision);
-      return false;
+  /** Adds or removes the first of these routes. `fine`: of which refusal nothing is to be done. `full`: no room on that. */
+  async #change(
+    applied: Applied,
+    how: "addRoutes" | "removeRoutes",
+    some: ReadonlyArray<Route>,
+    fine: number,
+  ): Promise<{ readonly done: number; readonly full: Route | undefined }> {
+    const pairs = new Uint32Array(2 * some.length);
+    for (const [i, { tag, channel }] of some.entries()) pairs.set([tag, channel], 2 * i);
+    const what = `${some.length} routes to peer ${applied.info.peer}`;
+    try {
+      await this.#commands.send(what, (api, engine) => api[how](engine, applied.number, pairs, some.length));
+      return { done: some.length, full: undefined };
+    } catch (cause) {
+      if (!(cause instanceof InsaneError)) throw cause;
+      const { errno, value } = cause.details;
+      const done = Number(value);
+      if (errno === fine) return { done: done + 1, full: undefined };
+      if (errno !== EMLINK) throw cause;
+      return { done, full: some[done] };
+    }
+  }
+
+  /** What is reachable may be something else: told once for all that happens in one turn. */
+  #tell(): void {
+    if (!this.#told) return;
+    this.#told = false;
+    queueMicrotask(() => {
+      this.#told = true;
+      this.#ports.applied();
     });
-    if (ours.length > ROUTES_A_PEER) {
-      const why = `wants messages of ${ours.length} channels, and gets those of ${ROUTES_A_PEER}`;
-      this.#refuse(info, WARNING_CODES.ANNOUNCEMENT_CUT, why);
-    }
-    const wanted = new Map(ours.slice(0, ROUTES_A_PEER).map((route) => [`${route.tag}:${route.channel}`, route]));
-    for (const [key, { tag, channel }] of [...routes]) {
-      if (wanted.has(key)) continue;
-      routes.delete(key);
-      await this.#ports.command(`a route to peer ${peer}`, (api, engine) =>
-        api.removeRoute(engine, tag, channel, number),
-      );
-    }
-    for (const [key, { tag, channel, stream }] of wanted) {
-      if (routes.has(key)) continue;
-      await this.#ports.command(`a route to peer ${peer}`, (api, engine) => api.addRoute(engine, tag, channel, number));
-      routes.set(key, { tag, channel, stream });
-    }
   }
 }
+
+const stale = ({ again, gone }: Applied): boolean => again || gone;
 
 /** By which numbers an engine knows the endpoints of a peer. */
 export const enginePeers = (peer: number): { readonly first: number; readonly count: number } => ({
@@ -251,18 +376,5 @@ const enginePeer = (peer: number, technology: NetworkTechnology): number =>
 
 /** Kernel UDP puts fragments together again: what it takes is bounded by the datagram, not by the interface. */
 const WHOLE_DATAGRAMS = 65535;
-
-/** Datapaths that send the same UDP/IPv4 datagrams. */
-const DATAGRAMS: ReadonlyArray<NetworkTechnology> = ["udp", "xdp", "dpdk"];
-
-/** Whether a datapath at `here` can exchange datagrams with one at `there`. */
-export function reaches(here: Pick<DataEndpoint, "technology" | "address">, there: DataEndpoint): boolean {
-  if (here.technology === "udp" && there.technology === "udp") return true;
-  // What stays on one host goes through its kernel, past every other datapath.
-  if (here.address === there.address) return false;
-  return (
-    here.technology === there.technology || [here, there].every(({ technology }) => DATAGRAMS.includes(technology))
-  );
-}
 
 const same = (a: Endpoint, b: Endpoint): boolean => a.address === b.address && a.port === b.port && a.mtu === b.mtu;

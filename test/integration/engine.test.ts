@@ -112,8 +112,11 @@ test("commands are acknowledged by the engine's thread, with the reason when ref
   expect(await run(api.ping(engine))).toMatchObject(ok);
   expect(await run(api.addDatapath(engine, 1, handle))).toMatchObject(ok);
   expect(await run(api.setPeer(engine, 9, 1, endpoint))).toMatchObject(ok);
-  expect(await run(api.addRoute(engine, 5, 6, 9))).toMatchObject({ ...ok, value: 1 });
-  expect(await run(api.addRoute(engine, 5, 6, 10))).toMatchObject({ status: -2 });
+  const routes = (...channels: number[]) => Uint32Array.from(channels.flatMap((channel) => [5, channel]));
+  expect(await run(api.addRoutes(engine, 9, routes(6, 7, 8), 3))).toMatchObject({ status: 0, value: 3 });
+  expect(await run(api.addRoutes(engine, 9, routes(9, 7, 10), 3))).toMatchObject({ status: -17, value: 1 });
+  expect(await run(api.addRoutes(engine, 10, routes(6), 1))).toMatchObject({ status: -2, value: 0 });
+  expect(failure(() => api.addRoutes(engine, 9, new Uint32Array(514), 257)).details).toMatchObject({ errno: "EINVAL" });
   const link = segment(linkBytes(16));
   const [ours, theirs] = platform().bellPair();
   undo.push(() => [ours, theirs].forEach((fd) => void platform().fdClose(fd)));
@@ -134,7 +137,7 @@ test("commands are acknowledged by the engine's thread, with the reason when ref
   expect(await run(api.removeLink(engine, 2))).toMatchObject(ok);
   expect(await run(api.addBell(engine, theirs))).toMatchObject(ok);
   expect(await run(api.removeBell(engine, theirs))).toMatchObject(ok);
-  expect(await run(api.removeRoute(engine, 5, 6, 9))).toMatchObject(ok);
+  expect(await run(api.removeRoutes(engine, 9, routes(6, 7, 8, 9), 4))).toMatchObject({ status: 0, value: 4 });
   expect(await run(api.removePeer(engine, 9))).toMatchObject(ok);
   expect(await run(api.removeDatapath(engine, 1))).toMatchObject(ok);
   api.closeDatapath(handle);
