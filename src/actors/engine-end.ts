@@ -10,6 +10,8 @@ import { PARKED_PAGE } from "../protocol/layout.ts";
 import { streamTag } from "../protocol/qos.ts";
 import type { LinkTables } from "../runtime/plan.ts";
 import type { Clock } from "./clock.ts";
+import { EngineDomains } from "./engine-domains.ts";
+import type { SubScope } from "./life.ts";
 import type { LinkEnd, LinkOffer, PoolShare } from "./link-end.ts";
 
 /** Commands sent before the first acknowledgement is waited for; the engine's queue holds 256. */
@@ -25,16 +27,21 @@ export interface EngineEndPorts {
   datapath(): number | null;
   /** How long a drain may take, ms. */
   readonly drainMs: number;
+  /** A scope within the engine's life. */
+  scope(): SubScope;
 }
 
 export class EngineEnd implements LinkEnd {
   readonly session = 0;
+  readonly domain = null;
+  readonly #domains: EngineDomains;
   readonly #ports: EngineEndPorts;
   readonly #gone = new Set<() => void>();
   readonly #memory = new Map<number, Keepable[]>();
 
   constructor(ports: EngineEndPorts) {
     this.#ports = ports;
+    this.#domains = new EngineDomains({ engine: () => this.#engine, scope: ports.scope });
   }
 
   get label(): string {
@@ -45,9 +52,10 @@ export class EngineEnd implements LinkEnd {
     return this.#engine.parkedPage.fd;
   }
 
-  pools(): PoolShare {
+  /** The receive pool for whom we trust; a pool of copies for others. */
+  pools(_: string, to: LinkEnd, link: number): PoolShare | Promise<PoolShare> {
     const { info, segment } = this.#engine.receivePool;
-    return { infos: [info], fds: [segment.fd] };
+    return to.domain === null ? { infos: [info], fds: [segment.fd] } : this.#domains.share(to.domain, link);
   }
 
   async open(offer: LinkOffer): Promise<void> {
@@ -67,6 +75,11 @@ export class EngineEnd implements LinkEnd {
       await this.#order(`link ${link} into`, (api, engine) =>
         api.addIngress(engine, link, segment, memory.entries, parked, offer.bell),
       );
+      const { domain } = peer;
+      if (domain !== null) {
+        const id = this.#domains.idOf(domain);
+        await this.#order(`the trust domain of link ${link}`, (api, engine) => api.setDomain(engine, link, id));
+      }
       await this.#batch(`the channels of link ${link}`, subscriptions(link, tag, NOTHING, tables));
       return;
     }
@@ -79,7 +92,7 @@ export class EngineEnd implements LinkEnd {
     if (trafficClass !== 0) {
       await this.#order(`the traffic class of link ${link}`, (api, engine) => api.setClass(engine, link, trafficClass));
     }
-    const { infos, fds } = peer.pools(stream);
+    const { infos, fds } = await peer.pools(stream, this, link);
     const pools = infos.map((info, i) => {
       const of = { fd: fds[i] ?? -1, bytes: info.bytes };
       return { info, pool: hold(mapping(`pool ${info.pool} of ${peer.label}`, of, false)) };
@@ -129,6 +142,7 @@ export class EngineEnd implements LinkEnd {
 
   forget(offer: LinkOffer): void {
     this.#memory.delete(offer.link);
+    this.#domains.leave(offer.link);
   }
 
   onGone(f: () => void): () => void {
@@ -138,6 +152,7 @@ export class EngineEnd implements LinkEnd {
 
   /** The engine is over. `joined`: nothing of it runs any more; else what its links are made of stays mapped. */
   end(joined: boolean): void {
+    this.#domains.end();
     if (!joined) for (const link of [...this.#memory.keys()]) this.#keep(link);
     for (const f of [...this.#gone]) f();
     this.#gone.clear();

@@ -67,6 +67,7 @@ export class EngineActor {
       resource: () => this.#resource,
       datapath: () => this.datapathUp,
       drainMs: DRAIN_MS,
+      scope: () => this.life.subScope(),
     });
   }
 

@@ -7,6 +7,7 @@ import type { Quarantine } from "../effects/quarantine.ts";
 import type { InsaneError } from "../protocol/codes.ts";
 import type { PoolRecord } from "../protocol/control.ts";
 import type { LinkTables } from "../runtime/plan.ts";
+import type { TrustDomain } from "../runtime/trust.ts";
 
 export type EndRole = "producer" | "consumer";
 
@@ -40,8 +41,10 @@ export interface LinkEnd {
   readonly label: string;
   /** Descriptor of its parked page, sealed, to be given to the other end. */
   readonly parkedPage: number;
-  /** What it emits from on a stream, sealed, to be given to the other end. */
-  pools(stream: string): PoolShare;
+  /** Whom it belongs to; null: to the runtime's own trust domain. */
+  readonly domain: TrustDomain | null;
+  /** What it emits from on a stream, sealed, to be given to the other end of that link. */
+  pools(stream: string, to: LinkEnd, link: number): PoolShare | Promise<PoolShare>;
   /** Traffic class of what it emits on a stream, where the network has a schedule. Left out: best effort. */
   trafficClass?(stream: string): number;
   /** Begins; resolves when mapped and understood. */

@@ -4,6 +4,7 @@ import { InsaneError } from "../protocol/codes.ts";
 import { CONTROL_PAGE, LINK_STATE, linkBytes } from "../protocol/layout.ts";
 import { trafficClassOf } from "../qos/gates.ts";
 import type { LinkTables } from "../runtime/plan.ts";
+import type { TrustDomain } from "../runtime/trust.ts";
 import type { LinkEnd, LinkOffer, PoolShare } from "./link-end.ts";
 import type { SessionActor } from "./session.ts";
 
@@ -27,6 +28,10 @@ export class SessionEnd implements LinkEnd {
 
   get label(): string {
     return this.#session.label;
+  }
+
+  get domain(): TrustDomain | null {
+    return this.#session.domain;
   }
 
   get parkedPage(): number {
@@ -60,11 +65,13 @@ export class SessionEnd implements LinkEnd {
   }
 
   async open(offer: LinkOffer): Promise<void> {
+    const { memory, peer, role, tables } = offer;
+    const given: PoolShare | Promise<PoolShare> =
+      role === "consumer" ? peer.pools(offer.stream, this, offer.link) : { infos: [], fds: [] };
+    const share = given instanceof Promise ? await given : given;
     const stream = this.#session.streamNamed(offer.stream);
     if (!stream) throw new InsaneError("ECLOSED", `${this.label} has closed stream ${offer.stream}.`);
     const index = this.#takeIndex(offer);
-    const { memory, peer, role, tables } = offer;
-    const share: PoolShare = role === "consumer" ? peer.pools(offer.stream) : { infos: [], fds: [] };
     this.#session.pages?.setLink(index, LINK_STATE.OPEN);
     const key = keyOf(offer);
     this.#opening.add(key);

@@ -9,6 +9,7 @@ import { InsaneError } from "../protocol/codes.ts";
 import { MAX_FRAME, PROTOCOL_VERSION } from "../protocol/control.ts";
 import { CONTROL_PAGE, LAYOUT_HASH, PARKED_PAGE, SESSION_STATE, STATS_PAGE } from "../protocol/layout.ts";
 import { serveNotification, serveRequest } from "../runtime/requests.ts";
+import { ownIdentity, type TrustDomain, trustDomain } from "../runtime/trust.ts";
 import type { Host } from "./host.ts";
 import { stateText } from "./inspection.ts";
 import { Life } from "./life.ts";
@@ -118,6 +119,11 @@ export class SessionActor {
 
   get state(): string {
     return stateText(this.life.actor.getSnapshot().value);
+  }
+
+  /** Null: as trusted as the runtime itself. */
+  get domain(): TrustDomain | null {
+    return trustDomain(this.who, ownIdentity(), this.#host.config.trust);
   }
 
   get attached(): boolean {

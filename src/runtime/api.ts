@@ -49,6 +49,8 @@ export interface RuntimeConfig {
   readonly socketMode: number;
   /** Users and groups that may attach; empty: whoever the socket's permissions let in. */
   readonly allow: { readonly uids: ReadonlyArray<number>; readonly gids: ReadonlyArray<number> };
+  /** Users and groups besides the runtime's own whose applications read received messages in place; others get copies. */
+  readonly trust: { readonly uids: ReadonlyArray<number>; readonly gids: ReadonlyArray<number> };
   readonly network: {
     /** False: no engine, shared memory only. */
     readonly enabled: boolean;
@@ -128,7 +130,13 @@ export interface ScheduleReport extends GateSchedule {
 export interface ExplainReport {
   readonly stream: string;
   readonly tag: number;
-  readonly sessions: ReadonlyArray<{ readonly session: number; readonly name: string }>;
+  /** `domain`: whose trust domain a session belongs to; `copies`: it is a foreign one, which gets copies. */
+  readonly sessions: ReadonlyArray<{
+    readonly session: number;
+    readonly name: string;
+    readonly domain: string;
+    readonly copies: boolean;
+  }>;
   readonly decision: DecisionRecord;
   /** Null: first in, first out. */
   readonly schedule: ScheduleReport | null;

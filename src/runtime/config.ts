@@ -22,6 +22,7 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
   socket: null,
   socketMode: 0o600,
   allow: { uids: [], gids: [] },
+  trust: { uids: [], gids: [] },
   network: {
     enabled: true,
     address: "127.0.0.1",
@@ -133,6 +134,10 @@ const Config = Schema.Struct({
   ),
   socketMode: whole(0, 0o777, ' (permission bits; in a file also octal text such as "0660")'),
   allow: Schema.Struct({
+    uids: Schema.Array(whole(0, 0xfffffffe)),
+    gids: Schema.Array(whole(0, 0xfffffffe)),
+  }),
+  trust: Schema.Struct({
     uids: Schema.Array(whole(0, 0xfffffffe)),
     gids: Schema.Array(whole(0, 0xfffffffe)),
   }),

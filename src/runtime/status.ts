@@ -10,6 +10,7 @@ import { SINK_STATS, SOURCE_STATS } from "../protocol/layout.ts";
 import { streamTag } from "../protocol/qos.ts";
 import type { EndpointReport, ExplainReport, StatusReport } from "./api.ts";
 import type { PeerInfo, PeerReport } from "./directory.ts";
+import { identityText } from "./trust.ts";
 
 /** The parts of a runtime that a report is made of. */
 export interface Reported {
@@ -113,7 +114,12 @@ export function explainReport(of: Reported, name?: string): ExplainReport[] {
     return {
       stream,
       tag: streamTag(stream),
-      sessions: list.map(({ session }) => ({ session: session.id, name: session.name })),
+      sessions: list.map(({ session }) => ({
+        session: session.id,
+        name: session.name,
+        domain: session.domain?.label ?? identityText(session.who),
+        copies: session.domain !== null,
+      })),
       decision,
       schedule: of.host.gates.report(decision),
       links: carriers.map(explainLink),

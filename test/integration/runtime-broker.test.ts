@@ -10,6 +10,7 @@ import type { PlannedMember } from "../../src/runtime/plan.ts";
 /** An end that never answers. */
 const silent = (session: number): LinkEnd => ({
   session,
+  domain: null,
   label: `session ${session}`,
   parkedPage: 0,
   pools: () => ({ infos: [], fds: [] }),

@@ -36,6 +36,7 @@ function stage() {
   class PlayedEnd implements LinkEnd {
     readonly session: number;
     readonly parkedPage = -1;
+    readonly domain = null;
     silent = new Set<string>();
     offer: LinkOffer | null = null;
     #gone: (() => void) | null = null;
@@ -244,7 +245,10 @@ describe("an engine that does not acknowledge the removal of a link", () => {
       },
       parkedPage: { fd: parked, bytes: PARKED_PAGE.BYTES },
     } as unknown as EngineResource;
-    const ports = { clock, name: "engine test", resource: () => resource, datapath: () => 1, drainMs: DRAIN_MS };
+    const scope = () => {
+      throw new Error("no scope is needed");
+    };
+    const ports = { clock, name: "engine test", resource: () => resource, datapath: () => 1, drainMs: DRAIN_MS, scope };
     const actor = link({ kind: "egress", consumer: new EngineEnd(ports) });
     expect(await actor.confirmed()).toBe(true);
     actor.close("test");

@@ -36,8 +36,12 @@ async function main({ values, positionals }: Parsed<typeof spec.options>): Promi
 }
 
 function describe({ stream, tag, sessions, decision, schedule, links, peers }: ExplainReport): string[] {
+  const users = sessions.map(
+    ({ session, name, domain, copies }) =>
+      `${name} (session ${session}${copies ? `; ${domain}: a foreign trust domain, which receives copies` : ""})`,
+  );
   const lines = [
-    `${paint("bold", stream)}  (tag ${tag.toString(16).padStart(8, "0")}), used by ${sessions.map(({ session, name }) => `${name} (session ${session})`).join(", ") || "nobody"}`,
+    `${paint("bold", stream)}  (tag ${tag.toString(16).padStart(8, "0")}), used by ${users.join(", ") || "nobody"}`,
     `  asked for   ${qosText(decision)}`,
     `  other hosts ${decision.datapath === null ? paint("red", "none: this host only") : paint("green", decision.datapath)}, by the strategy "${decision.strategy}"`,
     `  this host   ${decision.local}, source to sink`,

@@ -1,8 +1,16 @@
 // An application in a process of its own, for tests. Sources emit numbered messages (source id, number, filler whose bytes
 // follow from both); sinks check what they get: intact, in order, at most once, only their channel.
 import { connect, type Message, type Sink, type Source, type Stream } from "../../../src/index.ts";
+import { loadLibrary } from "../../../src/native/library.ts";
 
-const [, , socket = "", name = ""] = process.argv;
+const [, , socket = "", name = "", user = ""] = process.argv;
+if (user !== "") {
+  // Loaded while it may be read: another user may not see this folder.
+  loadLibrary();
+  process.setgroups?.([]);
+  process.setgid?.(Number(user));
+  process.setuid?.(Number(user));
+}
 const session = await connect({ socket, name });
 const streams = new Map<string, Stream>();
 const sources: Array<{ source: Source; next: number; running: boolean; done: Promise<void> }> = [];

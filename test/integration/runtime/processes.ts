@@ -1,7 +1,7 @@
 // Real processes for the runtime's tests: a daemon and applications, told what to do over Node's own IPC. Everything
 // started here ends with the test, also when it fails.
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -122,9 +122,12 @@ export class Stage implements AsyncDisposable {
     return daemon;
   }
 
-  /** An application that is connected. */
-  async application(name: string): Promise<TestProcess> {
-    const application = this.start("application.ts", name, [this.socket, name]);
+  /** An application that is connected; `user`: as that user and group, from root. */
+  async application(name: string, user?: number): Promise<TestProcess> {
+    // Another user must be able to reach the socket.
+    if (user !== undefined) chmodSync(this.folder, 0o755);
+    const args = [this.socket, name, ...(user === undefined ? [] : [String(user)])];
+    const application = this.start("application.ts", name, args);
     await application.until((words) => words["connected"] === true, "it is connected");
     return application;
   }
