@@ -1,7 +1,7 @@
 // The part of a runtime that reaches other hosts: the technologies it serves, each with an engine and a datapath, and the
 // directory of other runtimes. Nothing of it exists when the network is not enabled.
 import type { Notice } from "../../models/lifecycle.ts";
-import type { EngineEvent } from "../native/engine.ts";
+import { type EngineEvent, engines } from "../native/engine.ts";
 import { InsaneError, WARNING_CODES, type Warning } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
 import { STATUS } from "../protocol/layout.ts";
@@ -10,7 +10,7 @@ import { type GatePort, type GateSchedule, shareOf, USUAL_MTU } from "../qos/gat
 import type { DataEndpoint, Directory, PeerInfo, PeerReport } from "../runtime/directory.ts";
 import { Losses } from "../runtime/losses.ts";
 import { reaches } from "../runtime/reach.ts";
-import { inPlace, udpPlan, withFaults, xdpInterface, xdpPlan } from "../runtime/servings.ts";
+import { dpdkOptions, dpdkPlan, inPlace, udpPlan, withFaults, xdpInterface, xdpPlan } from "../runtime/servings.ts";
 import type { EngineActor } from "./engine.ts";
 import type { EngineEnd } from "./engine-end.ts";
 import { PREPARE_MS } from "./host.ts";
@@ -44,6 +44,8 @@ export class Network {
   readonly #alive = new Map<number, PeerInfo>();
   /** Endpoints of peers that were told to be out of reach. */
   readonly #unreached = new Set<string>();
+  /** Technologies that were told to be unable to sleep. */
+  readonly #restless = new Set<NetworkTechnology>();
   #directoryRuns = false;
   /** That the inline engines are looked at again is on its way. */
   #following = false;
@@ -60,6 +62,8 @@ export class Network {
     const { config } = ports.host;
     const plans = [udpPlan(config)];
     if ("name" in xdpInterface(config)) plans.push(xdpPlan(config));
+    const dpdk = dpdkOptions(config);
+    if ("options" in dpdk) plans.push(dpdkPlan(config, dpdk.options));
     this.#schedule = shareOf(config.network.schedule, plans.length);
     this.#servings = new Map(
       plans.map((plan) => [plan.technology, this.#serving(inPlace(withFaults(plan, config), config))]),
@@ -176,12 +180,14 @@ export class Network {
   async start(): Promise<void> {
     const { host, directory } = this.#ports;
     await this.#servings.get("udp")?.open(START_MS);
-    if (host.config.network.xdp.enabled === true) {
-      const record = host.capability("xdp");
-      const serving = this.#servings.get("xdp");
+    for (const technology of ["xdp", "dpdk"] as const) {
+      if (host.config.network[technology].enabled !== true) continue;
+      const record = host.capability(technology);
+      const serving = this.#servings.get(technology);
       if (!serving || record?.available !== true) {
         const { reason = "it was not probed", cure = "" } = record ?? {};
-        throw new InsaneError("ESYSTEM", `network.xdp.enabled is true, but there is no XDP here: ${reason}. ${cure}`);
+        const message = `network.${technology}.enabled is true, but there is no ${technology.toUpperCase()} here: ${reason}. ${cure}`;
+        throw new InsaneError("ESYSTEM", message);
       }
       await serving.open(START_MS);
     }
@@ -297,6 +303,7 @@ export class Network {
         event: (event) => this.#event(technology, event),
         up: () => {
           if (technology === "udp") this.#lookAtBuffer();
+          this.#lookAtSleep(technology, engine.idle);
           restored();
         },
         down: (notice, served) => {
@@ -323,6 +330,17 @@ export class Network {
       code: WARNING_CODES.RECEIVE_BUFFER,
       message: `The kernel gave the data socket a receive buffer of ${bytes} bytes; bursts larger than that are lost.`,
       cure: `Raise it: \`sysctl net.core.rmem_max=${RECEIVE_BUFFER}\`, or run with CAP_NET_ADMIN.`,
+    });
+  }
+
+  /** A datapath that cannot wake its engine costs CPU time when nothing comes, and answers later. Told once. */
+  #lookAtSleep(technology: NetworkTechnology, idle: ServingPlan["engine"]["idle"]): void {
+    if (idle !== "park" || this.#restless.has(technology) || engines().datapathCanPark(technology)) return;
+    this.#restless.add(technology);
+    this.#warned({
+      code: WARNING_CODES.CANNOT_PARK,
+      message: `Nothing that ${technology} receives can wake its engine: while it is idle it looks every 50 microseconds.`,
+      cure: `Set network.${technology}.idle to spin (with a core of its own) for short round trips, or close the streams that use it.`,
     });
   }
 

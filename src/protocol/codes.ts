@@ -95,6 +95,8 @@ export const WARNING_CODES = {
   RESTARTED: "W_RESTARTED",
   /** A datapath injects faults, as its configuration asks for: this runtime is under test. */
   FAULTS_INJECTED: "W_FAULTS_INJECTED",
+  /** A datapath cannot wake its engine, which therefore looks again and again. */
+  CANNOT_PARK: "W_CANNOT_PARK",
   /** A datapath went down. */
   DATAPATH_DOWN: "W_DATAPATH_DOWN",
   /** The runtime a session is attached to is gone; direct links go on without it. */

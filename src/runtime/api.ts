@@ -40,6 +40,36 @@ export interface XdpOptions {
   readonly cpu: number | null;
 }
 
+/** DPDK on a device and an address of its own, on an engine of its own. */
+export interface DpdkOptions {
+  /** auto: opened by the first stream that is bound to it, if this host can. true: opened at the start, or no start. */
+  readonly enabled: "auto" | boolean;
+  /** Short for an af_packet device on this interface; null: see `device`. */
+  readonly interface: string | null;
+  /** A virtual device with its arguments, or a PCI address. Without an interface or a device there is no DPDK. */
+  readonly device: string | null;
+  /** Its IPv4 address, which no interface of the kernel may have. */
+  readonly address: string | null;
+  /** Length of the network's prefix. */
+  readonly prefix: number;
+  /** For other networks, or null: they are out of reach. */
+  readonly gateway: string | null;
+  /** UDP port of its data endpoint; 0: any. */
+  readonly port: number;
+  /** Largest IP datagram; null: the device's. */
+  readonly mtu: number | null;
+  /** auto: if enough of them are free. */
+  readonly hugepages: "auto" | boolean;
+  /** MiB for DPDK's own use without huge pages. */
+  readonly memory: number;
+  /** Slots of its receive pool; null: 1024, or 256 where the application polls the engine. */
+  readonly slots: number | null;
+  /** How its engine's thread waits; null: as `engine.idle`. It cannot be woken: parked, it looks every 50 us. */
+  readonly idle: EngineOptions["idle"] | null;
+  /** Pin its engine's thread to this core, or null. */
+  readonly cpu: number | null;
+}
+
 /** Everything a runtime can be configured with; `insane up --print-config` prints it with its defaults. */
 export interface RuntimeConfig {
   readonly name: string;
@@ -66,6 +96,7 @@ export interface RuntimeConfig {
     /** Without a hello for so long a peer is silent. */
     readonly silentAfterMs: number;
     readonly xdp: XdpOptions;
+    readonly dpdk: DpdkOptions;
     /** When which traffic class may send (IEEE 802.1Qbv, docs/scheduling.md); null: first in, first out. */
     readonly schedule: GateSchedule | null;
     /** For testing: faults to inject into a datapath, such as `{ udp: "loss=0.01,seed=7" }` (docs/configuration.md). */

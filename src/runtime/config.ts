@@ -42,6 +42,21 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
       idle: null,
       cpu: null,
     },
+    dpdk: {
+      enabled: "auto",
+      interface: null,
+      device: null,
+      address: null,
+      prefix: 24,
+      gateway: null,
+      port: 0,
+      mtu: null,
+      hugepages: "auto",
+      memory: 64,
+      slots: null,
+      idle: null,
+      cpu: null,
+    },
     schedule: null,
     faults: null,
   },
@@ -123,6 +138,12 @@ const Schedule = Schema.Struct({
   ),
 });
 
+const interfaceName = text("the name of an interface, as `ip link` lists it", (name) => /^[^\s/,=]{1,15}$/.test(name));
+const hostAddress = text("an IPv4 address of one host, such as 10.0.0.11", (address) => {
+  const first = Number.parseInt(address, 10);
+  return parseEndpoint(`${address}:1`) !== null && first !== 0 && first !== 127 && first < 224;
+});
+
 const DAY = 86_400_000;
 const Config = Schema.Struct({
   name: shortText,
@@ -159,13 +180,30 @@ const Config = Schema.Struct({
     silentAfterMs: whole(20, DAY, " milliseconds"),
     xdp: Schema.Struct({
       enabled: Schema.Literals(["auto", true, false]),
-      interface: Schema.NullOr(
-        text("the name of an interface, as `ip link` lists it", (name) => /^[^\s/,=]{1,15}$/.test(name)),
-      ),
+      interface: Schema.NullOr(interfaceName),
       port: whole(0, 65535, " (0: any)"),
       mode: Schema.Literals(["native", "skb"]),
       queue: Schema.NullOr(whole(0, 65535, " (number of a receive queue)")),
       mtu: Schema.NullOr(whole(576, 15_360, " bytes")),
+      slots: Schema.NullOr(whole(64, 65_536)),
+      idle: Schema.NullOr(Schema.Literals(["park", "yield", "spin"])),
+      cpu: Schema.NullOr(whole(0, 1023, " (number of a core)")),
+    }),
+    dpdk: Schema.Struct({
+      enabled: Schema.Literals(["auto", true, false]),
+      interface: Schema.NullOr(interfaceName),
+      device: Schema.NullOr(
+        text("a virtual device such as net_memif0,role=client, or a PCI address such as 0000:01:00.0", (device) =>
+          /^(net_[^\s,]{1,59}(,[^\s]{1,190})?|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])$/i.test(device),
+        ),
+      ),
+      address: Schema.NullOr(hostAddress),
+      prefix: whole(1, 30, " bits"),
+      gateway: Schema.NullOr(hostAddress),
+      port: whole(0, 65535, " (0: any)"),
+      mtu: Schema.NullOr(whole(576, 65_000, " bytes")),
+      hugepages: Schema.Literals(["auto", true, false]),
+      memory: whole(16, 65_536, " MiB"),
       slots: Schema.NullOr(whole(64, 65_536)),
       idle: Schema.NullOr(Schema.Literals(["park", "yield", "spin"])),
       cpu: Schema.NullOr(whole(0, 1023, " (number of a core)")),
@@ -325,6 +363,18 @@ function contradictions({ network }: RuntimeConfig): ConfigFault[] {
   const now = BigInt(Date.now()) * 1_000_000n;
   for (const { field, value, allowed } of network.schedule === null ? [] : scheduleFaults(network.schedule, now)) {
     faults.push({ field: `network.schedule.${field}`, value, allowed });
+  }
+  const { interface: over, device, address: own } = network.dpdk;
+  if (over !== null && device !== null) {
+    faults.push({ field: "network.dpdk.device", value: device, allowed: "null beside network.dpdk.interface" });
+  }
+  if ((over !== null || device !== null) && own === null) {
+    const allowed = "an IPv4 address of its own in the device's network, which no interface of this host has";
+    faults.push({ field: "network.dpdk.address", value: own, allowed });
+  }
+  if (own !== null && own === address) {
+    const allowed = `another address than network.address (${address}), which is the kernel's`;
+    faults.push({ field: "network.dpdk.address", value: own, allowed });
   }
   network.peers.forEach((peer, i) => {
     if (!isLoopback(address) || isLoopback(peer)) return;

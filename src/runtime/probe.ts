@@ -1,15 +1,32 @@
-// What this host can offer to a runtime as it is configured: every technology probed, XDP on the interface that the runtime
+// What this host can offer to a runtime as it is configured: every technology probed, XDP and DPDK on what the runtime
 // would use. What the configuration excludes is told as such, not probed.
 import type { CapabilityRecord } from "../protocol/control.ts";
 import { type ProbeResult, probeAll, probeOf } from "../qos/capabilities.ts";
 import type { RuntimeConfig } from "./api.ts";
-import { xdpInterface } from "./servings.ts";
+import { dpdkOptions, xdpInterface } from "./servings.ts";
 
 /** Read-only; nothing is left behind. */
-export const probeFor = (config: RuntimeConfig): CapabilityRecord[] => probeAll("", { xdp: () => probeXdp(config) });
+export const probeFor = (config: RuntimeConfig): CapabilityRecord[] =>
+  probeAll("", { xdp: () => probeXdp(config), dpdk: () => probeDpdk(config) });
 
 function probeXdp(config: RuntimeConfig): ProbeResult {
   const at = xdpInterface(config);
-  if ("why" in at) return { available: false, emulated: false, reason: at.why, evidence: [], cure: at.cure };
-  return probeOf("xdp", at.name);
+  return "why" in at ? without(at) : probeOf("xdp", at.name);
 }
+
+function probeDpdk(config: RuntimeConfig): ProbeResult {
+  const { address, port } = config.network.dpdk;
+  const asked = dpdkOptions(config);
+  // The library is looked at in any case: whether it is there is worth knowing before a device is configured.
+  if (!config.network.enabled || config.network.dpdk.enabled === false)
+    return "why" in asked ? without(asked) : probeOf("dpdk", "");
+  return probeOf("dpdk", "why" in asked ? "" : `address=${address},port=${port},${asked.options}`);
+}
+
+const without = ({ why, cure }: { readonly why: string; readonly cure: string }): ProbeResult => ({
+  available: false,
+  emulated: false,
+  reason: why,
+  evidence: [],
+  cure,
+});

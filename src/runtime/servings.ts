@@ -14,6 +14,16 @@ const XDP_SLOTS = { inline: 256, thread: 2048 };
 /** What goes before a datagram in its slots: Ethernet header with a tag, and the kernel's own. */
 const XDP_ROOM = 280;
 
+/** DPDK puts a frame 166 bytes into a slot, and wants room for the whole frame that its device may hold. */
+const DPDK_ROOM = 166;
+/** Frames of an af_packet device that is not told otherwise, bytes. */
+const AF_PACKET_FRAME = 2048;
+/** Slots that hold the trains which a kernel sender hands over whole on a virtual link, as the library's own device does. */
+const TRAIN_BYTES = 65_536;
+/** Largest IP datagram of a device that is not told otherwise. */
+const USUAL_MTU = 1500;
+const DPDK_SLOTS = { inline: 256, thread: 1024 };
+
 /** The interface on which this runtime looks for XDP, by its name or an address that it carries; or why it does not. */
 export function xdpInterface({
   network,
@@ -78,4 +88,54 @@ export function xdpPlan(config: RuntimeConfig): ServingPlan {
     at: { address: xdp.interface === null ? network.address : "0.0.0.0", port: xdp.port },
     receive: { slots: xdp.slots ?? XDP_SLOTS[engine.mode], bytes: pages * PAGE - SLOT_HEADER },
   };
+}
+
+/** What DPDK is to be opened with, as the library's options; or why this runtime does without. */
+export function dpdkOptions({
+  network,
+}: RuntimeConfig): { readonly options: string } | { readonly why: string; readonly cure: string } {
+  const { dpdk } = network;
+  if (!network.enabled || dpdk.enabled === false) {
+    const field = network.enabled ? "network.dpdk.enabled" : "network.enabled";
+    return { why: `it is switched off in this runtime's configuration (${field})`, cure: `Set ${field}.` };
+  }
+  if (dpdk.interface === null && dpdk.device === null) {
+    return {
+      why: "no device is configured for DPDK",
+      cure: "Set network.dpdk.interface (or network.dpdk.device) and network.dpdk.address.",
+    };
+  }
+  const pages = { auto: "auto", true: "yes", false: "no" }[`${dpdk.hugepages}`];
+  const options = [
+    `prefix=${dpdk.prefix}`,
+    ...(dpdk.gateway === null ? [] : [`gateway=${dpdk.gateway}`]),
+    ...(dpdk.mtu === null ? [] : [`mtu=${dpdk.mtu}`]),
+    `hugepages=${pages}`,
+    `memory=${dpdk.memory}`,
+    // The last one, for the sake of its commas.
+    dpdk.interface === null ? `device=${dpdk.device}` : `interface=${dpdk.interface}`,
+  ];
+  return { options: options.join(",") };
+}
+
+export function dpdkPlan(config: RuntimeConfig, options: string): ServingPlan {
+  const { engine, network } = config;
+  const { dpdk } = network;
+  const mode = config.engines.process.dpdk ? "thread" : engine.mode;
+  return {
+    technology: "dpdk",
+    name: "dpdk",
+    engine: { ...engine, idle: dpdk.idle ?? engine.idle, cpu: dpdk.cpu },
+    aliveMs: network.helloIntervalMs,
+    options,
+    at: { address: dpdk.address ?? "0.0.0.0", port: dpdk.port },
+    receive: { slots: dpdk.slots ?? DPDK_SLOTS[mode], bytes: dpdkSlotBytes(dpdk) },
+  };
+}
+
+function dpdkSlotBytes({ device, mtu }: RuntimeConfig["network"]["dpdk"]): number {
+  if (device === null) return TRAIN_BYTES;
+  const given = /^net_af_packet/.test(device) ? (/,framesz=(\d+)/.exec(device)?.[1] ?? AF_PACKET_FRAME) : 0;
+  const frame = Math.max(Number(given), mtu ?? USUAL_MTU);
+  return Math.ceil((frame + DPDK_ROOM) / PAGE) * PAGE - SLOT_HEADER;
 }
