@@ -105,6 +105,8 @@ export interface Probe {
   readonly gro: boolean;
   readonly gso: boolean;
   readonly zeroCopy: boolean;
+  /** A software stand-in, for tests. */
+  readonly emulated: boolean;
   readonly reason: string;
   readonly evidence: ReadonlyArray<{ readonly what: string; readonly finding: string }>;
   /** What an operator can do, or empty. */
@@ -276,7 +278,7 @@ const PROBE = {
   CURE: 1296,
   BYTES: 1552,
 } as const;
-const PROBE_FLAG = { GRO: 1, GSO: 2, ZERO_COPY: 4 } as const;
+const PROBE_FLAG = { GRO: 1, GSO: 2, ZERO_COPY: 4, EMULATED: 8 } as const;
 const EVENT_BYTES = 32;
 
 /** Dotted IPv4 as the u32 that C holds in network order. Throws `ESCHEMA`. */
@@ -460,6 +462,7 @@ function bind(): Engines {
         gro: (flags & PROBE_FLAG.GRO) !== 0,
         gso: (flags & PROBE_FLAG.GSO) !== 0,
         zeroCopy: (flags & PROBE_FLAG.ZERO_COPY) !== 0,
+        emulated: (flags & PROBE_FLAG.EMULATED) !== 0,
         reason: cString(bytes.subarray(PROBE.REASON, PROBE.EVIDENCE)),
         evidence: cString(bytes.subarray(PROBE.EVIDENCE, PROBE.CURE))
           .split("\n")

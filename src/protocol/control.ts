@@ -35,6 +35,8 @@ export const Capability = Schema.Struct({
   reason: Schema.String,
   evidence: Schema.Array(Schema.String),
   cure: Schema.String,
+  /** What does it, where there are several that do not understand each other: of rdma, the provider. */
+  provider: Schema.optionalKey(Schema.String),
 });
 
 /** One line of a decision: why a candidate was taken or rejected. */

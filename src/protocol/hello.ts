@@ -28,6 +28,8 @@ const Endpoint = Schema.Struct({
   address: text(/^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/),
   port: whole(1, 65535),
   mtu: whole(576, 65535),
+  /** Of rdma: only equal ones understand each other. */
+  provider: Schema.optionalKey(text(/^[\x21-\x7e]{1,32}$/)),
 });
 /**
  * A stream with the channels on which sinks want its messages, and the technology of the endpoint where they want them;

@@ -15,6 +15,8 @@ export interface ProbeResult {
   readonly reason: string;
   readonly evidence: ReadonlyArray<string>;
   readonly cure: string;
+  /** What does it, where there are several that do not understand each other: of rdma, the provider. */
+  readonly provider?: string;
 }
 
 /** The probes themselves, so that tests can do without a host. Both may throw. */
@@ -66,14 +68,15 @@ export const probeOf = (technology: NetworkTechnology, interfaceName: string): P
 const HOST: Probes = {
   sharedMemory: sealSegment,
   datapath: (technology, interfaceName) => {
-    const { available, reason, evidence, cure } = engines().probe(technology, interfaceName);
+    const { available, emulated, reason, evidence, cure } = engines().probe(technology, interfaceName);
+    const provider = evidence.find(({ what }) => what === "provider")?.finding;
     return {
       available,
-      // None of the datapaths built so far is a stand-in.
-      emulated: false,
+      emulated,
       reason,
       evidence: evidence.map(({ what, finding }) => `${what}: ${finding}`),
       cure,
+      ...(provider === undefined ? {} : { provider }),
     };
   },
 };

@@ -179,7 +179,8 @@ function candidate(
 ): CandidateRecord {
   const evidence = capability?.evidence ?? [];
   if (technology === answer.technology) {
-    return { technology, verdict: "chosen", rule: answer.rule, why: answer.why, evidence, cure: "" };
+    const why = capability?.emulated === true ? `${answer.why}; ${capability.reason}` : answer.why;
+    return { technology, verdict: "chosen", rule: answer.rule, why, evidence, cure: "" };
   }
   const rejected = { technology, verdict: "rejected", evidence } as const;
   const missing = capability?.reason ?? "it was not probed";

@@ -18,6 +18,8 @@ export interface DataEndpoint {
   readonly address: string;
   readonly port: number;
   readonly mtu: number;
+  /** Of rdma: what it is done with. Only equal ones understand each other. */
+  readonly provider?: string;
 }
 
 /** What a runtime tells others about itself. */
