@@ -212,6 +212,36 @@ describe("an engine in a process of its own", () => {
     },
   );
 
+  it.each(["open_hang=1", "open_crash=1"])(
+    "whose driver is told to %s when it is started anew is replaced until it opens",
+    { timeout: TEST_MS },
+    async (fault) => {
+      await using stage = new Stage();
+      const armed = join(stage.folder, "armed");
+      await using hosts = await pair({ network: { faults: { udp: `${fault},armed=${armed}` } } });
+      await under(hosts, async () => {
+        await more(hosts, 50);
+        let starts = 0;
+        hosts.a.watch(({ actor, state }) => {
+          if (actor === "engine network" && state === "starting") starts++;
+        });
+        writeFileSync(armed, "");
+        process.kill(pidOf(hosts.a) ?? 0, "SIGKILL");
+        // Once after the kill, once after what was planted.
+        await eventually(
+          () => starts,
+          (times) => times >= 2,
+          PATIENCE_MS,
+        );
+        rmSync(armed);
+        await more(hosts, 50);
+      });
+      expect(inOrder(hosts.received)).toBe(true);
+      expect(hosts.a.status().quarantined).toBe(0);
+      expect(children()).toHaveLength(2);
+    },
+  );
+
   it("that dies again and again stays down, and the runtime goes on", { timeout: TEST_MS }, async () => {
     await using runtime = await start("A");
     const session = await runtime.connect();

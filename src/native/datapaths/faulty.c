@@ -95,6 +95,14 @@ static void hang(struct faulty *f) {
     f->options.hang_after = INS_FAULTY_NEVER;
 }
 
+static void strike_open(struct faulty *f) {
+    const struct timespec little = {.tv_nsec = 1000000};
+    if (f->options.open_crash && armed(f))
+        abort();
+    while (f->options.open_hang && armed(f))
+        nanosleep(&little, NULL);
+}
+
 /* 0, or what the burst is to return. */
 static int strike(struct faulty *f) {
     const struct ins_faulty_options *o = &f->options;
@@ -185,6 +193,8 @@ static int faulty_open(const char *text, struct ins_endpoint *at, struct ins_dat
     /* What breaks before the first datagram cannot be opened either. */
     if (!error && o->fail_after == 0 && armed(f))
         error = -EIO;
+    if (!error)
+        strike_open(f);
     if (!error) {
         f->memory = malloc((size_t)HELD * HELD_BYTES); /* pages that are never used are never there */
         f->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);

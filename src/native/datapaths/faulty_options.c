@@ -18,6 +18,7 @@ static const struct field fields[] = {
     FIELD(of, TEXT),          FIELD(armed, TEXT),        FIELD(loss, SHARE),        FIELD(duplicate, SHARE),
     FIELD(reorder, SHARE),    FIELD(delay_us, COUNT),    FIELD(reorder_us, COUNT),  FIELD(seed, COUNT),
     FIELD(fail_after, COUNT), FIELD(hang_after, COUNT),  FIELD(crash_after, COUNT), FIELD(hang_ms, COUNT),
+    FIELD(open_hang, COUNT),  FIELD(open_crash, COUNT),
 };
 
 static int text_into(char *to, size_t bytes, const char *from, size_t length) {

@@ -15,6 +15,7 @@ struct ins_faulty_options {
     uint64_t reorder_us; /* a reordered one waits at most so long longer (2000) */
     uint64_t seed;
     uint64_t fail_after, hang_after, crash_after; /* datagrams until the strike; INS_FAULTY_NEVER */
+    uint64_t open_hang, open_crash; /* 1: opening hangs while it is armed, aborts the process */
     uint64_t hang_ms;    /* how long it hangs; 0: for good, or as long as it is armed */
 };
 
