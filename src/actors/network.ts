@@ -9,6 +9,7 @@ import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
 import { type GatePort, type GateSchedule, shareOf, USUAL_MTU } from "../qos/gates.ts";
 import type { DataEndpoint, Directory, PeerInfo, PeerReport } from "../runtime/directory.ts";
 import { Losses } from "../runtime/losses.ts";
+import { MtuWatch } from "../runtime/mtu.ts";
 import { reaches } from "../runtime/reach.ts";
 import { dpdkOptions, dpdkPlan, inPlace, udpPlan, withFaults, xdpInterface, xdpPlan } from "../runtime/servings.ts";
 import type { EngineActor } from "./engine.ts";
@@ -44,6 +45,7 @@ export class Network {
   readonly #alive = new Map<number, PeerInfo>();
   /** Endpoints of peers that were told to be out of reach. */
   readonly #unreached = new Set<string>();
+  readonly #mtu = new MtuWatch();
   /** Technologies that were told to be unable to sleep. */
   readonly #restless = new Set<NetworkTechnology>();
   #directoryRuns = false;
@@ -253,10 +255,12 @@ export class Network {
   }
 
   /** What a peer wants at an endpoint that no datapath of this host reaches is told once: nothing will come there. */
-  #lookAtReach({ id, name, endpoints, subscriptions }: PeerInfo): void {
+  #lookAtReach(info: PeerInfo): void {
+    const { id, name, endpoints, subscriptions } = info;
     const here = [...this.#servings.values()].flatMap(({ technology, endpoint }) =>
-      endpoint === null ? [] : [{ technology, address: endpoint.address }],
+      endpoint === null ? [] : [{ technology, ...endpoint }],
     );
+    for (const warning of this.#mtu.look(info, here)) this.#warned(warning);
     for (const technology of new Set(subscriptions.map((wanted) => wanted.technology))) {
       const there = endpoints.find((endpoint) => endpoint.technology === technology);
       const told = `${id} ${technology}`;

@@ -93,6 +93,8 @@ export const WARNING_CODES = {
   QUARANTINED: "W_QUARANTINED",
   /** A child failed and was restarted. */
   RESTARTED: "W_RESTARTED",
+  /** A peer's interface takes datagrams of another size than ours. */
+  MTU_MISMATCH: "W_MTU_MISMATCH",
   /** A datapath injects faults, as its configuration asks for: this runtime is under test. */
   FAULTS_INJECTED: "W_FAULTS_INJECTED",
   /** A datapath cannot wake its engine, which therefore looks again and again. */

@@ -1,0 +1,36 @@
+// Hosts whose interfaces take datagrams of different sizes: what the larger one sends in one piece the smaller one may
+// never see, and no error comes back. Each says its MTU in its hello; this finds those that differ, and tells once.
+import { WARNING_CODES, type Warning } from "../protocol/codes.ts";
+import type { NetworkTechnology } from "../protocol/qos.ts";
+import type { PeerInfo } from "./directory.ts";
+
+interface Sized {
+  readonly technology: NetworkTechnology;
+  readonly address: string;
+  readonly mtu: number;
+}
+
+/** Those that send Ethernet frames as large as their interface takes. */
+const FRAMED: ReadonlyArray<NetworkTechnology> = ["udp", "xdp", "dpdk"];
+
+export class MtuWatch {
+  readonly #told = new Set<string>();
+
+  /** What is to be said of a peer, given our own endpoints; nothing that has been said already. */
+  look({ id, name, endpoints }: PeerInfo, ours: ReadonlyArray<Sized>): Warning[] {
+    const warnings: Warning[] = [];
+    for (const here of ours) {
+      const there = endpoints.find(({ technology }) => technology === here.technology);
+      if (!there || there.mtu === here.mtu || !FRAMED.includes(here.technology)) continue;
+      const about = `${id} ${here.technology} ${here.mtu} ${there.mtu}`;
+      if (this.#told.has(about)) continue;
+      this.#told.add(about);
+      warnings.push({
+        code: WARNING_CODES.MTU_MISMATCH,
+        message: `${name} takes datagrams of ${there.mtu} bytes at its ${here.technology} endpoint ${there.address}, and this host of ${here.mtu} bytes at ${here.address}: larger messages may be lost without a word, or refused.`,
+        cure: "Give the interfaces of both hosts, and what is between them, the same MTU (`ip link set DEV mtu N`).",
+      });
+    }
+    return warnings;
+  }
+}

@@ -1,0 +1,156 @@
+// What XDP puts on the wire, as somebody else reads it: tshark on the host where it arrives. Every frame must be one that
+// any router and any kernel would accept.
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { describe, expect, it } from "vitest";
+import { type NamespaceHost, noNamespaces, TwoHosts } from "../integration/runtime/namespaces.ts";
+import { eventually, Stage, type TestProcess, type Words } from "../integration/runtime/processes.ts";
+
+const HELLO = 7500;
+const DATA = 7601;
+const MESSAGES = 40;
+const PATIENCE_MS = 120_000;
+const HEADERS = { wire: 48, udp: 8, ip: 20 };
+
+const missing = ((): string => {
+  if (noNamespaces() !== "") return noNamespaces();
+  try {
+    execFileSync("tshark", ["--version"], { stdio: "ignore" });
+    return "";
+  } catch {
+    return "needs tshark";
+  }
+})();
+
+const FIELDS = [
+  ["ip.src", "from"],
+  ["ip.dst", "to"],
+  ["ip.version", "version"],
+  ["ip.ttl", "ttl"],
+  ["ip.flags.df", "df"],
+  ["ip.flags.mf", "mf"],
+  ["ip.frag_offset", "offset"],
+  ["ip.checksum.status", "ipSum"],
+  ["ip.len", "ipLength"],
+  ["udp.srcport", "fromPort"],
+  ["udp.dstport", "toPort"],
+  ["udp.length", "udpLength"],
+  ["udp.checksum", "udpSum"],
+  ["udp.checksum.status", "udpSumStatus"],
+  ["_ws.malformed", "malformed"],
+  ["eth.dst", "mac"],
+] as const;
+type Frame = Record<(typeof FIELDS)[number][1], string>;
+/** As tshark numbers them. */
+const SUM = { GOOD: "1", ABSENT: "3" };
+
+/** Captures datagrams from a port on a host; `frames` resolves when there are so many. */
+class Capture implements Disposable {
+  readonly #child: ChildProcess;
+  readonly ready: Promise<void>;
+  readonly #frames: Frame[] = [];
+  readonly #said: string[] = [];
+
+  constructor(host: NamespaceHost, port: number) {
+    const [command = "", ...prefix] = [...host.prefix, "tshark"];
+    const fields = FIELDS.flatMap(([name]) => ["-e", name]);
+    const sums = ["ip.check_checksum", "udp.check_checksum"].flatMap((name) => ["-o", `${name}:TRUE`]);
+    const what = ["-i", host.interface, "-f", `udp src port ${port}`, "-l", "-n"];
+    const output = ["-T", "fields", "-E", "separator=|", ...fields];
+    this.#child = spawn(command, [...prefix, ...what, ...sums, ...output], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let rest = "";
+    this.#child.stdout?.on("data", (data: Buffer) => {
+      const lines = (rest + data.toString()).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) {
+        const values = line.split("|");
+        this.#frames.push(Object.fromEntries(FIELDS.map(([, name], i) => [name, values[i] ?? ""])) as Frame);
+      }
+    });
+    this.ready = new Promise((resolve, reject) => {
+      this.#child.stderr?.on("data", (data: Buffer) => {
+        this.#said.push(data.toString());
+        if (/Capturing on/.test(this.#said.join(""))) resolve();
+      });
+      this.#child.on("exit", () => reject(new Error(`tshark ended: ${this.#said.join("")}`)));
+      this.#child.on("error", reject);
+    });
+    this.ready.catch(() => {});
+  }
+
+  /** Those that carry `bytes` of payload, when there are as many as that. */
+  frames(count: number, bytes: number): Promise<Frame[]> {
+    const length = String(HEADERS.udp + HEADERS.wire + bytes);
+    return eventually(
+      () => this.#frames.filter(({ udpLength }) => udpLength === length),
+      (found) => found.length >= count,
+      PATIENCE_MS,
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.kill("SIGTERM");
+  }
+}
+
+const daemon = (stage: Stage, host: NamespaceHost, other: NamespaceHost, xdp: Words): Promise<TestProcess> =>
+  stage.daemon({
+    network: {
+      ...{ enabled: true, address: host.address, port: HELLO, peers: [`${other.address}:${HELLO}`] },
+      ...{ helloIntervalMs: 50, silentAfterMs: 5000, xdp },
+    },
+  });
+
+describe.skipIf(missing !== "")(`frames that XDP sends ${missing}`, () => {
+  it.each([
+    [1500, 64],
+    [1500, 1424],
+    [9000, 3600],
+  ])("are valid in every field, as tshark reads them (MTU %i, messages of %i bytes)", async (mtu, size) => {
+    using hosts = new TwoHosts(mtu);
+    await using near = new Stage(hosts.a.prefix);
+    await using far = new Stage(hosts.b.prefix);
+    using capture = new Capture(hosts.b, DATA);
+    const [, db] = await Promise.all([
+      daemon(near, hosts.a, hosts.b, { enabled: "auto", port: DATA }),
+      daemon(far, hosts.b, hosts.a, { enabled: false }),
+      capture.ready,
+    ]);
+    const [pa, pb] = await Promise.all([near.application("a"), far.application("b")]);
+    const fast = { stream: "s", acceleration: "fast" };
+    await pb.call("sink", fast);
+    await pa.call("source", fast);
+    await pa.call("matched", { index: 0 });
+    await pa.call("emit", { index: 0, size, count: MESSAGES, burst: 4, pace: 1 });
+    await pa.call("finished", { index: 0 });
+    const frames = await capture.frames(MESSAGES, size);
+    const mac = /link\/ether (\S+)/.exec(hosts.b.ip("link", "show", "dev", hosts.b.interface))?.[1] ?? "none";
+    const status = (await db.call("status"))["result"] as {
+      readonly datapaths: ReadonlyArray<{ readonly technology: string; readonly endpoint: string }>;
+    };
+    const [, port] = status.datapaths.find(({ technology }) => technology === "udp")?.endpoint.split(":") ?? [];
+    for (const frame of frames) {
+      expect(frame).toMatchObject({
+        ...{ from: hosts.a.address, to: hosts.b.address, version: "4", mac, malformed: "" },
+        ...{ fromPort: String(DATA), toPort: port, offset: "0", ipSum: SUM.GOOD },
+        udpLength: String(HEADERS.udp + HEADERS.wire + size),
+        ipLength: String(HEADERS.ip + HEADERS.udp + HEADERS.wire + size),
+      });
+      // Never to be fragmented on the way: nobody joins fragments behind XDP.
+      expect(frame.df).toMatch(/^(1|True)$/);
+      expect(frame.mf).toMatch(/^(0|False)$/);
+      expect(Number(frame.ttl)).toBeGreaterThanOrEqual(32);
+      // Left out (0) or full, never something else (docs/decisions/0040).
+      const sum = [frame.udpSumStatus, Number(frame.udpSum)];
+      if (frame.udpSumStatus === SUM.ABSENT) expect(sum).toEqual([SUM.ABSENT, 0]);
+      else expect(frame.udpSumStatus).toBe(SUM.GOOD);
+    }
+    const seen = await eventually(
+      async () => (await pb.call("received", { index: 0 }))["result"] as Words,
+      (received) => Number(received["count"]) >= MESSAGES,
+      PATIENCE_MS,
+    );
+    expect(seen).toMatchObject({ count: MESSAGES, faults: [] });
+  });
+});
