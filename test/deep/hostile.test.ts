@@ -2,7 +2,8 @@
 // several at a time, while two hosts and their applications exchange messages.
 import { expect, it } from "vitest";
 import { streamTag } from "../../src/protocol/qos.ts";
-import { Arena, type Daemon } from "../integration/hostile/arena.ts";
+import { Arena } from "../integration/hostile/arena.ts";
+import type { Daemon } from "../integration/hostile/daemon.ts";
 import { HostileClient, type HostileLink, QOS } from "../integration/hostile/hostile-client.ts";
 import { bound, datagram, freePorts, HostilePeer, heartbeat } from "../integration/hostile/hostile-peer.ts";
 import { mulberry } from "../integration/runtime/kills.ts";

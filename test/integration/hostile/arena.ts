@@ -1,172 +1,18 @@
 // Where attacks happen: daemons started by `insane up`, innocent applications that exchange numbered messages all the
 // while, and the questions that are asked after each attack: does the daemon live, is everything given back, has nobody
 // else lost or waited, and was it told.
-import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { expect } from "vitest";
-import { isPart, joinParts, type Part } from "../../../src/protocol/parts.ts";
-import type { StatusReport } from "../../../src/runtime/api.ts";
-import { eventually, fdsOf, Stage, segmentsOf, type TestProcess, type Words } from "../runtime/processes.ts";
+import { eventually, Stage, type TestProcess, type Words } from "../runtime/processes.ts";
 import { RawClient } from "../runtime/raw-client.ts";
+import { Daemon, type Footprint } from "./daemon.ts";
+import type { MemoryInUse } from "./memory-probe.ts";
 
 /** Longer silence than this means that an innocent application had to wait. The machine is shared with other tests. */
 const SILENCE_MS = 1500;
-/** With little memory of its own, so that garbage is not taken for a leak; and a leak would end it. */
-const FRUGAL = [process.execPath, "--max-old-space-size=96"];
-/** Resident memory may grow by this during a file: the whole of that little memory, and code that is compiled. */
-const GROWTH_BYTES = 160 * 1024 * 1024;
-
-export interface Footprint {
-  readonly fds: number;
-  readonly segments: number;
-  readonly bytes: number;
-}
-
-/** A daemon, `insane up`, in a process of its own. */
-export class Daemon {
-  readonly folder = mkdtempSync(join(tmpdir(), "insane-hostile-"));
-  readonly socket = join(this.folder, "insane.sock");
-  /** Address and port of its hello frames. */
-  hello = "";
-  /** Of its udp datapath. */
-  data = "";
-  readonly child: ChildProcess;
-  exit: { readonly code: number | null; readonly signal: string | null } | null = null;
-  #operator: RawClient | null = null;
-  readonly #logFile: string;
-  readonly #ready: Promise<void>;
-
-  constructor(settings: Words, command: ReadonlyArray<string> = FRUGAL) {
-    const config = join(this.folder, "config.json");
-    writeFileSync(config, JSON.stringify({ log: { level: "info" }, ...settings }));
-    const main = join(import.meta.dirname, "../../../src/apps/cli/main.ts");
-    const [program = process.execPath, ...args] = [
-      ...command,
-      main,
-      "up",
-      "--json",
-      "--config",
-      config,
-      "--socket",
-      this.socket,
-    ];
-    // To a file: a pipe that nobody reads for a while would stop a daemon that has much to say.
-    this.#logFile = join(this.folder, "log");
-    const errors = openSync(this.#logFile, "w");
-    this.child = spawn(program, args, { stdio: ["ignore", "pipe", errors], env: { ...process.env, NODE_OPTIONS: "" } });
-    closeSync(errors);
-    this.child.on("exit", (code, signal) => {
-      this.exit = { code, signal };
-    });
-    const { stdout } = this.child;
-    if (!stdout) throw new Error("no pipe");
-    this.#ready = new Promise((resolve, reject) => {
-      createInterface(stdout).once("line", (line) => {
-        const words = parsed(line);
-        this.hello = String(words["hello"] ?? "");
-        this.data = String((words["datapaths"] as Array<{ endpoint: string }>)[0]?.endpoint ?? "");
-        resolve();
-      });
-      this.child.once("exit", () => reject(new Error(`the daemon ended: ${JSON.stringify(this.log)}`)));
-    });
-  }
-
-  /** What it has logged so far, a line an object. */
-  get log(): ReadonlyArray<Record<string, unknown>> {
-    // Afterwards its folder is gone.
-    if (!existsSync(this.#logFile)) return [];
-    return readFileSync(this.#logFile, "utf8").split("\n").filter(Boolean).map(parsed);
-  }
-
-  get ready(): Promise<void> {
-    return this.#ready;
-  }
-  get pid(): number {
-    return this.child.pid ?? 0;
-  }
-
-  async #ask(): Promise<RawClient> {
-    if (this.#operator) return this.#operator;
-    const operator = new RawClient(this.socket);
-    const { error } = await operator.hello({ role: "operator", name: "watch" });
-    if (error) throw new Error(error.message);
-    this.#operator = operator;
-    return operator;
-  }
-
-  /** By a socket that stays, so that asking does not change what is asked about. */
-  async status(): Promise<StatusReport> {
-    if (this.exit)
-      throw new Error(`the daemon is dead: ${JSON.stringify(this.exit)} ${JSON.stringify(this.log.slice(-3))}`);
-    const operator = await this.#ask();
-    const first = (await operator.ask("status", {})).result;
-    if (!isPart(first)) return first as StatusReport;
-    const parts: Part[] = [first];
-    while (parts.length < first.parts) {
-      parts.push((await operator.ask("status", { part: parts.length })).result as Part);
-    }
-    return joinParts(parts) as StatusReport;
-  }
-
-  async counter(name: string): Promise<number> {
-    return (await this.status()).engines[0]?.counters[name] ?? 0;
-  }
-
-  /** What machines run, and their states. */
-  async machines(): Promise<ReadonlyArray<{ readonly actor: string; readonly state: string }>> {
-    const { result } = await (await this.#ask()).ask("watch", { session: 0 });
-    return (result as { machines: Array<{ actor: string; state: string }> }).machines;
-  }
-
-  footprint(): Footprint {
-    const { count, bytes } = segmentsOf(this.pid);
-    return { fds: fdsOf(this.pid).length, segments: count, bytes };
-  }
-  /** Resident memory of its own, without what it shares with applications. */
-  get resident(): number {
-    return Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${this.pid}/status`, "utf8"))?.[1]) * 1024;
-  }
-
-  /** Lines of the log from `from` on that match. */
-  said(pattern: RegExp, from = 0): ReadonlyArray<string> {
-    return this.log
-      .slice(from)
-      .map((line) => JSON.stringify(line))
-      .filter((line) => pattern.test(line));
-  }
-
-  /** Asks it to end, and waits. */
-  async stop(): Promise<{ readonly code: number | null; readonly signal: string | null }> {
-    this.#operator?.close();
-    if (!this.exit) this.child.kill("SIGTERM");
-    return await eventually(
-      () => this.exit,
-      (exit) => exit !== null,
-      15_000,
-    )
-      .catch((cause: Error) => {
-        throw new Error(`${cause.message}; it says ${JSON.stringify(this.log.slice(-6))}`);
-      })
-      .then((exit) => exit ?? { code: null, signal: null });
-  }
-
-  remove(): void {
-    this.#operator?.close();
-    if (!this.exit) this.child.kill("SIGKILL");
-    rmSync(this.folder, { recursive: true, force: true });
-  }
-}
-
-const parsed = (line: string): Record<string, unknown> => {
-  try {
-    return JSON.parse(line) as Record<string, unknown>;
-  } catch {
-    return { text: line };
-  }
-};
+/** Memory in use may grow by this during a file: code that is compiled, tables that have grown. */
+const GROWTH_BYTES = 8 * 2 ** 20;
+/** What V8 and malloc may keep besides, when all garbage has been thrown away. */
+const RESERVE_BYTES = 24 * 2 ** 20;
 
 interface Seen {
   readonly count: number;
@@ -193,7 +39,7 @@ export class Arena implements AsyncDisposable {
   readonly #stage = new Stage();
   readonly #silence: number;
   readonly #before = new Map<Daemon, Footprint>();
-  readonly #resident = new Map<Daemon, number>();
+  readonly #memory = new Map<Daemon, MemoryInUse>();
 
   /** `silence`: longer than this nobody innocent may have to wait, ms. */
   constructor(silence = SILENCE_MS) {
@@ -250,7 +96,7 @@ export class Arena implements AsyncDisposable {
         (status) => status.sessions.length === sessions,
       );
       this.#before.set(daemon, await still(() => daemon.footprint()));
-      this.#resident.set(daemon, daemon.resident);
+      this.#memory.set(daemon, await daemon.memory());
     }
     for (const { consumer } of this.pairs) await consumer.call("calm", { index: 0 });
   }
@@ -350,7 +196,7 @@ export class Arena implements AsyncDisposable {
       );
       expect(quarantined).toBe(0);
       expect(slots.outstanding).toBe(0);
-      expect(daemon.resident - (this.#resident.get(daemon) ?? 0)).toBeLessThan(GROWTH_BYTES);
+      grownBy(this.#memory.get(daemon), await daemon.memory(), GROWTH_BYTES);
     }
     for (const { producer, consumer } of this.pairs) await Promise.all([producer.kill(), consumer.kill()]);
     for (const daemon of this.daemons)
@@ -361,6 +207,13 @@ export class Arena implements AsyncDisposable {
     await this.#stage[Symbol.asyncDispose]();
     for (const daemon of this.daemons) daemon.remove();
   }
+}
+
+/** Fails when a daemon uses more memory than before by `bytes`, in its heap or natively. */
+export function grownBy(before: MemoryInUse | undefined, now: MemoryInUse, bytes: number): void {
+  expect(now.heap - (before?.heap ?? 0), "growth of the heap").toBeLessThan(bytes);
+  expect(now.native - (before?.native ?? 0), "growth of native memory").toBeLessThan(bytes);
+  expect(now.resident - (before?.resident ?? 0), "growth of resident memory").toBeLessThan(bytes + RESERVE_BYTES);
 }
 
 async function seen({ consumer }: { readonly consumer: TestProcess }): Promise<Seen> {

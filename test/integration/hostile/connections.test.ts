@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { platform } from "../../../src/native/platform.ts";
 import { encodeRequest } from "../../../src/protocol/rpc.ts";
 import { eventually } from "../runtime/processes.ts";
-import { Arena, type Daemon } from "./arena.ts";
+import { Arena, grownBy } from "./arena.ts";
+import type { Daemon } from "./daemon.ts";
 import { HostileClient, QOS } from "./hostile-client.ts";
 
 const CALM = "calm";
@@ -67,6 +68,27 @@ describe("a thousand sockets", () => {
       } finally {
         for (const fd of fds) platform().fdClose(fd);
       }
+    });
+  });
+
+  it("that come again and again cost no memory that the first ones did not", async () => {
+    await arena.attack(async () => {
+      const SOME = 200; // fewer than limits.sessions: each becomes a session
+      const had = daemon.footprint().fds;
+      const until = (good: (fds: number) => boolean): Promise<number> => eventually(() => daemon.footprint().fds, good);
+      const round = async (): Promise<void> => {
+        for (let i = 0; i < 1000; i += SOME) {
+          const fds = connectMany(SOME);
+          await until((now) => now >= had + SOME);
+          for (const fd of fds) platform().fdClose(fd);
+          await until((now) => now <= had);
+        }
+      };
+      await round();
+      const before = await daemon.memory();
+      for (let i = 0; i < 3; i++) await round();
+      // Three thousand sessions: one that left a kilobyte would show.
+      grownBy(before, await daemon.memory(), 2 * 2 ** 20);
     });
   });
 

@@ -4,7 +4,8 @@ import { closeSync, openSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { encodeNotification, encodeRequest, type RpcFailure } from "../../../src/protocol/rpc.ts";
 import { eventually } from "../runtime/processes.ts";
-import { Arena, type Daemon } from "./arena.ts";
+import { Arena } from "./arena.ts";
+import type { Daemon } from "./daemon.ts";
 import { HostileClient, QOS } from "./hostile-client.ts";
 
 const CALM = "calm";

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DESCRIPTOR, POOL } from "../../../src/protocol/layout.ts";
 import type { TestProcess } from "../runtime/processes.ts";
 import { eventually } from "../runtime/processes.ts";
-import { Arena, type Daemon } from "./arena.ts";
+import { Arena } from "./arena.ts";
+import type { Daemon } from "./daemon.ts";
 import { HostileClient, type HostileLink, type Pool, slotOffset, word0 } from "./hostile-client.ts";
 
 const CALM = "calm";

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { platform } from "../../../src/native/platform.ts";
 import { DESCRIPTOR, POOL } from "../../../src/protocol/layout.ts";
 import { eventually } from "../runtime/processes.ts";
-import type { Arena, Daemon } from "./arena.ts";
+import type { Arena } from "./arena.ts";
+import type { Daemon } from "./daemon.ts";
 import { HostileClient, type HostileLink, type Pool, word0 } from "./hostile-client.ts";
 import { CALM, endOf, type TwoHosts, twoHosts, WANTED_CHANNEL } from "./two-hosts.ts";
 

@@ -61,7 +61,8 @@ export type Streams = HelloPage["streams"];
 export class HostilePeer implements AsyncDisposable {
   /** Hellos that came, in order. */
   readonly heard: Hello[] = [];
-  /** Datagrams that came to its data endpoint. */
+  /** Datagrams that came to its data endpoint, but for heartbeats, which every peer gets. */
+  /** At its data endpoint, but for heartbeats, which every peer gets. */
   readonly received: Buffer[] = [];
   readonly #hello: Socket;
   readonly #data: Socket;
@@ -80,7 +81,9 @@ export class HostilePeer implements AsyncDisposable {
       const { hello: frame } = decodeHello(bytes);
       if (frame) this.heard.push(frame);
     });
-    data.on("message", (bytes) => this.received.push(bytes));
+    data.on("message", (bytes) => {
+      if (bytes[WIRE.TYPE] !== WIRE_TYPE.HEARTBEAT) this.received.push(bytes);
+    });
     // Stays alive as a good one would, once it has announced something.
     this.#beat = setInterval(() => this.version > 0 && this.hello(null), 100);
   }

@@ -10,7 +10,8 @@ import { platform } from "../../../src/native/platform.ts";
 import { mapSegment } from "../../../src/native/views.ts";
 import { LINK, linkBytes, PARKED_PAGE, POOL } from "../../../src/protocol/layout.ts";
 import { eventually, type TestProcess } from "../runtime/processes.ts";
-import { Arena, type Daemon } from "./arena.ts";
+import { Arena } from "./arena.ts";
+import type { Daemon } from "./daemon.ts";
 import { HostileClient, type HostileLink, type Pool, slotOffset, word0 } from "./hostile-client.ts";
 import type { Scribble } from "./scribbler.ts";
 

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { streamTag } from "../../../src/protocol/qos.ts";
 import { WIRE, WIRE_TYPE } from "../../../src/protocol/wire.ts";
 import { eventually, type TestProcess } from "../runtime/processes.ts";
-import type { Arena, Daemon } from "./arena.ts";
+import type { Arena } from "./arena.ts";
+import type { Daemon } from "./daemon.ts";
 import { bound, datagram, HostilePeer, heartbeat } from "./hostile-peer.ts";
 import { CALM, endOf, type TwoHosts, twoHosts, VICTIM_CHANNEL } from "./two-hosts.ts";
 

@@ -1,7 +1,8 @@
 // Two daemons that know each other and exchange innocent messages over UDP, in both directions, all the while; a third
 // host, which does not exist, is listed by the first; an innocent application there listens where attackers speak.
 import { eventually, type TestProcess } from "../runtime/processes.ts";
-import { Arena, type Daemon } from "./arena.ts";
+import { Arena } from "./arena.ts";
+import type { Daemon } from "./daemon.ts";
 import { freePorts } from "./hostile-peer.ts";
 
 export const CALM = "calm";
