@@ -1,6 +1,7 @@
 // npm run bench: names, measures and compares. Standard output is a table for people or, with --json, one JSON object
 // a line and nothing else; progress goes to standard error. Everything made for a run is removed, also on Ctrl-C.
 import { parseArgs } from "node:util";
+import { rateDpdk, rttDpdk } from "./families/dpdk.ts";
 import { idle } from "./families/idle.ts";
 import { rateLocal } from "./families/rate-local.ts";
 import { rateUdp } from "./families/rate-udp.ts";
@@ -13,7 +14,17 @@ import { jsonLine, type Line } from "./runner/figures.ts";
 import { runBenchmark } from "./runner/rounds.ts";
 import { table } from "./runner/table.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [rttUdp, rateUdp, rttXdp, rateXdp, rttLocal, rateLocal, idle];
+const BENCHMARKS: readonly Benchmark[] = [
+  rttUdp,
+  rateUdp,
+  rttXdp,
+  rateXdp,
+  rttDpdk,
+  rateDpdk,
+  rttLocal,
+  rateLocal,
+  idle,
+];
 
 const HELP = `usage: npm run bench -- list | [NAMES] [OPTIONS]
 

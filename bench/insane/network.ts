@@ -16,10 +16,17 @@ const INLINE_THREADS = "2 spin: application with its engine inline on core 0, th
 const program = (file: string): string => repositoryFile(`bench/insane/${file}.ts`);
 const times = (point: Point): number[] => [point.payload, point.warmup, point.seconds];
 
-type Datapath = "udp" | "xdp";
+type Datapath = "udp" | "xdp" | "dpdk";
+
+/** DPDK's address on a host is its own, the kernel has another one. */
+export const dpdkAddress = ({ core }: Host): string => `10.79.0.${11 + core}`;
+
+/** How a program of this folder embeds its runtime, see session.ts. */
+const embedded = (datapath: Datapath, self: Host): string =>
+  ({ udp: "embed", xdp: "embed-xdp", dpdk: `embed-dpdk:${self.device}:${dpdkAddress(self)}` })[datapath];
 
 function inlineSide(datapath: Datapath, self: Host, peer: Host, file: string, rest: (string | number)[]) {
-  const args = [program(file), datapath === "xdp" ? "embed-xdp" : "embed", self.address, peer.address, ...rest];
+  const args = [program(file), embedded(datapath, self), self.address, peer.address, ...rest];
   return onHost(self, `insane ${file} inline`, process.execPath, args);
 }
 
@@ -97,6 +104,8 @@ export const insaneUdpRoundTrips = (topology: Topology): System[] => [
   roundTripDaemon(topology, "daemon"),
   roundTripDaemon(topology, "daemon-parked"),
 ];
+
+export const insaneDpdkRoundTrips = (topology: Topology): System[] => [roundTripInline(topology, "dpdk")];
 
 export const insaneXdpRoundTrips = (topology: Topology): System[] => [roundTripInline(topology, "xdp")];
 

@@ -1,5 +1,5 @@
-// How the measured programs reach INSANE: a runtime of their own in the process ("embed", or "embed-xdp" for streams that
-// must run on XDP), or a daemon's socket ("attach"). The first arguments of every program in this folder say which.
+// How the measured programs reach INSANE: a runtime of their own in the process ("embed", or "embed-xdp" and
+// "embed-dpdk:INTERFACE:ADDRESS" for streams that must run on those), or a daemon's socket ("attach"). The first arguments of every program in this folder say which.
 import type { Session, Stream } from "../../src/index.ts";
 import { connect, Runtime } from "../../src/index.ts";
 
@@ -19,11 +19,12 @@ export interface Reached {
   close(): Promise<void>;
 }
 
-const open = async (session: Session, payload: number, datapath?: "xdp"): Promise<Stream> => {
+const open = async (session: Session, payload: number, datapath?: "xdp" | "dpdk"): Promise<Stream> => {
   const stream = await session.createStream({
     name: STREAM,
     maxMessage: Math.max(payload, DEFAULT_MAX_MESSAGE),
-    acceleration: datapath === "xdp" ? "fast" : "none",
+    acceleration: datapath === undefined ? "none" : "fast",
+    consumption: datapath === "dpdk" ? "high" : "low",
   });
   const { datapath: bound, warnings } = stream.binding;
   // Never a figure of something else under its name.
@@ -32,22 +33,34 @@ const open = async (session: Session, payload: number, datapath?: "xdp"): Promis
   return stream;
 };
 
-/** `embed LOCAL PEER` or `embed-xdp LOCAL PEER` with the engine inline, or `attach SOCKET`. */
+/** `embed`, `embed-xdp` or `embed-dpdk:INTERFACE:ADDRESS`, then `LOCAL PEER`, with the engine inline, or `attach SOCKET`. */
 export async function reach(name: string, args: readonly string[]): Promise<Reached> {
   if (args[0] === "attach") {
     const session = await connect({ socket: args[1] ?? "", name });
     const stream = (payload: number) => open(session, payload);
     return { session, stream, rest: args.slice(2), close: () => session.close() };
   }
-  const [how, address = "", peer = "", ...rest] = args;
+  const [how = "", address = "", peer = "", ...rest] = args;
+  const [, own, device = "", deviceAddress = ""] = /^embed-(xdp|dpdk)(?::([^:]+):(.+))?$/.exec(how) ?? [];
+  const datapath = own as "xdp" | "dpdk" | undefined;
+  const dpdk = datapath === "dpdk" ? { dpdk: { interface: device, address: deviceAddress } } : {};
   const runtime = await Runtime.embed({
     name,
     socket: null,
-    network: { enabled: true, address, port: HELLO_PORT, peers: [`${peer}:${HELLO_PORT}`], helloIntervalMs: 100 },
+    network: {
+      enabled: true,
+      address,
+      port: HELLO_PORT,
+      peers: [`${peer}:${HELLO_PORT}`],
+      helloIntervalMs: 100,
+      ...dpdk,
+    },
     engine: { mode: "inline" },
+    // The application's own thread is to poll it.
+    engines: { process: { dpdk: false } },
     log: { level: "error" },
   });
   const session = await runtime.connect({ name });
-  const stream = (payload: number) => open(session, payload, how === "embed-xdp" ? "xdp" : undefined);
+  const stream = (payload: number) => open(session, payload, datapath);
   return { session, stream, rest, close: () => runtime.close() };
 }

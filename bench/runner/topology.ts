@@ -50,6 +50,9 @@ function sweep(): void {
   }
 }
 
+/** MAC address of a host's device. */
+export const hardwareAddress = (side: Host): string => `02:00:00:00:79:0${side.core + 1}`;
+
 /** With `rps` each side's receive work runs on its own core, as behind a network card; else on the sender's. */
 export function openTopology(rps: boolean, mtu = MTU): Topology {
   sweep();
@@ -60,7 +63,6 @@ export function openTopology(rps: boolean, mtu = MTU): Topology {
     address: `10.79.0.${core + 1}`,
     core,
   });
-  const mac = (side: Host): string => `02:00:00:00:79:0${side.core + 1}`;
   const a = host("A", 0);
   const b = host("B", 1);
   const close = undoAtExit(() => {
@@ -68,7 +70,16 @@ export function openTopology(rps: boolean, mtu = MTU): Topology {
   });
   try {
     for (const { namespace } of [a, b]) ip("netns", "add", namespace);
-    const end = (side: Host) => ["netns", side.namespace, "address", mac(side), "numrxqueues", "1", "numtxqueues", "1"];
+    const end = (side: Host) => [
+      "netns",
+      side.namespace,
+      "address",
+      hardwareAddress(side),
+      "numrxqueues",
+      "1",
+      "numtxqueues",
+      "1",
+    ];
     ip("link", "add", a.device, ...end(a), "type", "veth", "peer", "name", b.device, ...end(b));
     for (const [side, other] of [
       [a, b],
@@ -78,7 +89,7 @@ export function openTopology(rps: boolean, mtu = MTU): Topology {
       inside("address", "add", `${side.address}/24`, "dev", side.device);
       inside("link", "set", side.device, "up", "mtu", String(mtu));
       inside("link", "set", "lo", "up");
-      inside("neighbour", "replace", other.address, "lladdr", mac(other), "dev", side.device);
+      inside("neighbour", "replace", other.address, "lladdr", hardwareAddress(other), "dev", side.device);
       if (rps) {
         const mask = (1 << side.core).toString(16);
         const file = `/sys/class/net/${side.device}/queues/rx-0/rps_cpus`;
