@@ -76,6 +76,11 @@ export class DatapathActor {
     return this.life.actor.getSnapshot().matches("up") ? (this.#instance?.resource.id ?? null) : null;
   }
 
+  /** It is a software stand-in. */
+  get emulated(): boolean {
+    return this.#ports.probe().emulated;
+  }
+
   get endpoint(): Endpoint | null {
     return this.#instance?.resource.endpoint ?? null;
   }

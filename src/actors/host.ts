@@ -33,9 +33,10 @@ export interface Host {
   nextEndpoint(): number;
   /** Null, or why this user may not attach. */
   refusal(who: Credentials): Notice | null;
-  decide(qos: Qos): DecisionRecord;
+  /** `stream`: its name, for what depends on who else has a part in it. */
+  decide(qos: Qos, stream?: string): DecisionRecord;
   /** Opens what a stream of this quality would be bound to; null when nothing is to be opened. Never rejects. */
-  prepare(qos: Qos): Promise<void> | null;
+  prepare(qos: Qos, stream?: string): Promise<void> | null;
   /** Makes the name this tag's, as long as somebody uses it. Throws ECOLLISION. */
   claimTag(name: string): number;
   releaseTag(name: string): void;

@@ -10,7 +10,9 @@ import { type GatePort, type GateSchedule, shareOf, USUAL_MTU } from "../qos/gat
 import type { DataEndpoint, Directory, PeerInfo, PeerReport } from "../runtime/directory.ts";
 import { Losses } from "../runtime/losses.ts";
 import { MtuWatch } from "../runtime/mtu.ts";
-import { reaches } from "../runtime/reach.ts";
+import { receivesOver } from "../runtime/plan.ts";
+import { rdmaPlan } from "../runtime/rdma.ts";
+import { reaches, streamsWithoutRdma, type Unavailable, withoutRdma } from "../runtime/reach.ts";
 import { dpdkOptions, dpdkPlan, inPlace, udpPlan, withFaults, xdpInterface, xdpPlan } from "../runtime/servings.ts";
 import type { EngineActor } from "./engine.ts";
 import type { EngineEnd } from "./engine-end.ts";
@@ -48,6 +50,8 @@ export class Network {
   readonly #mtu = new MtuWatch();
   /** Technologies that were told to be unable to sleep. */
   readonly #restless = new Set<NetworkTechnology>();
+  /** The streams that cannot have RDMA because of a peer, as last looked at. */
+  #withoutKey = "";
   #directoryRuns = false;
   /** That the inline engines are looked at again is on its way. */
   #following = false;
@@ -66,6 +70,8 @@ export class Network {
     if ("name" in xdpInterface(config)) plans.push(xdpPlan(config));
     const dpdk = dpdkOptions(config);
     if ("options" in dpdk) plans.push(dpdkPlan(config, dpdk.options));
+    const rdma = rdmaPlan(config);
+    if (rdma !== null) plans.push(rdma);
     this.#schedule = shareOf(config.network.schedule, plans.length);
     this.#servings = new Map(
       plans.map((plan) => [plan.technology, this.#serving(inPlace(withFaults(plan, config), config))]),
@@ -144,13 +150,15 @@ export class Network {
    * Null, or why a technology that this host has is of no use to streams now. `soon`: one that can be opened is of use;
    * kernel UDP is opened at the start, and comes back by itself.
    */
-  unavailable(technology: NetworkTechnology, soon: boolean): { readonly reason: string; readonly cure: string } | null {
+  unavailable(technology: NetworkTechnology, soon: boolean, stream?: string): Unavailable | null {
     if (!this.#ports.host.config.network.enabled) {
       return { reason: "the network is switched off in this runtime's configuration", cure: "Set network.enabled." };
     }
     const serving = this.#servings.get(technology);
     if (!serving) return { reason: "this runtime does not serve it", cure: "" };
-    if (serving.endpoint !== null || (soon && technology !== "udp")) return null;
+    if (serving.endpoint !== null || (soon && technology !== "udp")) {
+      return technology === "rdma" && stream !== undefined ? withoutRdma(stream, serving.provider, this.alive) : null;
+    }
     if (!serving.failure) return { reason: "this runtime has not opened it", cure: "" };
     return {
       reason: `it could not be opened: ${serving.failure.message}`,
@@ -182,7 +190,7 @@ export class Network {
   async start(): Promise<void> {
     const { host, directory } = this.#ports;
     await this.#servings.get("udp")?.open(START_MS);
-    for (const technology of ["xdp", "dpdk"] as const) {
+    for (const technology of ["xdp", "dpdk", "rdma"] as const) {
       if (host.config.network[technology].enabled !== true) continue;
       const record = host.capability(technology);
       const serving = this.#servings.get(technology);
@@ -193,18 +201,27 @@ export class Network {
       }
       await serving.open(START_MS);
     }
+    // Peers choose it only when they have been told where it is.
+    if (host.capability("rdma")?.available)
+      await this.#servings
+        .get("rdma")
+        ?.open(START_MS)
+        .catch(() => {});
     const { port } = await directory.start({
       alive: async (info) => {
         this.#alive.set(info.peer, info);
         this.#lookAtReach(info);
+        this.#lookAtRdma();
         await Promise.all([...this.#servings.values()].map(({ routes }) => routes.set(info)));
       },
       silent: (peer) => {
         this.#alive.delete(peer);
+        this.#lookAtRdma();
         for (const { routes } of this.#servings.values()) routes.silence(peer);
       },
       removed: (peer) => {
         this.#alive.delete(peer);
+        this.#lookAtRdma();
         for (const { routes } of this.#servings.values()) routes.remove(peer);
       },
       heardMs: (peer) => Math.min(...[...this.#servings.values()].map((serving) => serving.heardMs(peer))),
@@ -229,8 +246,8 @@ export class Network {
         .map(({ channel }) => ({ tag: streamTag(stream), stream, channel, technology }));
     });
     const unique = new Map(subscriptions.map((one) => [`${one.technology}:${one.tag}:${one.channel}`, one]));
-    const endpoints = [...this.#servings.values()].flatMap(({ technology, endpoint }): DataEndpoint[] =>
-      endpoint === null ? [] : [{ technology, ...endpoint }],
+    const endpoints = [...this.#servings.values()].flatMap(({ technology, endpoint, provider }): DataEndpoint[] =>
+      endpoint === null ? [] : [{ technology, ...endpoint, ...(provider === undefined ? {} : { provider }) }],
     );
     directory.announce({
       endpoints,
@@ -264,6 +281,8 @@ export class Network {
     for (const technology of new Set(subscriptions.map((wanted) => wanted.technology))) {
       const there = endpoints.find((endpoint) => endpoint.technology === technology);
       const told = `${id} ${technology}`;
+      // What is wanted over RDMA is wanted over UDP as well.
+      if (technology === "rdma") continue;
       // Without any datapath nothing is reached, and that has been told as such.
       if (!there || here.length === 0 || this.#unreached.has(told)) continue;
       if (here.some((ours) => reaches(ours, there))) continue;
@@ -274,6 +293,15 @@ export class Network {
         cure: "Runtimes on one host reach each other over kernel UDP: set network.xdp.enabled to false in one that has peers there.",
       });
     }
+  }
+
+  /** Peers that have come, changed or gone may change whether streams can have RDMA. */
+  #lookAtRdma(): void {
+    if (!this.#servings.has("rdma")) return;
+    const key = streamsWithoutRdma(this.#servings.get("rdma")?.provider, this.alive).join("\n");
+    if (key === this.#withoutKey) return;
+    this.#withoutKey = key;
+    queueMicrotask(() => this.#ports.host.datapathChanged(null));
   }
 
   #serving(asked: ServingPlan): Serving {
@@ -383,7 +411,9 @@ export class Network {
   #lost(technology: NetworkTechnology, tag: number, channel: number, source: number, count: number): void {
     for (const session of this.#ports.sessions()) {
       for (const stream of session.streams.values()) {
-        if (stream.tag !== tag || stream.decision?.datapath !== technology) continue;
+        const { datapath } = stream.decision ?? { datapath: null };
+        if (stream.tag !== tag || datapath === null || datapath === "shm") continue;
+        if (!receivesOver(datapath, this.running).includes(technology)) continue;
         for (const sink of stream.sinks.values()) {
           if (sink.spec.channel !== channel || sink.closing) continue;
           this.#losses.add(session.id, { sink: sink.spec.id, source, count, reason: "wire" });

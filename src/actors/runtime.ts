@@ -194,22 +194,22 @@ export class RuntimeActor implements Host {
     return null;
   }
 
-  decide(qos: Qos): DecisionRecord {
-    return this.#decide(qos, false);
+  decide(qos: Qos, stream?: string): DecisionRecord {
+    return this.#decide(qos, false, stream);
   }
 
-  prepare(qos: Qos): Promise<void> | null {
+  prepare(qos: Qos, stream?: string): Promise<void> | null {
     // Looking costs a few milliseconds: only for those who might get it, and only until it is up.
     if (qos.acceleration === "fast" && this.network.unavailable("xdp", false) !== null) this.doctor();
-    const { datapath } = this.#decide(qos, true);
+    const { datapath } = this.#decide(qos, true, stream);
     return datapath === null || datapath === "shm" ? null : this.network.prepare(datapath);
   }
 
   /** `soon`: as if all were up that can be opened. */
-  #decide(qos: Qos, soon: boolean): DecisionRecord {
+  #decide(qos: Qos, soon: boolean, stream?: string): DecisionRecord {
     const decision = decide({
       qos,
-      capabilities: this.#offered(soon),
+      capabilities: this.#offered(soon, stream),
       strategy: this.#options.strategy,
       wait: "",
       trustDomain: `user ${process.getuid?.()}, group ${process.getgid?.()}`,
@@ -371,10 +371,10 @@ export class RuntimeActor implements Host {
   }
 
   /** What streams can be bound to now: what the probes found, as far as this runtime is configured for it. */
-  #offered(soon: boolean): ReadonlyArray<CapabilityRecord> {
+  #offered(soon: boolean, stream?: string): ReadonlyArray<CapabilityRecord> {
     return this.#capabilities.map((capability) => {
       if (capability.technology === "shm" || !capability.available) return capability;
-      const why = this.network.unavailable(capability.technology, soon);
+      const why = this.network.unavailable(capability.technology, soon, stream);
       return why === null ? capability : { ...capability, available: false, reason: why.reason, cure: why.cure };
     });
   }

@@ -85,6 +85,7 @@ export class Serving {
         const [instance, endpoint] = [datapath?.instance, datapath?.endpoint];
         return instance == null || endpoint == null ? null : { instance, endpoint };
       },
+      provider: () => this.provider,
       owner: ports.owner,
       collision: ports.collision,
       refused: (code, message) => ports.world.warn("routes", { code, message }),
@@ -97,6 +98,11 @@ export class Serving {
 
   get technology(): NetworkTechnology {
     return this.plan.technology;
+  }
+
+  /** What it is done with, where only equal ones understand each other. */
+  get provider(): string | undefined {
+    return this.#ports.probe().provider;
   }
 
   get datapath(): DatapathActor | undefined {

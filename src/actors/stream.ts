@@ -198,13 +198,13 @@ export class StreamActor {
 
   /** What it would be bound to is opened first. A stream that is bound already does not wait: it is told when that is up. */
   #bind(): void {
-    const opening = this.#host.prepare(this.qos);
+    const opening = this.#host.prepare(this.qos, this.name);
     if (opening) void opening.then(() => this.#decide("bound"));
     else this.#decide("bound");
   }
 
   #decide(answer: "bound" | "prepared"): void {
-    const decision = this.#host.decide(this.qos);
+    const decision = this.#host.decide(this.qos, this.name);
     if (answer === "prepared" && decision.datapath === this.#decision?.datapath) {
       // Where it was lost with its datapath, the same answer means that nothing else can carry it.
       const gone = this.life.actor.getSnapshot().context.datapath === null && decision.datapath === null;
@@ -217,7 +217,7 @@ export class StreamActor {
 
   #publish(datapath: string | null, resolve: (decision: DecisionRecord) => void): void {
     const first = this.#decision === null;
-    this.#decision = this.#next ?? this.#host.decide(this.qos);
+    this.#decision = this.#next ?? this.#host.decide(this.qos, this.name);
     this.#next = null;
     this.#moving = null;
     for (const warning of this.#decision.warnings) {

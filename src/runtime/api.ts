@@ -4,6 +4,7 @@ import type { CapabilityRecord, DecisionRecord, MachineState } from "../protocol
 import type { NetworkTechnology, Technology } from "../protocol/qos.ts";
 import type { GateSchedule } from "../qos/gates.ts";
 import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
+import type { RdmaProvider } from "./rdma.ts";
 
 export type { GateSchedule, RuleStrategy, Strategy };
 
@@ -70,6 +71,22 @@ export interface DpdkOptions {
   readonly cpu: number | null;
 }
 
+/** RDMA by libfabric, on an engine of its own. Open from the start where there is any: peers must know before they choose. */
+export interface RdmaOptions {
+  /** auto: where there is any. true: or no start. */
+  readonly enabled: "auto" | boolean;
+  /** Null: RDMA hardware. A software provider is for tests: shown as emulated, and taken only by strategies that say so. */
+  readonly provider: RdmaProvider | null;
+  /** Port of its data endpoint, of the provider's kind; 0: any. */
+  readonly port: number;
+  /** Slots of its receive pool; null: 256. */
+  readonly slots: number | null;
+  /** How its engine's thread waits; null: as `engine.idle`. */
+  readonly idle: EngineOptions["idle"] | null;
+  /** Pin its engine's thread to this core, or null. */
+  readonly cpu: number | null;
+}
+
 /** Everything a runtime can be configured with; `insane up --print-config` prints it with its defaults. */
 export interface RuntimeConfig {
   readonly name: string;
@@ -97,6 +114,7 @@ export interface RuntimeConfig {
     readonly silentAfterMs: number;
     readonly xdp: XdpOptions;
     readonly dpdk: DpdkOptions;
+    readonly rdma: RdmaOptions;
     /** When which traffic class may send (IEEE 802.1Qbv, docs/scheduling.md); null: first in, first out. */
     readonly schedule: GateSchedule | null;
     /** For testing: faults to inject into a datapath, such as `{ udp: "loss=0.01,seed=7" }` (docs/configuration.md). */
@@ -239,6 +257,8 @@ export interface StatusReport {
     readonly counters: Readonly<Record<string, number>>;
   }>;
   readonly datapaths: ReadonlyArray<{
+    /** A software stand-in, for tests. */
+    readonly emulated: boolean;
     readonly technology: Technology;
     readonly state: string;
     readonly endpoint: string;

@@ -11,6 +11,7 @@ import { DEFAULT_MARGIN_NS, MAX_CYCLE_NS, MAX_ENTRIES, scheduleFaults } from "..
 import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
 import type { EmbedOptions, RuntimeConfig } from "./api.ts";
 import { isLoopback, parseEndpoint } from "./endpoint.ts";
+import { RDMA_PROVIDERS } from "./rdma.ts";
 
 /** UDP ports of a daemon: hello frames, and the data of kernel UDP. An embedded runtime takes any. */
 export const DAEMON_PORT = 6174;
@@ -57,6 +58,7 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
       idle: null,
       cpu: null,
     },
+    rdma: { enabled: "auto", provider: null, port: 0, slots: null, idle: null, cpu: null },
     schedule: null,
     faults: null,
   },
@@ -204,6 +206,14 @@ const Config = Schema.Struct({
       mtu: Schema.NullOr(whole(576, 65_000, " bytes")),
       hugepages: Schema.Literals(["auto", true, false]),
       memory: whole(16, 65_536, " MiB"),
+      slots: Schema.NullOr(whole(64, 65_536)),
+      idle: Schema.NullOr(Schema.Literals(["park", "yield", "spin"])),
+      cpu: Schema.NullOr(whole(0, 1023, " (number of a core)")),
+    }),
+    rdma: Schema.Struct({
+      enabled: Schema.Literals(["auto", true, false]),
+      provider: Schema.NullOr(Schema.Literals(RDMA_PROVIDERS)),
+      port: whole(0, 65535, " (0: any)"),
       slots: Schema.NullOr(whole(64, 65_536)),
       idle: Schema.NullOr(Schema.Literals(["park", "yield", "spin"])),
       cpu: Schema.NullOr(whole(0, 1023, " (number of a core)")),

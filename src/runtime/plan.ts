@@ -87,6 +87,18 @@ export const linkKey = (
   technology: NetworkTechnology | null,
 ): string => `${kind}:${producer ?? technology}>${consumer ?? technology}:${stream}`;
 
+/**
+ * Over which datapaths a member bound to one takes messages. A sender chooses by itself, so where there is RDMA everybody
+ * takes from it, and who is bound to it takes datagrams of those who are not.
+ */
+export function receivesOver(
+  datapath: NetworkTechnology,
+  networks: ReadonlyArray<NetworkTechnology>,
+): ReadonlyArray<NetworkTechnology> {
+  if (!networks.includes("rdma")) return [datapath];
+  return datapath === "rdma" ? networks.filter((one) => one === "rdma" || one === "udp") : [datapath, "rdma"];
+}
+
 /** All links there should be, by key, with channel indices that continue those of `existing`. */
 export function wantedLinks(input: PlanInput, existing: ReadonlyMap<string, ExistingLink>): Map<string, WantedLink> {
   const wanted = new Map<string, WantedLink>();
@@ -139,7 +151,9 @@ export function wantedLinks(input: PlanInput, existing: ReadonlyMap<string, Exis
         const channels = new Map([...offered].filter((channel) => elsewhere.has(channel)).map((c) => [c, true]));
         want("egress", stream, producer.session, null, over, channels, producer.sources);
       }
-      want("ingress", stream, null, producer.session, over, sinkChannels(producer, null), []);
+      for (const from of receivesOver(over, input.networks)) {
+        want("ingress", stream, null, producer.session, from, sinkChannels(producer, null), []);
+      }
     }
   }
   return wanted;

@@ -3,11 +3,12 @@
 import type { CapabilityRecord } from "../protocol/control.ts";
 import { type ProbeResult, probeAll, probeOf } from "../qos/capabilities.ts";
 import type { RuntimeConfig } from "./api.ts";
+import { probeRdma } from "./rdma.ts";
 import { dpdkOptions, xdpInterface } from "./servings.ts";
 
 /** Read-only; nothing is left behind. */
 export const probeFor = (config: RuntimeConfig): CapabilityRecord[] =>
-  probeAll("", { xdp: () => probeXdp(config), dpdk: () => probeDpdk(config) });
+  probeAll("", { xdp: () => probeXdp(config), dpdk: () => probeDpdk(config), rdma: () => probeRdma(config) });
 
 function probeXdp(config: RuntimeConfig): ProbeResult {
   const at = xdpInterface(config);

@@ -19,6 +19,8 @@ export interface RoutePorts extends WishPorts {
   command(what: string, send: Command): Promise<number>;
   /** The datapath instance that peers are reached over, and where it is; null while there is none. */
   datapath(): { readonly instance: number; readonly endpoint: Endpoint } | null;
+  /** Of rdma: what it is done with. */
+  readonly provider?: () => string | undefined;
   /** What is reachable has changed. */
   applied(): void;
   failed(cause: unknown): void;
@@ -287,7 +289,7 @@ export class Routes {
     // One that names our own endpoint would have us talk to ourselves.
     return endpoints.filter(
       (there) =>
-        reaches({ ...here, technology: this.#ports.technology }, there) &&
+        reaches({ ...here, technology: this.#ports.technology, provider: this.#ports.provider?.() }, there) &&
         !(there.address === here.address && there.port === here.port),
     );
   }

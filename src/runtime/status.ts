@@ -75,6 +75,7 @@ export function statusReport(of: Reported): StatusReport {
     datapaths: of.engines.flatMap((engine) =>
       [...engine.datapaths.values()].map((datapath) => ({
         technology: datapath.technology,
+        emulated: datapath.emulated,
         state: datapath.state,
         endpoint: datapath.endpoint ? `${datapath.endpoint.address}:${datapath.endpoint.port}` : "",
         counters: datapath.counters(),
@@ -144,7 +145,10 @@ function explainPeers(of: Reported, stream: string, network: DecisionRecord["dat
   if (network === null || network === "shm") return [];
   const here = of.engines.map((engine) => engine.datapaths.get(network)?.endpoint).find((at) => at);
   return of.alive.flatMap((info) => {
-    const wanted = info.subscriptions.filter((subscription) => subscription.stream === stream);
+    // RDMA is answered by RDMA only.
+    const wanted = info.subscriptions.filter(
+      (subscription) => subscription.stream === stream && (subscription.technology === "rdma") === (network === "rdma"),
+    );
     return [...new Set(wanted.map(({ technology }) => technology))].map((thereTechnology) => {
       const there = info.endpoints.find(({ technology }) => technology === thereTechnology);
       return {

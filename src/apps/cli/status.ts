@@ -125,7 +125,7 @@ function describe(report: StatusReport): string[] {
       "Datapaths",
       ["NAME", "STATE", "ENDPOINT", "COUNTERS"],
       report.datapaths.map((datapath) => [
-        datapath.technology,
+        datapath.emulated ? `${datapath.technology} (emulated)` : datapath.technology,
         state(datapath.state),
         datapath.endpoint,
         counters(datapath.counters),
