@@ -1,8 +1,12 @@
-// The typed face of core/engine.h and of the datapath registry (core/datapath.h): thin functions, events decoded from one
-// reused buffer, a probe decoded into an object. Importing is free; the library is loaded by the first call of `engines()`.
+// The typed face of core/engine.h and of the datapath registry (core/datapath.h): thin functions, what they fill in decoded
+// by engine-events.ts and probe.ts. Importing is free; the library is loaded by the first call of `engines()`.
 import { InsaneError } from "../protocol/codes.ts";
+import { decodeEvent, type EndedFlow, type EngineEvent, EVENT_BYTES } from "./engine-events.ts";
 import { loadLibrary } from "./library.ts";
 import { check, ERRNO, systemError } from "./platform.ts";
+import { decodeProbe, PROBE_BYTES, type Probe } from "./probe.ts";
+
+export { decodeEvent, type EndedFlow, type EngineEvent, PEER_ENDPOINTS } from "./engine-events.ts";
 
 /** Address of a native `struct ins_engine`; 0n when there is none. */
 export type EngineHandle = bigint;
@@ -50,68 +54,6 @@ export const DEFAULT_ENGINE: EngineConfig = {
   receiveBurst: 32,
   aliveMs: 1000,
 };
-
-export type EngineEvent =
-  /** A command was done (0) or refused (-errno). `value`: of removeLink the entries that were still out. */
-  | { readonly type: "ack"; readonly command: number; readonly status: number; readonly value: number }
-  /** The application behind this link broke the contract; the engine touches it no more. */
-  | { readonly type: "link-fault"; readonly link: number }
-  | { readonly type: "datapath-down"; readonly datapath: number; readonly status: number }
-  /** Messages that did not arrive, since this was last said. */
-  | {
-      readonly type: "lost";
-      readonly tag: number;
-      readonly channel: number;
-      readonly source: number;
-      readonly peer: number;
-      readonly count: number;
-    }
-  /** Messages that arrived and were not delivered on this link (`STATUS` as reason), since this was last said. */
-  | {
-      readonly type: "dropped";
-      readonly link: number;
-      readonly channel: number;
-      readonly reason: number;
-      readonly count: number;
-    }
-  /** The inline owner was away and the engine's thread stepped in, so many times. */
-  | { readonly type: "stalled-owner"; readonly count: number }
-  /** A retired link is empty, and the receivers of its flows have said so: all but `unheard`, who found `lost` missing. */
-  | { readonly type: "marked"; readonly link: number; readonly unheard: number; readonly lost: number }
-  /** A flow of `host` to another engine of ours has ended (`ended`), or one of ours that this engine cannot tell of (`untold`). */
-  | ({ readonly type: "ended" | "untold" } & EndedFlow);
-
-/** A flow that is over after `sent` messages. `host`: the number that ids of its peers share (id / PEER_ENDPOINTS). */
-export interface EndedFlow {
-  readonly host: number;
-  readonly tag: number;
-  readonly channel: number;
-  readonly source: number;
-  readonly flow: number;
-  readonly sent: number;
-}
-
-/** Ids of one host's endpoints begin at a multiple of this. */
-export const PEER_ENDPOINTS = 4;
-
-/** What a datapath found out about this host. */
-export interface Probe {
-  readonly name: string;
-  readonly available: boolean;
-  /** -errno of the step that failed, or 0. */
-  readonly error: number;
-  /** Of the interface looked at, or 0. */
-  readonly mtu: number;
-  readonly gro: boolean;
-  readonly gso: boolean;
-  readonly zeroCopy: boolean;
-  /** A software stand-in, for tests. */
-  readonly emulated: boolean;
-  readonly reason: string;
-  readonly evidence: ReadonlyArray<{ readonly what: string; readonly finding: string }>;
-  /** What an operator can do, or empty. */
-  readonly cure: string;
-}
 
 /** Where an open datapath listens. */
 export interface Endpoint {
@@ -268,18 +210,6 @@ export const configWords = (config: EngineConfig): Uint32Array =>
   );
 
 const ENGINE_GONE = -108;
-const PROBE = {
-  AVAILABLE: 0,
-  ERROR: 4,
-  MTU: 8,
-  FLAGS: 12,
-  REASON: 16,
-  EVIDENCE: 272,
-  CURE: 1296,
-  BYTES: 1552,
-} as const;
-const PROBE_FLAG = { GRO: 1, GSO: 2, ZERO_COPY: 4, EMULATED: 8 } as const;
-const EVENT_BYTES = 32;
 
 /** Dotted IPv4 as the u32 that C holds in network order. Throws `ESCHEMA`. */
 export function ipv4ToNetwork(address: string): number {
@@ -450,29 +380,9 @@ function bind(): Engines {
       return flags > 0 && (flags & 2) !== 0;
     },
     probe(name, networkInterface = "") {
-      const bytes = new Uint8Array(PROBE.BYTES);
+      const bytes = new Uint8Array(PROBE_BYTES);
       check(raw.probe(name, networkInterface, bytes), "Probing a datapath", { name });
-      const fields = new DataView(bytes.buffer);
-      const flags = fields.getUint32(PROBE.FLAGS, true);
-      return {
-        name,
-        available: fields.getUint32(PROBE.AVAILABLE, true) !== 0,
-        error: fields.getInt32(PROBE.ERROR, true),
-        mtu: fields.getUint32(PROBE.MTU, true),
-        gro: (flags & PROBE_FLAG.GRO) !== 0,
-        gso: (flags & PROBE_FLAG.GSO) !== 0,
-        zeroCopy: (flags & PROBE_FLAG.ZERO_COPY) !== 0,
-        emulated: (flags & PROBE_FLAG.EMULATED) !== 0,
-        reason: cString(bytes.subarray(PROBE.REASON, PROBE.EVIDENCE)),
-        evidence: cString(bytes.subarray(PROBE.EVIDENCE, PROBE.CURE))
-          .split("\n")
-          .filter((line) => line.includes(": "))
-          .map((line) => {
-            const colon = line.indexOf(": ");
-            return { what: line.slice(0, colon), finding: line.slice(colon + 2) };
-          }),
-        cure: cString(bytes.subarray(PROBE.CURE)),
-      };
+      return decodeProbe(name, bytes);
     },
     openDatapath(name, options, at) {
       const endpoint = new DataView(new ArrayBuffer(8));
@@ -501,34 +411,4 @@ function bind(): Engines {
       return stats;
     },
   };
-}
-
-/** An event as core/engine.h has it in memory; null for a type that is none of the engine's. */
-export function decodeEvent(event: DataView): EngineEvent | null {
-  const u32 = (offset: number): number => event.getUint32(offset, true);
-  const status = event.getInt32(4, true);
-  const value = Number(event.getBigUint64(24, true));
-  switch (u32(0)) {
-    case 1:
-      return { type: "ack", command: u32(8), status, value };
-    case 2:
-      return { type: "link-fault", link: u32(8) };
-    case 3:
-      return { type: "datapath-down", datapath: u32(8), status };
-    case 4:
-      return { type: "lost", tag: u32(8), channel: u32(12), source: u32(16), peer: u32(20), count: value };
-    case 5:
-      return { type: "dropped", link: u32(8), channel: u32(12), reason: u32(16), count: value };
-    case 6:
-      return { type: "stalled-owner", count: value };
-    case 7:
-      return { type: "marked", link: u32(8), unheard: u32(12), lost: value };
-    case 8:
-    case 9: {
-      const flow = { host: status, tag: u32(8), channel: u32(12), source: u32(16), flow: u32(20), sent: value };
-      return { type: u32(0) === 8 ? "ended" : "untold", ...flow };
-    }
-    default:
-      return null;
-  }
 }

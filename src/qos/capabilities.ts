@@ -1,8 +1,10 @@
 // What this host can offer: every technology probed, read-only, with evidence and a cure. Never throws: a probe that
 // cannot run is a technology that is not available. Set-up of a technology is none of its business.
 
+import { existsSync } from "node:fs";
 import { engines } from "../native/engine.ts";
 import { platform } from "../native/platform.ts";
+import { type Probe, probeApart } from "../native/probe.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
 import { type NetworkTechnology, TECHNOLOGIES } from "../protocol/qos.ts";
@@ -65,10 +67,17 @@ export const probeAll = (interfaceName = "", instead: Instead = {}): CapabilityR
 export const probeOf = (technology: NetworkTechnology, interfaceName: string): ProbeResult =>
   HOST.datapath(technology, interfaceName);
 
+/** libfabric is asked, in a process of its own, only where there is something that it could know. */
+const RDMA_DEVICES = "/sys/class/infiniband";
+const look = (technology: NetworkTechnology, about: string): Probe =>
+  technology === "rdma" && (about !== "" || existsSync(RDMA_DEVICES))
+    ? probeApart(technology, about)
+    : engines().probe(technology, about);
+
 const HOST: Probes = {
   sharedMemory: sealSegment,
   datapath: (technology, interfaceName) => {
-    const { available, emulated, reason, evidence, cure } = engines().probe(technology, interfaceName);
+    const { available, emulated, reason, evidence, cure } = look(technology, interfaceName);
     const provider = evidence.find(({ what }) => what === "provider")?.finding;
     return {
       available,

@@ -1,6 +1,7 @@
 /* insane-engine: an engine in a process of its own, for drivers that may crash or hang. Started by the runtime with one
    end of a socket pair as descriptor 3, and ends with it. The main thread answers the runtime, one thread polls (the
-   engine's), one opens and closes datapaths. It reads no file, no argument but its name, and trusts what the runtime says. */
+   engine's), one opens and closes datapaths. It reads no file and trusts what the runtime
+   says. With --probe it only looks at the host. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -120,9 +121,18 @@ static void loop(void) {
     }
 }
 
+/* Looks at the host for one datapath and writes the struct to descriptor 3: a library that crashes or hangs while it looks
+   does so here. */
+static int probe(const char *name, const char *about) {
+    struct ins_probe found;
+    if (ins_datapath_probe(name, about, &found))
+        return 1;
+    return write(SOCKET, &found, sizeof found) == (ssize_t)sizeof found ? 0 : 1;
+}
+
 int main(int argc, char **argv) {
-    (void)argc;
-    (void)argv;
+    if (argc == 4 && strcmp(argv[1], "--probe") == 0)
+        _exit(probe(argv[2], argv[3]));
     /* Also when this process is stopped or hangs. The end of the socket says the same to one that lives. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
