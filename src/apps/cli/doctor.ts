@@ -1,7 +1,7 @@
 // `insane doctor`: what this host can offer and what is missing, with evidence and cure. Reads only, and needs no runtime.
 import { defaultSocketPath } from "../../client/paths.ts";
 import type { CapabilityRecord } from "../../protocol/control.ts";
-import { probeAll } from "../../qos/capabilities.ts";
+import { probeAll, probeOf } from "../../qos/capabilities.ts";
 import { type CommandSpec, type Parsed, SOCKET, wrap } from "./arguments.ts";
 import { EXIT } from "./exit.ts";
 import { examineHost, type Finding } from "./host.ts";
@@ -27,7 +27,8 @@ const spec = {
 } as const satisfies CommandSpec;
 
 function main({ values }: Parsed<typeof spec.options>): number {
-  const technologies = probeAll(values.interface ?? "");
+  // RDMA is looked for by provider, not by interface.
+  const technologies = probeAll(values.interface ?? "", { rdma: () => probeOf("rdma", "") });
   const host = examineHost(values.socket ?? defaultSocketPath());
   const ok = technologies[0]?.available === true && host.every(({ verdict }) => verdict !== "bad");
   if (values.json) printJson({ ok, technologies, host });
