@@ -7,7 +7,7 @@ library=build/release/libinsane.so
 if [ -f "$library" ] && [ -z "$(find src/native -name '*.[ch]' -newer "$library" | head -n 1)" ]; then exit 0; fi
 mkdir -p build/release
 flags='-std=gnu11 -O3 -g -Wall -Wextra -fPIC -fvisibility=hidden -D_GNU_SOURCE= -Isrc/native -pthread'
-core=$(find src/native/core src/native/packet -name '*.c'; find src/native/datapaths -maxdepth 1 -name '*.c')
+core=$(find src/native/core src/native/node src/native/packet -name '*.c'; find src/native/datapaths -maxdepth 1 -name '*.c')
 
 # plugin NAME PACKAGE: libinsane-NAME.so, where pkg-config finds PACKAGE and there is something to build.
 # The core goes in as an archive of which the linker takes what is called, see core/plugin.h.

@@ -89,13 +89,14 @@ async function spinning(yielding: boolean): Promise<void> {
     }
   }
   const watch = new Stopwatch(Number(warmupText), Number(secondsText));
+  watch.start();
   for (let sequence = 1, more = true; more; sequence++) {
-    watch.start();
     send(sequence);
     for (let answered = false; !answered; ) {
       const message = next(sink, yielding);
       if (message === null) {
         await aside();
+        watch.start();
         break;
       }
       answered = sequenceOf(message) === sequence; // else an answer that came too late

@@ -3,6 +3,9 @@
 import { writeSync } from "node:fs";
 import { Histogram } from "../runner/histogram.ts";
 
+/** The global of this name is a getter that is looked up every time. */
+const { performance } = globalThis;
+
 /** A line for the runner, written before anything else can happen. */
 export function say(what: string | Record<string, number>): void {
   writeSync(1, `${typeof what === "string" ? what : JSON.stringify(what)}\n`);
@@ -29,10 +32,14 @@ export class Stopwatch {
     this.#started = performance.now();
   }
 
-  /** False when the measured time is over and something was measured. */
+  /**
+   * A round trip is over, and the next one begins: as in the C programs one reading of the clock does for both. False when
+   * the measured time is over and something was measured.
+   */
   stop(): boolean {
     const now = performance.now();
     if (this.#started >= this.#from) this.#histogram.add(now - this.#started);
+    this.#started = now;
     return now < this.#until || this.#histogram.count === 0;
   }
 

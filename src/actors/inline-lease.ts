@@ -1,14 +1,15 @@
 // The inline lease of an embedded runtime: one session's thread runs the turns of those engines that have a link to it,
 // and of no others, because a turn of an engine with nothing to do is not free. Engines without its links serve themselves.
+import type { EngineResource } from "../effects/engine.ts";
 import type { LinkActor } from "./link.ts";
 import type { Serving } from "./serving.ts";
 
-type Turns = { poll(receiveBudget: number): number; release(): void };
+type Inline = EngineResource["inline"];
 
 export class InlineLease {
   readonly #servings: () => Iterable<Serving>;
   #session: number | null = null;
-  #leased: ReadonlyArray<{ readonly serving: Serving; readonly turns: Turns }> = [];
+  #leased: ReadonlyArray<{ readonly serving: Serving; readonly turns: Inline }> = [];
 
   constructor(servings: () => Iterable<Serving>) {
     this.#servings = servings;
@@ -38,6 +39,7 @@ export class InlineLease {
       if (turns && serving.engine?.mode === "inline" && used.has(serving.technology)) leased.push({ serving, turns });
     }
     this.#leased = leased;
+    this.poll = leased.length === 1 ? leased[0]!.turns.poll : (budget) => this.#pollEach(budget);
     for (const { serving, turns } of before) {
       if (leased.some((now) => now.turns === turns)) continue;
       turns.release();
@@ -48,13 +50,11 @@ export class InlineLease {
     }
   }
 
-  /** One turn of each; returns how much they moved. */
-  poll(receiveBudget: number): number {
-    const leased = this.#leased;
-    if (leased.length === 1) return leased[0]!.turns.poll(receiveBudget);
-    let moved = 0;
-    for (let i = 0; i < leased.length; i++) moved += Math.max(0, leased[i]!.turns.poll(receiveBudget));
-    return moved;
+  /** Up to `looks` turns of the only engine, or one turn of each. Another function whenever what is leased changes. */
+  poll: Inline["poll"] = () => {};
+
+  #pollEach(receiveBudget: number): void {
+    for (const { turns } of this.#leased) turns.poll(receiveBudget, 1);
   }
 
   release(): void {

@@ -162,7 +162,7 @@ export interface Message extends Disposable {
   readonly sequence: number;
   /** Milliseconds since 1970 with fractions (the emitting host's clock, taken once a burst). */
   readonly emitTime: number;
-  /** When this session took it, the same unit, once a burst. */
+  /** When this session took it, or, from another host, when it came to this one; the same unit, once a burst. */
   readonly receiveTime: number;
   /** Bytes that outlive the slot. */
   copy(): Uint8Array;

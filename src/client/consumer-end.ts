@@ -160,7 +160,8 @@ export class ConsumerEnd {
       return 0;
     }
     if (count > BURST) count = BURST;
-    const now = host.clock.milliseconds();
+    // The engine has noted when a message came to this host.
+    const now = this.kind === "direct" ? host.clock.milliseconds() : 0;
     const { words } = link;
     this.busy = true;
     let delivered = 0;

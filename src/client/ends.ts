@@ -74,6 +74,7 @@ export class Ends implements ConsumerHost {
         stream: params.stream,
         peer: params.peer,
         entries: params.entries,
+        pollsEngine: this.host.pump.pollsEngine,
       };
       if (params.role === "producer") {
         const pools = this.host.poolsOf(params.stream);
@@ -139,6 +140,7 @@ export class Ends implements ConsumerHost {
     const requests = this.draining.get(end) ?? [];
     requests.push(request);
     this.draining.set(end, requests);
+    this.host.pump.draining = true;
     if (mode === "abandon") {
       if (end instanceof ProducerEnd) this.finishProducer(end);
       else this.finishConsumer(end, true);
@@ -230,6 +232,7 @@ export class Ends implements ConsumerHost {
     const requests = this.draining.get(end);
     if (requests === undefined) return false;
     this.draining.delete(end);
+    this.host.pump.draining = this.draining.size > 0;
     for (const request of requests) request.answer({ abandoned });
     return requests.some(({ params }) => (params as CloseParams).mode === "drain");
   }

@@ -87,11 +87,10 @@ export class Received implements Message {
     return this.u32(META.SEQUENCE + 4) * 0x100000000 + this.u32(META.SEQUENCE);
   }
   get emitTime(): number {
-    const ns = (BigInt(this.u32(META.EMIT_TIME + 4)) << 32n) | BigInt(this.u32(META.EMIT_TIME));
-    return Number(ns / 1000000n) + Number(ns % 1000000n) / 1e6;
+    return this.milliseconds(META.EMIT_TIME);
   }
   get receiveTime(): number {
-    return this.end.times[this.entry] as number;
+    return this.end.kind === "direct" ? (this.end.times[this.entry] as number) : this.milliseconds(META.RECEIVE_TIME);
   }
 
   /** Takes the message out of memory that its producer may soon use again. */
@@ -132,6 +131,11 @@ export class Received implements Message {
   private u32(field: number): number {
     if ((this.generation & LENT) === 0) throw this.gone();
     return this.pool.view.getUint32(this.offset - META.BYTES + field, true);
+  }
+  /** Nanoseconds of the metadata as milliseconds with fractions. */
+  private milliseconds(field: number): number {
+    const ns = (BigInt(this.u32(field + 4)) << 32n) | BigInt(this.u32(field));
+    return Number(ns / 1000000n) + Number(ns % 1000000n) / 1e6;
   }
   private gone(): InsaneError {
     return new InsaneError(

@@ -12,6 +12,10 @@ import { type Home, PLACE_MASK, PLACE_SHIFT } from "./link.ts";
 export interface Account {
   /** (message, consumer) pairs that have come back, for whatever reason. */
   back: number;
+  /** Whether somebody knows that its counters have moved. */
+  stale: boolean;
+  /** They have, and nobody does. */
+  touch(): void;
   dropped(status: number): void;
   /** No consumer took the message of this token; its low 32 bits. */
   refused(token: number, status: number): void;
@@ -223,6 +227,7 @@ export class StreamPools implements Home {
     const refs = (states[at] as number) - 1;
     states[at] = refs;
     account.back++;
+    if (account.stale === false) account.touch();
     if (status !== DONE) this.dropped(pool, slot, account, status);
     if (refs !== 0) return;
     pool.free[pool.freeCount++] = slot | 0;

@@ -24,6 +24,8 @@ export class ProducerEnd {
   readonly peer: Peer;
   readonly link: LinkProducer;
   readonly doorbell: Doorbell;
+  /** Its consumer is an engine that this thread may poll: it notes the time of emission, and returns come in the same call. */
+  readonly ownEngine: boolean;
   /** By channel. */
   channels: ReadonlyMap<number, ChannelRow> = new Map();
   /** retired: another link has taken over, nothing more is pushed; should that one close first, this one goes on. */
@@ -35,7 +37,7 @@ export class ProducerEnd {
   private readonly mapping: Mapping;
 
   constructor(
-    init: { id: number; kind: LinkKind; stream: number; peer: Peer; entries: number },
+    init: { id: number; kind: LinkKind; stream: number; peer: Peer; entries: number; pollsEngine: boolean },
     mapping: Mapping,
     doorbell: Doorbell,
     pools: StreamPools,
@@ -47,16 +49,17 @@ export class ProducerEnd {
     this.peer = init.peer;
     this.mapping = mapping;
     this.doorbell = doorbell;
+    this.ownEngine = init.kind === "egress" && init.pollsEngine;
     this.pools = pools;
     this.faulted = faulted;
     this.link = new LinkProducer(new Int32Array(mapping.buffer), init.entries);
   }
 
-  /** Makes what was pushed visible, and wakes the consumer if it sleeps. Returns whether there was something. */
+  /** Makes what was pushed visible, and wakes the consumer if it sleeps. Returns whether there was something for an engine. */
   publish(): boolean {
     if (this.state === "closed" || this.link.publish() === 0) return false;
     this.doorbell.ring(PARKED_PAGE.WISH_MESSAGES);
-    return true;
+    return this.kind === "egress";
   }
 
   /** Takes what came back. A consumer that lies closes the link, and the session is told. */

@@ -2,7 +2,7 @@
 // calls poll; otherwise the event loop does when a doorbell rings. The one place that knows all links of a session.
 import type { Platform } from "../native/platform.ts";
 import { CONTROL_PAGE, PARKED_PAGE } from "../protocol/layout.ts";
-import { ChangedSinks } from "./changed-sinks.ts";
+import { Changed } from "./changed.ts";
 import type { Clock } from "./clock.ts";
 import type { ConsumerEnd } from "./consumer-end.ts";
 import type { ControlConnection } from "./control.ts";
@@ -10,12 +10,12 @@ import { throwLater } from "./emitter.ts";
 import type { ProducerEnd } from "./producer-end.ts";
 import type { SinkHost, SinkQueue } from "./sink.ts";
 import type { Sleeper } from "./sleeper.ts";
-import type { EmittingSource, SourceHost } from "./source.ts";
+import { BURST, type EmittingSource, type SourceHost } from "./source.ts";
 
 /** An engine in this process that the application's own thread polls (architecture, section 4, Engine). */
 export interface InlineEngine {
-  /** One turn; budget 0: only send. */
-  poll(budget: number): number;
+  /** Up to `looks` turns until something moves; budget 0: only send. */
+  poll(budget: number, looks: number): void;
   /** This thread goes to sleep: the standby serves. */
   release(): void;
 }
@@ -24,6 +24,10 @@ const CONTROL_TAIL = CONTROL_PAGE.CONTROL_TAIL >>> 2;
 const RECEIVE_BUDGET = 64;
 /** Out on a link before poll looks for returns by itself. */
 const RECLAIM_AT = 64;
+/** Turns of an inline engine for one look that follows one which found nothing: less of the waiting is spent on the way. */
+const IDLE_LOOKS = 8;
+/** Turns in a row that find something before one is made to do what can wait. */
+const BUSY_TURNS = 64;
 /** Looks in `wait` before it gives the core away, and how often it does that before it sleeps. */
 const LOOKS = 256;
 const YIELDS = 16;
@@ -34,13 +38,14 @@ export class Pump implements SourceHost, SinkHost {
   readonly consumers: ConsumerEnd[] = [];
   readonly sources = new Set<EmittingSource>();
   readonly sinks = new Set<SinkQueue>();
-  private readonly changed = new ChangedSinks();
+  private readonly changed = new Changed();
   /** Promises, drains and the like that need credits to come home. */
   creditWaiters = 0;
   /** Callback sinks, promises and drains that need messages. */
   messageWaiters = 0;
-  stamped = false;
-  /** Called after each turn in which something may have drained. */
+  burst: number = BURST.NONE;
+  /** Links are to be closed when they have drained: `drained` is called after each turn in which that may have happened. */
+  draining = false;
   drained: () => void = () => {};
   private readonly platform: Platform;
   private readonly page: Int32Array;
@@ -48,6 +53,10 @@ export class Pump implements SourceHost, SinkHost {
   private readonly sleeper: Sleeper;
   private readonly inline: InlineEngine | undefined;
   private controlSeen = 0;
+  /** Turns since the last one in which the house was kept. */
+  private busyTurns = 0;
+  /** Turns of the inline engine for the next look. */
+  private looks = 1;
   private busy = false;
   private scheduled = false;
   private microtask = false;
@@ -93,24 +102,46 @@ export class Pump implements SourceHost, SinkHost {
   }
 
   private look(take: boolean): number {
-    if (this.inline !== undefined) this.inline.poll(RECEIVE_BUDGET);
+    if (this.inline !== undefined) this.inline.poll(RECEIVE_BUDGET, this.looks);
     if (this.page[CONTROL_TAIL] !== this.controlSeen) this.lookAtControl();
-    const { consumers, producers } = this;
+    const { consumers, changed } = this;
     let count = 0;
     if (take) for (let i = 0; i < consumers.length; i++) count += (consumers[i] as ConsumerEnd).drain();
-    const waiting = this.creditWaiters > 0 || this.starved;
+    if (changed.callbacks) this.handOut();
     let returned = 0;
-    for (let i = 0; i < producers.length; i++) {
-      const end = producers[i] as ProducerEnd;
-      if (end.link.live >= RECLAIM_AT || (waiting && end.link.live > 0)) returned += end.reclaim();
-    }
-    this.changed.settle();
-    for (let i = 0; i < consumers.length; i++) (consumers[i] as ConsumerEnd).publishReturns();
+    if (count === 0 || this.starved || this.creditWaiters > 0 || ++this.busyTurns > BUSY_TURNS) {
+      returned = this.keepHouse(count === 0);
+    } else this.looks = 1;
     this.busy = false;
     if (returned > 0) this.creditsCame();
+    if (this.microtask === false && changed.waiting) this.returnsWaiting();
     // Whatever was delivered: what nobody wanted any more went back without being counted.
-    this.drained();
+    if (this.draining) this.drained();
     return count;
+  }
+
+  private handOut(): void {
+    this.changed.handOut();
+    for (const end of this.consumers) end.publishReturns();
+  }
+
+  /** What can wait for a turn that found nothing, or for the last of many. Returns how many credits came home. */
+  private keepHouse(idle: boolean): number {
+    const waiting = this.creditWaiters > 0 || this.starved;
+    this.busyTurns = 0;
+    let returned = 0;
+    for (const end of this.producers) {
+      const { live } = end.link;
+      if (live >= RECLAIM_AT || (live > 0 && (waiting || (idle && end.ownEngine)))) returned += end.reclaim();
+    }
+    this.looks = idle ? IDLE_LOOKS : 1;
+    for (const end of this.consumers) {
+      end.publishReturns();
+      // Somebody on this host may have something for us at any time.
+      if (end.kind === "direct") this.looks = 1;
+    }
+    if (this.changed.waiting) this.changed.write();
+    return returned;
   }
 
   /** Takes control frames and what has come back on a stream's links, whatever the turn. */
@@ -133,10 +164,10 @@ export class Pump implements SourceHost, SinkHost {
     this.control.receive();
   }
 
-  beginBurst(): void {
+  beginBurst(timed: boolean): void {
     if (this.page[CONTROL_TAIL] !== this.controlSeen) this.lookAtControl();
-    this.clock.stamp();
-    this.stamped = true;
+    if (timed) this.clock.stamp();
+    this.burst = timed ? BURST.TIMED : BURST.BEGUN;
   }
 
   awaitCredits(change: 1 | -1): void {
@@ -149,10 +180,19 @@ export class Pump implements SourceHost, SinkHost {
   }
 
   sendNow(): void {
-    this.inline?.poll(0);
+    this.inline?.poll(0, 1);
+  }
+  get pollsEngine(): boolean {
+    return this.inline !== undefined;
+  }
+
+  sourceChanged(source: EmittingSource): void {
+    this.changed.addSource(source);
+    if (!this.busy) this.returnsWaiting();
   }
 
   private creditsCame(): void {
+    if (!this.starved && this.creditWaiters === 0) return;
     this.starved = false;
     for (const source of this.sources) source.turned();
   }
@@ -179,8 +219,8 @@ export class Pump implements SourceHost, SinkHost {
     this.microtask = false;
     if (this.busy) return;
     for (const end of this.consumers) end.publishReturns();
-    this.changed.account();
-    this.drained();
+    this.changed.write();
+    if (this.draining) this.drained();
   };
 
   thrown(error: unknown): void {
@@ -271,7 +311,7 @@ export class Pump implements SourceHost, SinkHost {
     const { raw } = this.platform;
     for (let round = 0; round < YIELDS; round++) {
       for (let look = 0; look < LOOKS; look++) {
-        this.inline?.poll(RECEIVE_BUDGET);
+        this.inline?.poll(RECEIVE_BUDGET, 1);
         if (this.something(wishes)) return true;
         if (this.inline !== undefined) break;
       }

@@ -20,13 +20,25 @@ const TIME_WORD = AT(META.EMIT_TIME);
 const LENGTH_WORD = AT(META.LENGTH);
 /** Messages out on a link before a burst looks for returns: warm slots are better than new ones. */
 const RECLAIM_AT = 32;
+/** Bursts after which the statistics page is written by a source that leaves its session no turn to do it. */
+const UNWRITTEN_MOST = 64;
+
+/** How far the session has come with the burst of emits under way: NONE, the next emit begins one; TIMED, it has a time. */
+export const BURST = { NONE: 0, BEGUN: 1, TIMED: 2 } as const;
+
+const { NONE, TIMED } = BURST;
 
 /** What a source asks of its session on the path of a message. */
 export interface SourceHost {
-  /** False: the next emit begins a burst and takes the time, after a look for control frames. */
-  stamped: boolean;
+  /** BURST. */
+  burst: number;
   readonly clock: Clock;
-  beginBurst(): void;
+  /** Looks for control frames; takes the time if it is asked for. */
+  beginBurst(timed: boolean): void;
+  /** This thread polls the engine: `sendNow` sends. */
+  readonly pollsEngine: boolean;
+  /** The counters have moved. */
+  sourceChanged(source: EmittingSource): void;
   /** Something was published for the engine: an inline one sends at once. */
   sendNow(): void;
   /** Takes control frames and what has come back on this stream's links. */
@@ -57,6 +69,8 @@ export class EmittingSource implements Source, Account {
   readonly context: number;
   back = 0;
   again = "";
+  /** Whether its block of the statistics page is behind its counters, and its session knows. */
+  stale = false;
   private readonly host: SourceHost;
   private readonly owner: SourceOwner;
   /** The source index as descriptors carry it. */
@@ -65,6 +79,8 @@ export class EmittingSource implements Source, Account {
   private emitting: number;
   private readonly block: Float64Array;
   private targets: ReadonlyArray<Target> = [];
+  /** What a burst must be for this source to emit: BEGUN when the engine, polled by this thread, notes the time. */
+  private burstNeeded: number = BURST.TIMED;
   private readonly outcomes = new Outcomes();
   private readonly listeners = new Listeners<{ matched: { consumers: number } }>();
   private readonly waiters: Waiters;
@@ -78,6 +94,8 @@ export class EmittingSource implements Source, Account {
   private readonly drops = new Map<DropReason, number>();
   private unmatched = 0;
   private byteCount = 0;
+  /** Bursts since the statistics page was written. */
+  private unwritten = 0;
   private againSlot = 0;
   private againCredit = 0;
   /** What the last refusal was for. */
@@ -120,6 +138,7 @@ export class EmittingSource implements Source, Account {
   retarget(targets: ReadonlyArray<Target>): void {
     const before = this.targets.length;
     this.targets = targets;
+    this.burstNeeded = targets.every(({ end }) => end.ownEngine) ? BURST.BEGUN : BURST.TIMED;
     if (targets.length !== before) this.listeners.emit("matched", { consumers: targets.length });
     this.waiters.look();
   }
@@ -156,7 +175,7 @@ export class EmittingSource implements Source, Account {
   tryEmit(buffer: SlotBuffer, more = false): number {
     const slot = buffer as Slot;
     const { host } = this;
-    if (host.stamped === false) this.beginBurst();
+    if (host.burst < this.burstNeeded) this.beginBurst();
     const { length, limit, place, offset, pool } = slot;
     if (slot.owner !== this.emitting || !(length >= 0 && length <= limit)) throw this.misuse(slot);
     let { targets } = this;
@@ -170,15 +189,20 @@ export class EmittingSource implements Source, Account {
       i = -1;
     }
     const { ints } = pool;
-    const { clock } = host;
     const word = offset >>> 2;
     const sequence = this.emitted | 0;
     // `| 0` spares the check for a fraction.
     ints[word - SOURCE_WORD] = this.id | 0;
     ints[word - SEQUENCE_WORD] = sequence;
     ints[word - SEQUENCE_WORD + 1] = this.sequenceHigh | 0;
-    ints[word - TIME_WORD] = clock.low | 0;
-    ints[word - TIME_WORD + 1] = clock.high | 0;
+    if (this.burstNeeded === TIMED) {
+      const { clock } = host;
+      ints[word - TIME_WORD] = clock.low | 0;
+      ints[word - TIME_WORD + 1] = clock.high | 0;
+    } else {
+      ints[word - TIME_WORD] = 0;
+      ints[word - TIME_WORD + 1] = 0;
+    }
     ints[word - LENGTH_WORD] = length | 0;
     if (sequence === -1) this.sequenceHigh++;
     const token = ++this.emitted;
@@ -200,7 +224,7 @@ export class EmittingSource implements Source, Account {
   }
 
   private beginBurst(): void {
-    this.host.beginBurst();
+    this.host.beginBurst(this.burstNeeded === TIMED);
     const { targets } = this;
     for (let i = 0; i < targets.length; i++) {
       const { end, link } = targets[i] as Target;
@@ -223,7 +247,7 @@ export class EmittingSource implements Source, Account {
     this.host.catchUp(this.stream);
     if (end.link.credits > 0 || !target.block || end.state !== "open") return false;
     this.host.starve();
-    this.publish();
+    if (this.publish()) this.host.sendNow();
     this.againCredit++;
     this.wantedEnd = end;
     const who = end.kind === "direct" ? `session ${end.peer.session} (${end.peer.name})` : "the network";
@@ -232,10 +256,11 @@ export class EmittingSource implements Source, Account {
   }
 
   flush(): void {
-    this.host.stamped = false;
-    const engine = this.publish();
-    this.writeStats();
-    if (engine) this.host.sendNow();
+    const { host } = this;
+    host.burst = NONE;
+    if (this.publish()) host.sendNow();
+    if (this.stale === false) host.sourceChanged(this);
+    else if (++this.unwritten > UNWRITTEN_MOST) this.writeStats();
   }
 
   /** Makes what was pushed visible; whether some of it is for the engine. */
@@ -243,8 +268,7 @@ export class EmittingSource implements Source, Account {
     const { targets } = this;
     let engine = false;
     for (let i = 0; i < targets.length; i++) {
-      const { end } = targets[i] as Target;
-      if (end.publish() && end.kind === "egress") engine = true;
+      if ((targets[i] as Target).end.publish()) engine = true;
     }
     return engine;
   }
@@ -269,6 +293,9 @@ export class EmittingSource implements Source, Account {
   }
 
   // Account: what comes home.
+  touch(): void {
+    this.host.sourceChanged(this);
+  }
   dropped(status: number): void {
     if (status === STATUS.NO_CREDIT) this.noCredit++;
     else this.returnedDrops++;
@@ -304,8 +331,9 @@ export class EmittingSource implements Source, Account {
     this.waiters.look();
   }
 
-  private writeStats(): void {
+  writeStats(): void {
     const { block } = this;
+    this.unwritten = 0;
     if (block.length === 0) return;
     block[SOURCE_STATS.EMITTED] = this.emitted;
     block[SOURCE_STATS.PUSHED] = this.pushed + this.noCredit;

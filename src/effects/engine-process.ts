@@ -71,7 +71,7 @@ export const engineProcess = (
       pid: process.pid,
       command: (what, send) => process.command(what, send),
       open: (technology, options, at) => process.open(technology, options, at),
-      inline: { poll: () => 0, release: () => {} },
+      inline: { poll: () => {}, release: () => {} },
       stop: () => process.stop(),
       kill: () => process.kill(),
     } satisfies EngineResource;

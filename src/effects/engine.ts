@@ -12,6 +12,7 @@ import {
   engines,
 } from "../native/engine.ts";
 import { type EngineCommands, threadCommands } from "../native/engine-commands.ts";
+import { type Turns, turnsOf } from "../native/turns.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import { Acknowledgements, COMMAND_MS } from "./acknowledgements.ts";
 import { attempt } from "./attempt.ts";
@@ -54,7 +55,7 @@ export interface EngineResource
     at: { readonly address: string; readonly port: number },
   ): Promise<OpenDatapath>;
   /** For the thread that holds the inline lease; safe after the end. */
-  readonly inline: { poll(receiveBudget: number): number; release(): void };
+  readonly inline: { readonly poll: Turns; release(): void };
   /** Ends the thread (blocks until then), or the process. False: it did not end in time. */
   stop(): boolean | Promise<boolean>;
   /** Ends a process that hangs; `died` follows. A thread cannot be ended so. */
@@ -113,6 +114,7 @@ export const engineResource = (
     yield* Effect.addFinalizer(() => Effect.sync(unwatch));
 
     const commands = threadCommands(api);
+    const turns = turnsOf(handle);
     const { receivePool, parkedPage } = memory;
     return {
       receivePool,
@@ -141,10 +143,10 @@ export const engineResource = (
         };
       },
       inline: {
-        poll: (receiveBudget) => {
-          if (!running) return 0;
+        poll: (receiveBudget, looks) => {
+          if (!running) return;
           owner = true;
-          return api.poll(handle, receiveBudget);
+          turns(receiveBudget, looks);
         },
         release: () => {
           owner = false;

@@ -88,8 +88,8 @@ export interface Engines {
   nextEvent(engine: EngineHandle): EngineEvent | null;
 
   /**
-   * One turn on this thread; the raw function, for hot loops: how much was moved, or -16 (EBUSY: the thread is inside, try
-   * again), -1 (EPERM: no lease), -108 (ESHUTDOWN).
+   * One turn on this thread (hot loops: turns.ts): how much was moved, or -16 (EBUSY: the thread is inside, try again),
+   * -1 (EPERM: no lease), -108 (ESHUTDOWN).
    */
   readonly poll: (engine: EngineHandle, receiveBudget: number) => number;
   /** The owner stops polling for now: the engine's thread serves until the next poll. */

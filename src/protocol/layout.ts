@@ -98,6 +98,8 @@ export const POOL_CLASSES = [
  */
 export const META = {
   BYTES: 48,
+  /** u64 ns since 1970: when an engine took the message from the network; not written for messages of this host. */
+  RECEIVE_TIME: 8,
   SOURCE: 16,
   FLOW: 20,
   SEQUENCE: 24,

@@ -29,7 +29,7 @@ static void check(const uint8_t *data, uint32_t length) {
         assert(memcmp(again, data + at, sizeof again) == 0);
         uint8_t meta[INS_WIRE_HEADER];
         memcpy(meta, data + at, sizeof meta);
-        ins_wire_to_meta(meta, &wire);
+        ins_wire_to_meta(meta, &wire, 1);
         at += INS_WIRE_HEADER;
         for (uint32_t r = 0; wire.type == INS_WIRE_TYPE_HEARTBEAT && r < wire.length; r += INS_HEARTBEAT_RECORD_BYTES) {
             struct ins_heartbeat beat;

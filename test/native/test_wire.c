@@ -53,7 +53,7 @@ static void a_header_becomes_metadata_where_it_lies(void **state) {
     struct ins_wire wire;
     ins_wire_write(buffer + 1, &sample);
     assert_int_equal(ins_wire_parse(buffer + 1, sizeof buffer - 1, &wire), INS_WIRE_OK);
-    ins_wire_to_meta(buffer + 1, &wire);
+    ins_wire_to_meta(buffer + 1, &wire, 7);
     uint32_t u32;
     uint64_t u64;
     memcpy(&u32, buffer + 1 + INS_META_SOURCE, 4);
@@ -64,6 +64,8 @@ static void a_header_becomes_metadata_where_it_lies(void **state) {
     assert_true(u64 == sample.sequence);
     memcpy(&u64, buffer + 1 + INS_META_EMIT_TIME, 8);
     assert_true(u64 == sample.emit_time);
+    memcpy(&u64, buffer + 1 + INS_META_RECEIVE_TIME, 8);
+    assert_true(u64 == 7);
     memcpy(&u32, buffer + 1 + INS_META_LENGTH, 4);
     assert_int_equal(u32, sample.length);
 }

@@ -153,6 +153,13 @@ static void stage_one(struct ins_engine *e, struct ins_port *port, struct ins_li
         .length = d->length,
     };
     memcpy(&wire.emit_time, payload - INS_META_BYTES + INS_META_EMIT_TIME, sizeof wire.emit_time);
+    if (wire.emit_time == 0) {
+        /* Its source runs our turns by itself and leaves the clock to us. */
+        if (e->stamp_turn != e->turn)
+            e->stamp = ins_clock_now(&e->clock);
+        e->stamp_turn = e->turn;
+        wire.emit_time = e->stamp;
+    }
     ins_wire_write(stage->header[at], &wire);
     stage->tx[at] = (struct ins_tx){
         .header = stage->header[at],

@@ -44,6 +44,10 @@ static void come_back(struct ins_engine *e) {
 }
 
 int ins_engine_poll(struct ins_engine *e, uint32_t receive_budget) {
+    return ins_engine_poll_looks(e, receive_budget, 1);
+}
+
+int ins_engine_poll_looks(struct ins_engine *e, uint32_t receive_budget, uint32_t looks) {
     if (e->config.lease != INS_LEASE_INLINE)
         return -EPERM;
     __atomic_store_n(&e->polls, e->polls + 1, __ATOMIC_RELAXED);
@@ -63,7 +67,12 @@ int ins_engine_poll(struct ins_engine *e, uint32_t receive_budget) {
     if (e->watching)
         ins_ports_unwatch(e);
     uint32_t most = e->config.receive_burst;
-    uint32_t moved = ins_engine_turn(e, receive_budget < most ? receive_budget : most);
+    uint32_t moved;
+    if (looks > INS_LOOKS_MOST)
+        looks = INS_LOOKS_MOST;
+    do
+        moved = ins_engine_turn(e, receive_budget < most ? receive_budget : most);
+    while (moved == 0 && looks-- > 1);
     leave(e);
     return moved > INT32_MAX ? INT32_MAX : (int)moved;
 }
@@ -277,6 +286,7 @@ int ins_engine_create(const struct ins_engine_config *config, void *receive_pool
     }
     ins_gauge(e, INS_COUNT_slots_total, config->receive_slots);
     ins_engine_clock(e);
+    ins_clock_init(&e->clock);
     error = pthread_create(&e->thread, NULL, run, e);
     if (error) {
         release(e);

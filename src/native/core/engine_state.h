@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "clock.h"
 #include "command.h"
 #include "dispatch.h"
 #include "engine.h"
@@ -204,6 +205,9 @@ struct ins_engine {
     uint32_t alive_round;
     uint32_t mark_cursor; /* flow whose mark goes out next */
     uint32_t turn;
+    struct ins_clock clock;
+    uint64_t stamp; /* its time: of what this turn has received, or sends without a time of its own */
+    uint32_t stamp_turn;
     uint32_t untold;  /* something waits to be told control */
     uint32_t starved; /* a link without credit or a pool without slots was met since we last slept */
     uint32_t watching; /* datapath descriptors are in the epoll set: not while an inline owner polls */

@@ -207,7 +207,7 @@ static uint32_t accept(struct ins_engine *e, uint32_t peer, const struct ins_wir
         ins_count(e, INS_COUNT_rx_no_subscriber, 1);
         return 0;
     }
-    ins_wire_to_meta(header, wire);
+    ins_wire_to_meta(header, wire, e->stamp);
     return deliver(e, topic, slot, offset, wire->length);
 }
 
@@ -278,6 +278,8 @@ uint32_t ins_ingress_turn(struct ins_engine *e, uint32_t budget) {
             ins_port_down(e, port, count);
             continue;
         }
+        if (count)
+            e->stamp = ins_clock_now(&e->clock);
         for (int k = 0; k < count; k++)
             pushed += ingest(e, i, &rx[k]);
         moved += (uint32_t)count;

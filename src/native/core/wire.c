@@ -86,7 +86,8 @@ void ins_wire_write(uint8_t *header, const struct ins_wire *wire) {
     store32(header + INS_WIRE_FRAGMENT_INDEX, 0);
 }
 
-void ins_wire_to_meta(uint8_t *header, const struct ins_wire *wire) {
+void ins_wire_to_meta(uint8_t *header, const struct ins_wire *wire, uint64_t receive_time) {
+    memcpy(header + INS_META_RECEIVE_TIME, &receive_time, 8);
     memcpy(header + INS_META_SOURCE, &wire->source, 4);
     memcpy(header + INS_META_FLOW, &wire->flow, 4);
     memcpy(header + INS_META_SEQUENCE, &wire->sequence, 8);

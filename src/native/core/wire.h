@@ -37,7 +37,7 @@ enum ins_wire_fault ins_wire_parse(const uint8_t *data, uint32_t available, stru
 /* Writes INS_WIRE_HEADER bytes. */
 void ins_wire_write(uint8_t *header, const struct ins_wire *wire);
 /* Turns a header that was parsed into metadata (layout.h, INS_META_*) where it lies; may be unaligned. */
-void ins_wire_to_meta(uint8_t *header, const struct ins_wire *wire);
+void ins_wire_to_meta(uint8_t *header, const struct ins_wire *wire, uint64_t receive_time);
 
 struct ins_heartbeat {
     uint32_t flow;
