@@ -2,6 +2,7 @@
 // a line and nothing else; progress goes to standard error. Everything made for a run is removed, also on Ctrl-C.
 import { parseArgs } from "node:util";
 import { rateDpdk, rttDpdk } from "./families/dpdk.ts";
+import { gates } from "./families/gates.ts";
 import { idle } from "./families/idle.ts";
 import { rateLocal } from "./families/rate-local.ts";
 import { rateUdp } from "./families/rate-udp.ts";
@@ -24,6 +25,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   rttLocal,
   rateLocal,
   idle,
+  gates,
 ];
 
 const HELP = `usage: npm run bench -- list | [NAMES] [OPTIONS]

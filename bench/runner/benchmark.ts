@@ -21,6 +21,8 @@ export interface System {
   system: string;
   datapath: string;
   mode: string;
+  /** Further keys of its figures, such as `load`; systems of one name differ in them. */
+  keys?: Readonly<Record<string, string | number>>;
   /** Who spins, and where. */
   threads: string;
   /** Why it cannot be measured here, or nothing. */

@@ -1,7 +1,7 @@
 // What a benchmark run says: figures, skipped systems and comparisons, as the JSON lines of the benchmark contract.
 // Types only, and the one place that turns them into text for machines; the table for people is in table.ts.
 
-export type Unit = "us" | "kmsg/s" | "Gbit/s" | "%" | "ns";
+export type Unit = "us" | "kmsg/s" | "Gbit/s" | "%" | "ns" | "per 10,000";
 
 /** Figures of one metric; a rate or another single figure is in `p50`, and `p99` is left out. */
 export interface Measurement {
@@ -17,6 +17,8 @@ export interface Identity {
   system: string;
   datapath: string;
   mode: string;
+  /** Further keys of the contract, such as `load`. */
+  keys?: Readonly<Record<string, string | number>>;
 }
 
 export interface Figure extends Identity, Measurement {
@@ -52,8 +54,9 @@ const rounded = (value: number): number => (Number.isFinite(value) ? Number(valu
 /** One JSON object, keys in the order of the contract, numbers to five digits. */
 export function jsonLine(line: Line): string {
   if ("ratio" in line) return JSON.stringify({ ...line, value: rounded(line.value) });
-  if ("skipped" in line) return JSON.stringify(line);
-  const { bench, system, datapath, mode, payload, metric, p50, p99, unit, threads, load1, rps } = line;
+  const { keys = {}, ...rest } = line;
+  if ("skipped" in rest) return JSON.stringify({ ...rest, ...keys });
+  const { bench, system, datapath, mode, payload, metric, p50, p99, unit, threads, load1, rps } = rest;
   return JSON.stringify({
     bench,
     system,
@@ -66,6 +69,7 @@ export function jsonLine(line: Line): string {
     unit,
     threads,
     load1,
+    ...keys,
     ...(rps ? { rps } : {}),
   });
 }

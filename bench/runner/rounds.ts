@@ -40,11 +40,12 @@ export async function runBenchmark(
   report: Reporter,
 ): Promise<boolean> {
   const figures: Figure[] = [];
-  const identity = ({ system, datapath, mode }: System): Identity => ({
+  const identity = ({ system, datapath, mode, keys }: System): Identity => ({
     bench: benchmark.name,
     system,
     datapath,
     mode,
+    ...(keys === undefined ? {} : { keys }),
   });
   const able = stage.systems.filter((system) => {
     if (system.unavailable === undefined) return true;

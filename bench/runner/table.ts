@@ -20,6 +20,10 @@ function column(rows: string[][]): string[] {
   );
 }
 
+/** A row's name: what tells its system from the others. */
+const nameOf = ({ system, mode, keys = {} }: Figure | Skip): string =>
+  [system, mode, ...Object.entries(keys).map(([key, value]) => `${key} ${value}`)].join(" ");
+
 export function table(benchmark: Benchmark, stage: Stage, lines: readonly Line[]): string {
   const figures = lines.filter((line): line is Figure => "metric" in line && "system" in line);
   const skips = lines.filter((line): line is Skip => "skipped" in line);
@@ -28,7 +32,7 @@ export function table(benchmark: Benchmark, stage: Stage, lines: readonly Line[]
   for (const payload of new Set(figures.map((figure) => figure.payload))) {
     const here = figures.filter((figure) => figure.payload === payload);
     const metrics = [...new Map(here.map((figure) => [figure.metric, figure])).values()];
-    const peers = new Set(here.map(({ system, mode }) => `${system} ${mode}`));
+    const peers = new Set(here.map(nameOf));
     const head = [
       payload ? payloadName(payload) : "system",
       ...metrics.flatMap((m) => (m.p99 === undefined ? [`${m.metric} ${m.unit}`] : [`p50 ${m.unit}`, `p99 ${m.unit}`])),
@@ -36,7 +40,7 @@ export function table(benchmark: Benchmark, stage: Stage, lines: readonly Line[]
       "threads",
     ];
     const rows = [...peers].map((name) => {
-      const own = here.filter(({ system, mode }) => `${system} ${mode}` === name);
+      const own = here.filter((figure) => nameOf(figure) === name);
       const ratio = ratios.find((r) => r.payload === payload && r.ratio === `insane/${own[0]?.system}`);
       return [
         name,
@@ -55,7 +59,9 @@ export function table(benchmark: Benchmark, stage: Stage, lines: readonly Line[]
     out.push("", `  ${title}   (load ${number(load)})`, ...body.map((row) => `  ${row}`));
   }
   if (skips.length) out.push("");
-  for (const { system, mode, payload, skipped } of skips)
-    out.push(`  skipped ${system} ${mode}${payload === undefined ? "" : ` at ${payloadName(payload)}`}: ${skipped}`);
+  for (const skip of skips) {
+    const { payload, skipped } = skip;
+    out.push(`  skipped ${nameOf(skip)}${payload === undefined ? "" : ` at ${payloadName(payload)}`}: ${skipped}`);
+  }
   return `${out.join("\n")}\n`;
 }

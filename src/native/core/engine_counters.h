@@ -52,14 +52,15 @@
     X(trackers)          /* gauge */                                                                                   \
     X(rx_no_share)       /* of rx_no_credit: the pool was used up and the link held more than its share of it */       \
     X(tx_held)           /* datagrams that found their gate closed, or no room for them in its window, and waited */   \
-    X(tx_late)           /* datagrams that were handed over when their window was over, or may have been */            \
+    X(tx_late)           /* time-sensitive datagrams handed over when their window was over, or maybe */               \
     X(tx_unfit)          /* datagrams that no window of their class could ever hold: refused */                        \
     X(rx_copied_domain)  /* messages copied for a foreign trust domain, once for all its links */                      \
     X(rx_domain_full)    /* of rx_no_credit: the domain's pool had no slot for a copy */                       \
     X(markers_out)       /* markers and echoes of markers sent */                                                      \
     X(markers_in)                                                                                                      \
     X(markers_echoed)    /* echoes of ours that came */                                                                \
-    X(markers_unheard)   /* flows whose receiver could not be told of their end */
+    X(markers_unheard)   /* flows whose receiver could not be told of their end */                                      \
+    X(tx_late_best_effort) /* as tx_late, but of class 0 */
 
 #define INS_ENGINE_COUNTER_ENUM(name) INS_COUNT_##name,
 enum ins_engine_counter { INS_ENGINE_COUNTERS(INS_ENGINE_COUNTER_ENUM) INS_ENGINE_COUNTER_COUNT };

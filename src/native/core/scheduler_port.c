@@ -205,7 +205,7 @@ int ins_schedule_send(struct ins_engine *e, struct ins_port *port) {
     learn_cost(s, class, (after - before) / (uint32_t)taken);
     /* When it was interrupted nobody knows, so all of them may have left late. */
     if (after > end)
-        ins_count(e, INS_COUNT_tx_late, (uint32_t)taken);
+        ins_count(e, class == BEST_EFFORT ? INS_COUNT_tx_late_best_effort : INS_COUNT_tx_late, (uint32_t)taken);
     s->counted[class] -= s->counted[class] < (uint32_t)taken ? s->counted[class] : (uint32_t)taken;
     s->moved += (uint32_t)taken;
     return taken;

@@ -1,0 +1,73 @@
+// gates: how late after their window's opening time-sensitive frames leave, and how many leave outside it, by the kernel's
+// time stamps where they arrive; with and without best-effort load. A spinning engine on a core of its own.
+
+import { insaneUnavailable } from "../insane/daemon.ts";
+import { CHANNELS, CYCLE_NS, URGENT_TAG, WINDOW_NS } from "../insane/gates-plan.ts";
+import type { Benchmark, System } from "../runner/benchmark.ts";
+import { nativeProgram, nativeUnavailable, onHost, repositoryFile } from "../runner/hosts.ts";
+import { withPrograms } from "../runner/processes.ts";
+import { openTopology, type Topology, topologyUnavailable } from "../runner/topology.ts";
+
+const MTU = 1500;
+const CAPTURE = "raw_gates_capture";
+const PER = 10_000;
+
+function system({ a, b }: Topology, load: "none" | "best-effort"): System {
+  return {
+    system: "insane",
+    datapath: "udp",
+    mode: "spin",
+    keys: { load },
+    threads:
+      "1 spins: the sender's engine on core 0; both applications, the receiver's engine and the capture share core 1",
+    unavailable: insaneUnavailable() ?? nativeUnavailable(CAPTURE),
+    measure: (point) =>
+      withPrograms(async (start) => {
+        const window = [URGENT_TAG, CHANNELS.urgent, CYCLE_NS, 0, WINDOW_NS];
+        const capture = start(onHost(b, "capture", nativeProgram(CAPTURE), [b.device, ...window]));
+        await capture.ready();
+        const side = (role: string, self: typeof a, other: typeof a) => {
+          const args = [repositoryFile("bench/insane/gates.ts"), role, self.address, other.address];
+          return [...args, point.payload, point.seconds, load];
+        };
+        const receiver = start(onHost(b, "insane gates receiver", process.execPath, side("receive", b, a)));
+        await receiver.ready();
+        // Its engine may only spin where the process may use both cores; garbage is collected by the one thread there is.
+        const wide = ["-c", "0,1", process.execPath, "--single-threaded", ...side("send", a, b)];
+        const sender = start(onHost(a, "insane gates sender", "taskset", wide));
+        const sent = await sender.result(point.seconds, receiver, capture);
+        const seen = await capture.result(2);
+        const { frames = 0, outside = 0, p50 = 0, p99 = 0 } = seen;
+        if (frames < (sent["sent"] ?? 0) * 0.99) throw new Error(`${sent["sent"]} were sent, ${frames} captured`);
+        const share = (count: number): number => (count * PER) / frames;
+        return [
+          { metric: "lateness", unit: "us", p50, p99 },
+          { metric: "lateness-p999", unit: "us", p50: seen["p999"] ?? 0 },
+          { metric: "lateness-worst", unit: "us", p50: seen["worst"] ?? 0 },
+          { metric: "outside", unit: "per 10,000", p50: share(outside) },
+          { metric: "outside-uncounted", unit: "per 10,000", p50: share(Math.max(0, outside - (sent["late"] ?? 0))) },
+        ];
+      }),
+  };
+}
+
+export const gates: Benchmark = {
+  name: "gates",
+  summary: "time-sensitive frames against their window of 200 us in a cycle of 1 ms, by the receiver's time stamps",
+  payloads: [256],
+  compared: [],
+  async open({ rps }) {
+    const why = topologyUnavailable();
+    if (why !== undefined) throw new Error(why);
+    const topology = openTopology(rps, MTU);
+    const receive = rps
+      ? "each side's receive work on its own core (RPS)"
+      : "receive work on the sender's core (no RPS)";
+    return {
+      systems: [system(topology, "none"), system(topology, "best-effort")],
+      conditions: `two namespaces joined by veth, MTU ${MTU}, ${receive}; schedule for 1 Gbit/s`,
+      rps,
+      close: topology.close,
+    };
+  },
+};
