@@ -101,6 +101,8 @@ export const streamMachine = setup({
     switch: effect(),
     /** Drain the old links again and close what was prepared. */
     callOff: effect(),
+    /** It is bound, as before or anew: whoever waits for that may go on, unless it is to decide again at once. */
+    atRest: effect(),
     /** Send `close` to every source and sink; each answers by `childEnded`. */
     closeEndpoints: effect(),
   },
@@ -157,7 +159,7 @@ export const streamMachine = setup({
     },
     bound: {
       description: "Messages flow.",
-      entry: assign(settled),
+      entry: [assign(settled), "atRest"],
       always: { guard: "decideAgain", target: "rebinding" },
       on: {
         datapathLost: {

@@ -17,6 +17,7 @@ export type {
   Source,
   SourceStats,
   Stream,
+  StreamEvents,
   WarningEvent,
 } from "./client/api.ts";
 export { defaultSocketPath } from "./client/paths.ts";
@@ -35,6 +36,7 @@ export { defineChannel } from "./client/typed.ts";
 export { ERROR_CODES, type ErrorCode, InsaneError, WARNING_CODES, type WarningCode } from "./protocol/codes.ts";
 export type { CandidateRecord, CapabilityRecord, DecisionRecord, SinkPolicyRecord } from "./protocol/control.ts";
 export type { Acceleration, Consumption, NetworkTechnology, Qos, Technology, TimeSensitivity } from "./protocol/qos.ts";
+export type { RebindWhy, ReboundEvent } from "./protocol/rebound.ts";
 export type { EmbeddedRuntime, EmbedOptions, RuleStrategy, RuntimeConfig, Strategy } from "./runtime/api.ts";
 
 /** The runtime: normally a daemon (`insane up`), here in this very process; other processes can attach to it as well. */

@@ -106,6 +106,17 @@ export class EngineEnd implements LinkEnd {
       ),
     );
     await this.#batch(`the sources of link ${link}`, sources(link, NOTHING, tables));
+    if (offer.held) await this.hold(link, true);
+  }
+
+  /** Nothing is taken from the link until it is let go. */
+  async hold(link: number, held: boolean): Promise<void> {
+    await this.#order(`the hold of link ${link}`, (api, engine) => api.holdLink(engine, link, held));
+  }
+
+  /** Nothing more is pushed on the link: when it is empty its flows end, and the engine tells of it (`marked`). */
+  async retire(link: number, patienceMs: number): Promise<void> {
+    await this.#order(`the end of link ${link}`, (api, engine) => api.retireLink(engine, link, patienceMs));
   }
 
   async update(offer: LinkOffer, before: LinkTables, after: LinkTables): Promise<void> {

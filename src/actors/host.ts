@@ -3,12 +3,14 @@
 import type { Notice } from "../../models/lifecycle.ts";
 import type { Credentials } from "../effects/connection.ts";
 import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
-import type { Qos } from "../protocol/qos.ts";
+import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
 import type { ExplainReport, RuntimeConfig, StatusReport } from "../runtime/api.ts";
 import type { Broker } from "../runtime/broker.ts";
 import type { Gates } from "../runtime/gates.ts";
 import type { Log } from "../runtime/log.ts";
+import type { Marked } from "./farewells.ts";
 import type { World } from "./life.ts";
+import type { LinkActor } from "./link.ts";
 import type { SessionActor } from "./session.ts";
 
 /** How long a stream waits for a datapath to be opened before it is bound to another. */
@@ -42,6 +44,17 @@ export interface Host {
   releaseTag(name: string): void;
   /** Sources, sinks or pools have changed: links follow, and so does what other hosts are told. */
   membersChanged(): void;
+  /** Channels of a stream that other hosts want and that can be sent to them over this datapath now. */
+  remote(over: NetworkTechnology | null, stream: string): ReadonlyArray<number>;
+  /** Lets its engine empty an egress link and tell the receivers; resolves when they have answered, null when nobody can. */
+  retire(link: LinkActor, patienceMs: number): Promise<Marked | null>;
+  /** What waits on an egress link that began held goes. */
+  release(link: LinkActor): Promise<void>;
+  /** Other hosts are told what is wanted here. */
+  announce(): void;
+  /** Those that are alive follow what they were told last. */
+  readonly announced: boolean;
+  engineCounters(technology: NetworkTechnology | null): Readonly<Record<string, number>>;
   /** A session that this runtime serves, or undefined. */
   session(id: number): SessionActor | undefined;
   status(): StatusReport;

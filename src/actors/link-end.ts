@@ -23,6 +23,10 @@ export interface LinkOffer {
   readonly bell: number;
   readonly peer: LinkEnd;
   readonly tables: LinkTables;
+  /** To an engine that consumes: it takes nothing until it is let go. */
+  readonly held: boolean;
+  /** To a session that produces: the link that this one takes over from, by its number, or null. */
+  readonly replaces: number | null;
   /** Acquires into the link's scope. */
   acquire<A>(effect: Effect.Effect<A, InsaneError, Scope.Scope | Quarantine>): A;
 }

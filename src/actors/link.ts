@@ -28,6 +28,10 @@ export interface LinkSpec {
   readonly producer: LinkEnd;
   readonly consumer: LinkEnd;
   readonly tables: LinkTables;
+  /** Its engine takes nothing from it until it is let go. */
+  readonly held: boolean;
+  /** The link that it takes over from, by its number, at the moment when the producer is told; or null. */
+  replaces(): number | null;
 }
 
 export interface LinkHooks {
@@ -179,11 +183,12 @@ export class LinkActor {
   #offerTo(role: EndRole, tables: LinkTables): LinkOffer {
     const memory = this.#memory;
     if (!memory) throw new InsaneError("EINTERNAL", `${this.life.name} has no memory`);
-    const { id, kind, stream } = this.spec;
+    const { id, kind, stream, held } = this.spec;
+    const replaces = role === "producer" ? this.spec.replaces() : null;
     const peer = this.spec[role === "producer" ? "consumer" : "producer"];
     const bell = memory.bells[role];
     const acquire: LinkOffer["acquire"] = (effect) => this.life.acquire(effect);
-    const offer: LinkOffer = { link: id, role, kind, stream, memory, bell, peer, tables, acquire };
+    const offer: LinkOffer = { link: id, role, kind, stream, memory, bell, peer, tables, held, replaces, acquire };
     this.#offers[role] = offer;
     return offer;
   }

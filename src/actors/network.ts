@@ -16,13 +16,17 @@ import { reaches, streamsWithoutRdma, type Unavailable, withoutRdma } from "../r
 import { dpdkOptions, dpdkPlan, inPlace, udpPlan, withFaults, xdpInterface, xdpPlan } from "../runtime/servings.ts";
 import type { EngineActor } from "./engine.ts";
 import type { EngineEnd } from "./engine-end.ts";
+import { Farewells, linkOf, type Marked, routeOf } from "./farewells.ts";
 import { PREPARE_MS } from "./host.ts";
 import { InlineLease } from "./inline-lease.ts";
+import type { LinkActor } from "./link.ts";
 import type { RuntimeActor } from "./runtime.ts";
 import { affordable, Serving, type ServingPlan } from "./serving.ts";
 import type { SessionActor } from "./session.ts";
 import type { Supervisor } from "./supervisor.ts";
 
+/** How long after its patience an engine may take to say that a link is empty, ms. */
+const LATE_MS = 1000;
 /** How long a start waits for a datapath. */
 const START_MS = 5000;
 /** Least receive buffer of the data socket that is not worth a warning, bytes. */
@@ -58,12 +62,17 @@ export class Network {
   readonly #losses: Losses;
   /** By which each engine sends: together they do not use more than the line. */
   readonly #schedule: GateSchedule | null;
+  readonly #farewells: Farewells;
 
   constructor(ports: NetworkPorts) {
     this.#ports = ports;
     this.#losses = new Losses({
       after: (ms, f) => void ports.host.world.clock.after(ms, f),
       tell: (session, loss) => ports.host.session(session)?.rpc.tell("sink.lost", loss),
+    });
+    this.#farewells = new Farewells({
+      servings: () => this.#servings.values(),
+      unknown: ({ tag, channel, source, sent }) => this.#lost(null, tag, channel, source, sent),
     });
     const { config } = ports.host;
     const plans = [udpPlan(config)];
@@ -105,6 +114,46 @@ export class Network {
   /** Technologies whose engine runs. */
   get running(): NetworkTechnology[] {
     return [...this.#servings.values()].filter(({ runs }) => runs).map(({ technology }) => technology);
+  }
+
+  counters(technology: NetworkTechnology): Readonly<Record<string, number>> {
+    return this.#servings.get(technology)?.engine?.counters ?? {};
+  }
+
+  /** Those that are alive follow what they were told last. */
+  get announced(): boolean {
+    return !this.#directoryRuns || this.#ports.directory.inForce;
+  }
+
+  /** See Host. */
+  async retire(link: LinkActor, patienceMs: number): Promise<Marked | null> {
+    const { id, technology } = link.spec;
+    const end = technology === null ? undefined : this.end(technology);
+    if (!end) return null;
+    return await this.#marked(linkOf(id), async () => {
+      await end.retire(id, patienceMs);
+      return 1;
+    });
+  }
+
+  get #holdMs(): number {
+    return 1000 * this.#ports.host.config.rebind.holdSeconds;
+  }
+
+  /** Does what engines answer by `marked` (when `order` says 1), and waits for that; null: it did not come. */
+  async #marked(what: string, order: () => Promise<number>): Promise<Marked | null> {
+    const { clock } = this.#ports.host.world;
+    let cancel = (): void => {};
+    const late = new Promise<null>((resolve) => {
+      cancel = clock.after(this.#ports.host.config.rebind.patienceMs + LATE_MS, () => resolve(null));
+    });
+    const marked = this.#farewells.marked(what);
+    try {
+      return (await order()) === 1 ? await Promise.race([marked, late]) : null;
+    } finally {
+      cancel();
+      this.#farewells.forget(what);
+    }
   }
 
   /** For the thread that embeds the runtime and polls its engines itself; undefined in the other modes. */
@@ -156,6 +205,11 @@ export class Network {
     }
     const serving = this.#servings.get(technology);
     if (!serving) return { reason: "this runtime does not serve it", cure: "" };
+    const unsteady = serving.endpoint === null ? 0 : serving.unsteady(this.#holdMs);
+    if (unsteady > 0) {
+      const reason = `it had failed and is up again: it is used when it has stayed up for another ${Math.ceil(unsteady / 1000)} s`;
+      return { reason, cure: "Wait, or set rebind.holdSeconds." };
+    }
     if (serving.endpoint !== null || (soon && technology !== "udp")) {
       return technology === "rdma" && stream !== undefined ? withoutRdma(stream, serving.provider, this.alive) : null;
     }
@@ -240,6 +294,10 @@ export class Network {
     const subscriptions = host.broker.links.flatMap((link) => {
       const { kind, stream, technology } = link.spec;
       if (kind !== "ingress" || technology === null || link.state !== "open") return [];
+      // While a stream moves it has two, and messages are to come over one.
+      const member = host.session(link.spec.consumer.session)?.streamNamed(stream);
+      const over = member?.receives;
+      if (member && (over == null || !receivesOver(over, this.running).includes(technology))) return [];
       const wanted = new Set(link.tables.channels.map(({ channel }) => channel));
       return link.confirmedTables.channels
         .filter(({ channel }) => wanted.has(channel))
@@ -325,7 +383,9 @@ export class Network {
         world: host.world,
         supervisor,
         probe: () => host.capability(technology) ?? unprobed(technology),
+        patienceMs: host.config.rebind.patienceMs,
         owner: (tag) => host.tagOwner(tag),
+        moving: async (tag, channel, order) => void (await this.#marked(routeOf(technology, tag, channel), order)),
         collision: ({ name }, stream, owner) =>
           this.#warned({
             code: WARNING_CODES.TAG_COLLISION,
@@ -337,6 +397,8 @@ export class Network {
           if (technology === "udp") this.#lookAtBuffer();
           this.#lookAtSleep(technology, engine.idle);
           restored();
+          const unsteady = this.#servings.get(technology)?.unsteady(this.#holdMs) ?? 0;
+          if (unsteady > 0) host.world.clock.after(unsteady + 1, () => host.datapathChanged(null));
         },
         down: (notice, served) => {
           // One that never came up has served nobody: those who asked for it are told.
@@ -403,19 +465,26 @@ export class Network {
         }
         return;
       }
+      case "marked":
+      case "ended":
+      case "untold":
+        this.#farewells.event(technology, event);
+        return;
       case "stalled-owner":
         return;
     }
   }
 
-  #lost(technology: NetworkTechnology, tag: number, channel: number, source: number, count: number): void {
+  /** `technology` null: over one that was left, whichever that was. */
+  #lost(technology: NetworkTechnology | null, tag: number, channel: number, source: number, count: number): void {
     for (const session of this.#ports.sessions()) {
       for (const stream of session.streams.values()) {
-        const { datapath } = stream.decision ?? { datapath: null };
-        if (stream.tag !== tag || datapath === null || datapath === "shm") continue;
-        if (!receivesOver(datapath, this.running).includes(technology)) continue;
+        if (stream.tag !== tag) continue;
+        const over = stream.carriers.flatMap((one) => receivesOver(one, this.running));
+        if (technology === null ? !stream.left() : !over.includes(technology) && !stream.left(technology)) continue;
         for (const sink of stream.sinks.values()) {
           if (sink.spec.channel !== channel || sink.closing) continue;
+          stream.lost(count);
           this.#losses.add(session.id, { sink: sink.spec.id, source, count, reason: "wire" });
         }
       }

@@ -20,9 +20,11 @@ import type { Log } from "../runtime/log.ts";
 import { explainReport, type Reported, statusReport } from "../runtime/status.ts";
 import { packageVersion } from "../runtime/version.ts";
 import { SYSTEM_CLOCK } from "./clock.ts";
+import type { Marked } from "./farewells.ts";
 import type { Host, RuntimeIdentity } from "./host.ts";
 import { Inspection, stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
+import type { LinkActor } from "./link.ts";
 import { Network } from "./network.ts";
 import { SessionActor } from "./session.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -265,6 +267,34 @@ export class RuntimeActor implements Host {
     const { client, server } = this.life.acquire(ownConnection);
     this.#accept(server);
     return client;
+  }
+
+  remote(over: NetworkTechnology | null, stream: string): ReadonlyArray<number> {
+    return this.network.remote
+      .filter((wanted) => wanted.technology === over && wanted.stream === stream)
+      .map(({ channel }) => channel);
+  }
+
+  retire(link: LinkActor, patienceMs: number): Promise<Marked | null> {
+    return this.network.retire(link, patienceMs);
+  }
+
+  async release(link: LinkActor): Promise<void> {
+    const { technology, id } = link.spec;
+    // An engine that cannot be asked any more has let go of everything.
+    await (technology && this.network.end(technology))?.hold(id, false).catch(() => {});
+  }
+
+  announce(): void {
+    this.network.announce();
+  }
+
+  get announced(): boolean {
+    return this.network.announced;
+  }
+
+  engineCounters(technology: NetworkTechnology | null): Readonly<Record<string, number>> {
+    return technology === null ? {} : this.network.counters(technology);
   }
 
   session(id: number): SessionActor | undefined {

@@ -45,9 +45,13 @@ export interface ServingPorts {
   readonly world: World;
   readonly supervisor: Supervisor;
   probe(): CapabilityRecord;
+  /** How long messages may wait for what was sent before them. */
+  readonly patienceMs: number;
   /** The stream of this host that has a tag. */
   owner(tag: number): string | undefined;
   collision(peer: PeerInfo, stream: string, owner: string): void;
+  /** Moves a route by `order`; resolves when what was sent by then has arrived, or had its time. */
+  moving(tag: number, channel: number, order: () => Promise<number>): Promise<void>;
   event(event: Exclude<EngineEvent, { readonly type: "ack" | "datapath-down" }>): void;
   up(): void;
   /** `served`: it had been up since it was opened. */
@@ -67,6 +71,9 @@ export class Serving {
   readonly #ports: ServingPorts;
   #supervised = false;
   #served = false;
+  /** Since when it is up; and whether it had failed before, after it had served. */
+  #upAt = 0;
+  #failed = false;
   readonly #waiting = new Set<{ resolve(): void; reject(cause: InsaneError): void }>();
 
   constructor(plan: ServingPlan, ports: ServingPorts) {
@@ -87,6 +94,8 @@ export class Serving {
       },
       provider: () => this.provider,
       owner: ports.owner,
+      moving: ports.moving,
+      patienceMs: ports.patienceMs,
       collision: ports.collision,
       refused: (code, message) => ports.world.warn("routes", { code, message }),
       applied: ports.changed,
@@ -127,6 +136,12 @@ export class Serving {
     const times = Array.from({ length: count }, (_, i) => heard?.get(first + i) ?? Number.NEGATIVE_INFINITY);
     // The same clock as the engine's, which is good to a tick of the kernel.
     return Math.max(0, Number(process.hrtime.bigint()) / 1e6 - Math.max(...times));
+  }
+
+  /** For how long it is not to be trusted yet, ms: it had failed, and has been up for less than `holdMs` since. */
+  unsteady(holdMs: number): number {
+    if (!this.#failed || this.technology === "udp") return 0;
+    return Math.max(0, this.#upAt + holdMs - this.#ports.world.clock.now());
   }
 
   /** Resolves when it is up; rejects with what the attempt failed of, or after `ms`. It goes on trying by itself. */
@@ -222,6 +237,7 @@ export class Serving {
       up: () => {
         this.failure = null;
         this.#served = true;
+        this.#upAt = this.#ports.world.clock.now();
         this.#ports.up();
         // In a turn of its own: the machine has to be up before anybody asks whether it is.
         queueMicrotask(() => {
@@ -232,6 +248,7 @@ export class Serving {
       },
       down: (notice) => {
         this.failure = notice;
+        this.#failed ||= this.#served;
         this.#ports.down(notice, this.#served);
         this.#settle(new InsaneError("ESYSTEM", notice.message));
         queueMicrotask(() => {

@@ -85,6 +85,7 @@ export class SessionEnd implements LinkEnd {
         entries: memory.entries,
         bytes: linkBytes(memory.entries),
         peer: { session: peer.session, name: peer.label },
+        ...this.#replaced(offer),
         pools: share.infos,
         channels: tables.channels,
         sources: tables.sources,
@@ -127,6 +128,12 @@ export class SessionEnd implements LinkEnd {
 
   onGone(f: () => void): () => void {
     return this.#session.onGone(f);
+  }
+
+  /** By the index at which the application knows it; unless it has ended meanwhile. */
+  #replaced({ role, replaces }: LinkOffer): { readonly replaces?: number } {
+    const index = replaces === null ? undefined : this.#indices.get(`${replaces} ${role}`);
+    return index === undefined ? {} : { replaces: index };
   }
 
   #index(offer: LinkOffer): number {

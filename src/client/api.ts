@@ -3,6 +3,7 @@
 import type { WarningCode } from "../protocol/codes.ts";
 import type { DecisionRecord, SinkPolicyRecord } from "../protocol/control.ts";
 import type { Qos } from "../protocol/qos.ts";
+import type { ReboundEvent } from "../protocol/rebound.ts";
 
 export interface WarningEvent {
   readonly code: WarningCode;
@@ -47,13 +48,26 @@ export interface Session extends AsyncDisposable, Emitter<{ warning: WarningEven
   close(): Promise<void>;
 }
 
-export interface Stream extends AsyncDisposable, Emitter<{ warning: WarningEvent; binding: DecisionRecord }> {
+export interface StreamEvents {
+  warning: WarningEvent;
+  /** Decided anew: `Stream.binding` is this from now on. */
+  binding: DecisionRecord;
+  /** It has moved to another datapath; sources and sinks go on as before. */
+  rebound: ReboundEvent;
+}
+
+export interface Stream extends AsyncDisposable, Emitter<StreamEvents> {
   readonly name: string;
   readonly tag: number;
   readonly qos: Qos;
   /** The decision record: what the stream is bound to and why. */
   readonly binding: DecisionRecord;
   readonly warnings: ReadonlyArray<WarningEvent>;
+  /**
+   * Another quality while it is open: it moves if another datapath gives it, and sources and sinks notice nothing but the
+   * `rebound` event. Name and tag stay, and so does `maxMessage`. Resolves with the decision that is in force then.
+   */
+  setQos(change: Partial<Omit<Qos, "maxMessage">>): Promise<DecisionRecord>;
   createSource(channel: number): Promise<Source>;
   /** A callback is called from when the promise has resolved; it releases each message, now or later. */
   createSink(channel: number, callback?: (message: Message) => void): Promise<Sink>;

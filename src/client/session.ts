@@ -261,6 +261,11 @@ class OpenSession implements Session, StreamHost {
         this.streams.get(stream)?.bound(decision);
         return;
       }
+      case "stream.rebound": {
+        const { stream, at: _, ...event } = params as Notified<"stream.rebound">;
+        this.streams.get(stream)?.rebound(event);
+        return;
+      }
       case "sink.lost": {
         const { sink, ...lost } = params as Notified<"sink.lost">;
         for (const stream of this.streams.values()) stream.sinkById(sink)?.lost(lost);

@@ -6,7 +6,8 @@ import { InsaneError, type Warning, type WarningCode } from "../protocol/codes.t
 import type { DecisionRecord, PoolRecord } from "../protocol/control.ts";
 import { STATS_PAGE } from "../protocol/layout.ts";
 import type { Qos } from "../protocol/qos.ts";
-import type { Message, Sink, SinkOptions, Source, Stream, WarningEvent } from "./api.ts";
+import type { ReboundEvent } from "../protocol/rebound.ts";
+import type { Message, Sink, SinkOptions, Source, Stream, StreamEvents, WarningEvent } from "./api.ts";
 import type { ControlConnection } from "./control.ts";
 import { Listeners } from "./emitter.ts";
 import type { Ends } from "./ends.ts";
@@ -17,6 +18,8 @@ import { EmittingSource, type SourceOwner } from "./source.ts";
 
 /** How long a closing source waits for what is out, ms; then the runtime reclaims it. */
 const SETTLE_MS = 1000;
+/** How long a stream may take to move, ms: the runtime's own deadlines are shorter, one after the other. */
+const MOVE_MS = 30_000;
 
 /** What a stream shares with its session. */
 export interface StreamHost {
@@ -38,7 +41,7 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
   readonly id: number;
   readonly name: string;
   readonly tag: number;
-  readonly qos: Qos;
+  qos: Qos;
   binding: DecisionRecord;
   readonly warnings: WarningEvent[];
   /** How many times the session has opened it: the same quality is the same stream. */
@@ -46,7 +49,7 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
   pools: StreamPools | undefined;
   private opening: Promise<StreamPools> | undefined;
   private readonly host: StreamHost;
-  private readonly listeners = new Listeners<{ warning: WarningEvent; binding: DecisionRecord }>();
+  private readonly listeners = new Listeners<StreamEvents>();
   private readonly sources = new Set<EmittingSource>();
   private readonly sinks = new Set<SinkQueue>();
   private closing: Promise<void> | undefined;
@@ -61,10 +64,7 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
     this.warnings = opened.decision.warnings.map(event);
   }
 
-  on<K extends "warning" | "binding">(
-    name: K,
-    listener: (payload: { warning: WarningEvent; binding: DecisionRecord }[K]) => void,
-  ): () => void {
+  on<K extends keyof StreamEvents>(name: K, listener: (payload: StreamEvents[K]) => void): () => void {
     return this.listeners.on(name, listener);
   }
 
@@ -76,7 +76,20 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
 
   bound(decision: DecisionRecord): void {
     this.binding = decision;
+    this.qos = decision.qos;
     this.listeners.emit("binding", decision);
+  }
+
+  rebound(event: ReboundEvent): void {
+    this.listeners.emit("rebound", event);
+  }
+
+  async setQos(change: Partial<Omit<Qos, "maxMessage">>): Promise<DecisionRecord> {
+    this.usable();
+    const qos = { ...this.qos, ...change };
+    const { result } = await this.host.control.request("stream.setQos", { stream: this.id, qos }, MOVE_MS);
+    this.qos = result.decision.qos;
+    return result.decision;
   }
 
   async createSource(channel: number): Promise<Source> {

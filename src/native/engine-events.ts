@@ -25,8 +25,18 @@ export type EngineEvent =
     }
   /** The inline owner was away and the engine's thread stepped in, so many times. */
   | { readonly type: "stalled-owner"; readonly count: number }
-  /** A retired link is empty, and the receivers of its flows have said so: all but `unheard`, who found `lost` missing. */
-  | { readonly type: "marked"; readonly link: number; readonly unheard: number; readonly lost: number }
+  /**
+   * A retired link (null: the moved route of tag and channel) is empty, and the receivers of its flows have said so, all but
+   * `unheard`; they found `lost` messages missing.
+   */
+  | {
+      readonly type: "marked";
+      readonly link: number | null;
+      readonly tag: number;
+      readonly channel: number;
+      readonly unheard: number;
+      readonly lost: number;
+    }
   /** A flow of `host` to another engine of ours has ended (`ended`), or one of ours that this engine cannot tell of (`untold`). */
   | ({ readonly type: "ended" | "untold" } & EndedFlow);
 
@@ -65,7 +75,14 @@ export function decodeEvent(event: DataView): EngineEvent | null {
     case 6:
       return { type: "stalled-owner", count: value };
     case 7:
-      return { type: "marked", link: u32(8), unheard: u32(12), lost: value };
+      return {
+        type: "marked",
+        link: u32(8) === 0xffffffff ? null : u32(8),
+        tag: u32(16),
+        channel: u32(20),
+        unheard: u32(12),
+        lost: value,
+      };
     case 8:
     case 9: {
       const flow = { host: status, tag: u32(8), channel: u32(12), source: u32(16), flow: u32(20), sent: value };

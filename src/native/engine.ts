@@ -154,6 +154,7 @@ export interface Engines {
   /** Re-binding, as engine.h says. */
   holdLink(engine: EngineHandle, link: number, held: boolean): number;
   retireLink(engine: EngineHandle, link: number, patienceMs: number): number;
+  /** The acknowledgement's value: 1 when `marked` will follow. */
   moveRoute(engine: EngineHandle, tag: number, channel: number, from: number, to: number, patienceMs: number): number;
   /** The acknowledgement's value: 1 when the flow is known there. */
   accountFlow(engine: EngineHandle, flow: EndedFlow): number;

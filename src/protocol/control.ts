@@ -131,6 +131,22 @@ export const ClientMethods = {
     Schema.Struct({ name: Schema.optionalKey(Name), qos: Qos }),
     Schema.Struct({ stream: u32, name: Schema.String, tag: u32, decision: Decision }),
   ),
+  /**
+   * Another quality for an open stream, whose name and tag stay; it moves if another datapath gives it. Answered when it is
+   * bound by it, or stays where it is.
+   */
+  "stream.setQos": method(Schema.Struct({ stream: u32, qos: Qos }), Schema.Struct({ decision: Decision })),
+  /** Operators: the same for the stream of any session, by name; what is left out stays. Without a quality it decides again. */
+  "stream.rebind": method(
+    Schema.Struct({
+      session: u32,
+      stream: Name,
+      acceleration: Schema.optionalKey(Qos.fields.acceleration),
+      consumption: Schema.optionalKey(Qos.fields.consumption),
+      timeSensitivity: Schema.optionalKey(Qos.fields.timeSensitivity),
+    }),
+    Schema.Struct({ decision: Decision }),
+  ),
   "stream.close": method(Schema.Struct({ stream: u32 }), empty),
   /** The size classes of this session on this stream. fds: one segment a pool, to be mapped writable. Idempotent. */
   "pool.open": method(Schema.Struct({ stream: u32 }), Schema.Struct({ pools: Schema.Array(PoolInfo) })),
@@ -210,6 +226,18 @@ export const RuntimeMethods = {
 export const RuntimeNotifications = {
   "stream.warning": Schema.Struct({ stream: u32, warning: Warning }),
   "stream.binding": Schema.Struct({ stream: u32, decision: Decision }),
+  /** It has moved: src/protocol/rebound.ts. */
+  "stream.rebound": Schema.Struct({
+    stream: u32,
+    at: Schema.String,
+    from: Schema.NullOr(Technology),
+    to: Schema.NullOr(Technology),
+    why: Schema.Literals(["requested", "qos", "appeared", "failed"]),
+    pauseMicroseconds: count,
+    lost: count,
+    duplicated: count,
+    reordered: count,
+  }),
   /** Messages that did not reach a sink of this session: on the wire, or for want of credit on an ingress link. */
   "sink.lost": Schema.Struct({
     sink: u32,

@@ -125,6 +125,13 @@ export interface RuntimeConfig {
     /** Which technologies have their engine in a process of its own, that a crash or a hang of a driver cannot leave. */
     readonly process: Readonly<Record<NetworkTechnology, boolean>>;
   };
+  /** How streams move between datapaths while they are open. */
+  readonly rebind: {
+    /** A datapath that had failed is taken again when it has been up for so long, seconds. */
+    readonly holdSeconds: number;
+    /** How long messages may wait on the new path for those on the old one, ms. */
+    readonly patienceMs: number;
+  };
   readonly limits: {
     readonly sessions: number;
     readonly streamsPerSession: number;

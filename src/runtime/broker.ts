@@ -4,7 +4,7 @@ import type { World } from "../actors/life.ts";
 import { LinkActor } from "../actors/link.ts";
 import type { EndRole, LinkEnd } from "../actors/link-end.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
-import { type PlanInput, type PlannedMember, plan, type WantedLink } from "./plan.ts";
+import { linkKey, type PlanInput, type PlannedMember, plan, type WantedLink } from "./plan.ts";
 
 /** Waits before a link that failed is tried again, ms: doubled each time, while somebody wants it. */
 const RETRY_FIRST_MS = 250;
@@ -66,6 +66,17 @@ export class Broker {
         return link.tables.channels.some((entry) => entry.channel === channel);
       })
       .map(({ link }) => link);
+  }
+
+  /** The link of this kind between a session and the engine of a technology, unless it closes. */
+  linkOver(
+    kind: "egress" | "ingress",
+    session: number,
+    stream: string,
+    technology: NetworkTechnology,
+  ): LinkActor | undefined {
+    const [producer, consumer] = kind === "egress" ? [session, null] : [null, session];
+    return this.#current.get(linkKey(kind, stream, producer, consumer, technology))?.link;
   }
 
   /** How many links there would be more if this member were as given. */
@@ -135,7 +146,7 @@ export class Broker {
   }
 
   #open(wanted: WantedLink): void {
-    const { key, kind, stream, technology, tables } = wanted;
+    const { key, kind, stream, technology, tables, held } = wanted;
     const engine = technology === null ? undefined : this.#ports.engine(technology);
     const producer = wanted.producer === null ? engine : this.#ports.end(wanted.producer);
     const consumer = wanted.consumer === null ? engine : this.#ports.end(wanted.consumer);
@@ -143,7 +154,19 @@ export class Broker {
     const id = this.#nextId++;
     const link = new LinkActor(
       this.#ports.world,
-      { id, key, kind, stream, technology, entries: this.#ports.entries, producer, consumer, tables },
+      {
+        id,
+        key,
+        kind,
+        stream,
+        technology,
+        entries: this.#ports.entries,
+        producer,
+        consumer,
+        tables,
+        held,
+        replaces: () => this.#replacedBy(wanted)?.spec.id ?? null,
+      },
       {
         accuse: (end, _, message) => {
           // Between these two there is no trust left, and the runtime cannot know who is right: not again.
@@ -158,6 +181,21 @@ export class Broker {
     this.#ports.added(link);
     link.start();
     this.#announce(link);
+  }
+
+  /** The egress link over another technology that a new one takes over from: a stream moves. */
+  #replacedBy({ kind, stream, technology, producer }: WantedLink): LinkActor | undefined {
+    if (kind !== "egress") return undefined;
+    return [...this.#current.values()]
+      .map(({ link }) => link)
+      .find(
+        ({ spec, state }) =>
+          spec.kind === kind &&
+          spec.stream === stream &&
+          spec.producer.session === producer &&
+          spec.technology !== technology &&
+          state === "open",
+      );
   }
 
   #announce(link: LinkActor): void {

@@ -64,6 +64,7 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
   },
   engine: { mode: "thread", idle: "park", spinMicros: 50, cpu: null },
   engines: { process: { udp: false, xdp: false, dpdk: true, rdma: true } },
+  rebind: { holdSeconds: 10, patienceMs: 500 },
   limits: { sessions: 256, streamsPerSession: 64, endpointsPerSession: 1024, bytesPerSession: 2 ** 30 },
   link: { entries: LINK.DEFAULT_ENTRIES },
   log: { level: "info", pretty: false },
@@ -228,6 +229,7 @@ const Config = Schema.Struct({
     cpu: Schema.NullOr(whole(0, 1023, " (number of a core)")),
   }),
   engines: Schema.Struct({ process: Schema.Struct({ udp: flag, xdp: flag, dpdk: flag, rdma: flag }) }),
+  rebind: Schema.Struct({ holdSeconds: whole(0, 86_400, " seconds"), patienceMs: whole(1, 10_000, " milliseconds") }),
   limits: Schema.Struct({
     sessions: whole(1, 65535),
     streamsPerSession: whole(1, 4096),

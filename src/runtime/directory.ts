@@ -73,6 +73,8 @@ export interface Directory {
   start(events: DirectoryEvents): Promise<{ readonly port: number }>;
   /** Tells everybody soon (coalesced); the last announcement counts. */
   announce(announcement: Announcement): void;
+  /** Every peer that is alive does what was announced last: it sends where that says. */
+  readonly inForce: boolean;
   addPeer(endpoint: string): void;
   peers(): ReadonlyArray<PeerReport>;
   stop(): Promise<void>;

@@ -47,8 +47,9 @@ interface Peer {
   told: boolean;
   /** What `alive` said last, so that nothing is told twice. */
   lastTold: string;
-  /** Its endpoints that are in force here, as it has been told. */
-  lastInForce: string;
+  /** What `alive` said last comes into force; and of which announcement that was. */
+  applying: Promise<void> | null;
+  lastApplied: string;
   /** When a frame of it came last, on the world's clock; null: never. */
   heardAt: number | null;
   cancelRetry: (() => void) | null;
@@ -151,7 +152,8 @@ export class HelloDirectory implements Directory {
       sending: false,
       told: false,
       lastTold: "",
-      lastInForce: "",
+      applying: null,
+      lastApplied: "",
       heardAt: null,
       cancelRetry: null,
       retryMs: RETRY_MS,
@@ -192,6 +194,11 @@ export class HelloDirectory implements Directory {
     return (
       this.#announceDue === null && [...this.#peers.values()].every((peer) => !peer.sending || !peer.exchange.lacks)
     );
+  }
+
+  get inForce(): boolean {
+    const behind = ({ sending, exchange }: Peer): boolean => sending && exchange.applied < this.#version;
+    return this.#announceDue === null && ![...this.#peers.values()].some(behind);
   }
 
   /** Says farewell, closes the peers' machines, then the socket. */
@@ -375,23 +382,23 @@ export class HelloDirectory implements Directory {
       const { number, endpoint } = peer;
       const info: PeerInfo = { ...announcement, peer: number, id, name, endpoint, subscriptions, knows };
       const text = JSON.stringify(info);
-      if (text === peer.lastTold) continue;
-      peer.lastTold = text;
-      peer.told = true;
-      const inForce = this.#events?.alive(info);
-      if (inForce) {
-        const { version } = known;
-        void inForce.then(() => this.#inForce(peer, id, version, `${id} ${JSON.stringify(info.endpoints)}`));
+      const { version } = known;
+      if (text !== peer.lastTold) {
+        peer.lastTold = text;
+        peer.told = true;
+        peer.applying = this.#events?.alive(info) ?? null;
+      }
+      if (peer.applying && peer.lastApplied !== `${id} ${version}`) {
+        peer.lastApplied = `${id} ${version}`;
+        void peer.applying.then(() => this.#inForce(peer, id, version));
       }
     }
   }
 
-  /** Messages from that announcement's endpoints are taken here: the peer is told, if they are others than before. */
-  #inForce(peer: Peer, id: string, version: number, endpoints: string): void {
+  /** Messages from that announcement's endpoints are taken here, and go where it says: the peer is told. */
+  #inForce(peer: Peer, id: string, version: number): void {
     if (this.#stopping !== null || peer.exchange.known?.id !== id) return;
     peer.exchange.inForce(id, version);
-    if (peer.lastInForce === endpoints) return;
-    peer.lastInForce = endpoints;
     this.#send(peer, null);
   }
 

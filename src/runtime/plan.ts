@@ -22,6 +22,10 @@ export interface PlannedMember {
   readonly stream: string;
   /** What it is bound to across hosts; null: nothing. */
   readonly datapath: NetworkTechnology | null;
+  /** While it moves: links that stand over these stay, and no others are opened. */
+  readonly keep?: ReadonlyArray<NetworkTechnology>;
+  /** While it moves: what it sends over the new datapath waits until what it sent before has arrived. */
+  readonly held?: boolean;
   readonly sources: ReadonlyArray<PlannedSource>;
   readonly sinks: ReadonlyArray<PlannedSink>;
 }
@@ -64,6 +68,8 @@ export interface WantedLink {
   readonly tables: LinkTables;
   /** The index that the next new channel gets: indices are not used again while messages with them may be under way. */
   readonly nextIndex: number;
+  /** It begins held (PlannedMember). */
+  readonly held: boolean;
 }
 /** What is known of a link that is there. */
 export interface ExistingLink {
@@ -110,9 +116,11 @@ export function wantedLinks(input: PlanInput, existing: ReadonlyMap<string, Exis
     technology: NetworkTechnology | null,
     channels: ReadonlyMap<number, boolean>,
     sources: ReadonlyArray<PlannedSource>,
+    how: { readonly onlyIfThere?: boolean; readonly held?: boolean } = {},
   ) => {
     if (channels.size === 0) return;
     const key = linkKey(kind, stream, producer, consumer, technology);
+    if (how.onlyIfThere && !existing.has(key)) return;
     const before = existing.get(key);
     const { entries, nextIndex } = number(channels, before);
     const mine = sources
@@ -120,7 +128,8 @@ export function wantedLinks(input: PlanInput, existing: ReadonlyMap<string, Exis
       .map((source) => ({ index: source.index, source: source.id, channel: source.channel }))
       .sort((a, b) => a.index - b.index);
     const tables = { channels: entries, sources: mine };
-    wanted.set(key, { key, kind, stream, technology, producer, consumer, tables, nextIndex });
+    const held = how.held ?? false;
+    wanted.set(key, { key, kind, stream, technology, producer, consumer, tables, nextIndex, held });
   };
 
   const byStream = new Map<string, PlannedMember[]>();
@@ -144,15 +153,22 @@ export function wantedLinks(input: PlanInput, existing: ReadonlyMap<string, Exis
         const channels = sinkChannels(consumer, offered);
         want("direct", stream, producer.session, consumer.session, null, channels, producer.sources);
       }
-      const over = producer.datapath;
-      if (over === null || !input.networks.includes(over)) continue;
-      const elsewhere = remote.get(`${over}:${stream}`);
-      if (elsewhere) {
-        const channels = new Map([...offered].filter((channel) => elsewhere.has(channel)).map((c) => [c, true]));
-        want("egress", stream, producer.session, null, over, channels, producer.sources);
+      for (const over of new Set([producer.datapath, ...(producer.keep ?? [])])) {
+        if (over === null || !input.networks.includes(over)) continue;
+        const leaving = over !== producer.datapath;
+        const elsewhere = remote.get(`${over}:${stream}`);
+        if (elsewhere) {
+          const channels = new Map([...offered].filter((channel) => elsewhere.has(channel)).map((c) => [c, true]));
+          const how = { onlyIfThere: leaving, held: !leaving && producer.held === true };
+          want("egress", stream, producer.session, null, over, channels, producer.sources, how);
+        }
       }
-      for (const from of receivesOver(over, input.networks)) {
-        want("ingress", stream, null, producer.session, from, sinkChannels(producer, null), []);
+      const from = (over: NetworkTechnology | null): ReadonlyArray<NetworkTechnology> =>
+        over === null || !input.networks.includes(over) ? [] : receivesOver(over, input.networks);
+      const wantedFrom = new Set(from(producer.datapath));
+      for (const over of new Set([...wantedFrom, ...(producer.keep ?? []).flatMap(from)])) {
+        const how = { onlyIfThere: !wantedFrom.has(over) };
+        want("ingress", stream, null, producer.session, over, sinkChannels(producer, null), [], how);
       }
     }
   }

@@ -42,8 +42,11 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
     // One of this name that is on its way out is not the one that is asked for.
     for (; stream?.closing; stream = session.streamNamed(wanted)) await stream.life.ended;
     if (stream) {
-      const same = (["acceleration", "consumption", "timeSensitivity", "maxMessage", "trafficClass"] as const).every(
-        (key) => stream?.qos[key] === qos[key],
+      const { qos: now, openedAs } = stream;
+      const same = [now, openedAs].some((of) =>
+        (["acceleration", "consumption", "timeSensitivity", "maxMessage", "trafficClass"] as const).every(
+          (key) => of[key] === qos[key],
+        ),
       );
       if (!same) {
         throw new InsaneError(
@@ -56,6 +59,18 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
     } else stream = session.addStream(wanted, qos);
     const decision = await stream.bound;
     return { result: { stream: stream.id, name: stream.name, tag: stream.tag, decision } };
+  },
+
+  "stream.setQos": async (_, session, { stream, qos }) => ({
+    result: { decision: await openStreamOf(session, stream).rebind("qos", qos) },
+  }),
+
+  "stream.rebind": async (host, _, { session: id, stream: name, ...change }) => {
+    const session = host.session(id);
+    const stream = session?.streamNamed(name);
+    if (!session || !stream) throw session ? noSuch("stream", name) : noSuch("session", id);
+    const changed = Object.keys(change).length > 0;
+    return { result: { decision: await stream.rebind(changed ? "qos" : "requested", { ...stream.qos, ...change }) } };
   },
 
   "stream.close": async (_, session, params) => {
@@ -147,7 +162,15 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
 };
 
 /** What an operator may ask, who has no pages. */
-const FOR_OPERATORS: ReadonlySet<string> = new Set(["hello", "status", "doctor", "explain", "watch", "session.close"]);
+const FOR_OPERATORS: ReadonlySet<string> = new Set([
+  "hello",
+  "status",
+  "doctor",
+  "explain",
+  "watch",
+  "stream.rebind",
+  "session.close",
+]);
 /** What may come before the application has mapped its pages. */
 const BEFORE_MAPPED: ReadonlySet<string> = new Set([...FOR_OPERATORS, "session.mapped"]);
 
@@ -220,7 +243,7 @@ function find<K extends "sources" | "sinks">(session: SessionActor, kind: K, id:
   throw noSuch(what, id);
 }
 
-const noSuch = (what: string, id: number): InsaneError =>
+const noSuch = (what: string, id: number | string): InsaneError =>
   new InsaneError("ENOENT", `There is no ${what} ${id} here (any more).`, { [what]: id });
 
 const closedMeanwhile = (what: string, channel: number, why: string | undefined): InsaneError =>

@@ -21,6 +21,9 @@ export function removeRoute(routes: RouteTable, { tag, channel }: Route): void {
   if (channels?.size === 0) routes.delete(tag);
 }
 
+export const hasRoute = (routes: RouteTable, { tag, channel }: Route): boolean =>
+  routes.get(tag)?.has(channel) === true;
+
 export function* routesIn(routes: RouteTable): IterableIterator<Route> {
   for (const [tag, channels] of routes) for (const [channel, stream] of channels) yield { tag, channel, stream };
 }

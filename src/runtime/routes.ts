@@ -11,10 +11,11 @@ import type { DataEndpoint, PeerInfo } from "./directory.ts";
 import { OrderedCommands } from "./ordered-commands.ts";
 import { reaches } from "./reach.ts";
 import { Reached } from "./reached.ts";
-import { addRoute, missing, type Route, type RouteTable, removeRoute, routesIn } from "./route-table.ts";
+import { comes, type MovePorts, moveRoutes, type Place } from "./route-moves.ts";
+import { addRoute, hasRoute, missing, type Route, type RouteTable, removeRoute, routesIn } from "./route-table.ts";
 import { Wishes, type WishPorts } from "./wishes.ts";
 
-export interface RoutePorts extends WishPorts {
+export interface RoutePorts extends WishPorts, MovePorts {
   /** Resolves when acknowledged. */
   command(what: string, send: Command): Promise<number>;
   /** The datapath instance that peers are reached over, and where it is; null while there is none. */
@@ -299,7 +300,9 @@ export class Routes {
     const { routes, info, technology } = applied;
     const { wanted, collides } = this.#wishes.of(info, technology);
     if (collides) this.#lack(applied);
-    const over = missing(routes, wanted);
+    const others = this.#others(applied);
+    const send = (what: string, command: Command): Promise<number> => this.#commands.send(what, command);
+    const over = await moveRoutes(this.#ports, send, { ...applied, wanted }, missing(routes, wanted), others);
     for (let at = 0; at < over.length && !stale(applied); at += ROUTES_AT_ONCE) {
       const some = over.slice(at, at + ROUTES_AT_ONCE);
       // Nobody may count on them from here on.
@@ -311,7 +314,12 @@ export class Routes {
         done += (await this.#change(applied, "removeRoutes", some.slice(done), ENOENT)).done;
       }
     }
-    const fresh = missing(wanted, routes);
+    // What could not be moved is to come there all the same.
+    for (const { number, ...other } of others) {
+      const there = this.#applied.get(number);
+      if (there && over.some((route) => hasRoute(other.wanted, route))) void this.#again(there);
+    }
+    const fresh = missing(wanted, routes).filter((route) => !comes(route, others));
     for (let at = 0; at < fresh.length && !stale(applied); ) {
       const some = fresh.slice(at, at + ROUTES_AT_ONCE);
       const { done, full } = await this.#change(applied, "addRoutes", some, EEXIST);
@@ -330,6 +338,15 @@ export class Routes {
     if (stale(applied)) return;
     await this.#mute(applied, false);
     if (!stale(applied)) this.#show(applied, true);
+  }
+
+  /** The other endpoints of its peer. */
+  #others(applied: Applied): Place[] {
+    const info = this.#peers.get(applied.info.peer);
+    if (!info) return [];
+    return this.#of(info.peer)
+      .filter((other) => other !== applied && !other.muted && other.shown)
+      .map((other) => ({ ...other, wanted: this.#wishes.of(info, other.technology).wanted }));
   }
 
   /** Adds or removes the first of these routes. `fine`: of which refusal nothing is to be done. `full`: no room on that. */

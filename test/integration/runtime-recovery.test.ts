@@ -15,6 +15,7 @@ import { eventually } from "./runtime/processes.ts";
 /** A directory that the test speaks for. */
 class PlayedDirectory implements Directory {
   events: DirectoryEvents | null = null;
+  readonly inForce = true;
   announced: ReadonlyArray<Subscription> = [];
   endpoints: PeerInfo["endpoints"] = [];
   async start(events: DirectoryEvents): Promise<{ port: number }> {

@@ -127,12 +127,13 @@ describe("stream", () => {
     const it = open();
     it.send({ type: "rebind", reason: "appeared" }, { type: "prepared", datapath: "xdp", warnings: [] });
     it.send({ type: "drained" }, { type: "echoed" }, { type: "switched" });
-    expect(it.names()).toEqual(["bind", "publishBinding", "prepare", "drain", "mark", "switch", "publishBinding"]);
+    const moved = ["prepare", "drain", "mark", "switch", "publishBinding", "atRest"];
+    expect(it.names()).toEqual(["bind", "publishBinding", "atRest", ...moved]);
     expect(it.snapshot().context.datapath).toBe("xdp");
     it.send({ type: "rebind", reason: "qos" }, { type: "deadline" });
     expect(it.value()).toEqual({ bound: "asRequested" });
     expect(it.snapshot().context.datapath).toBe("xdp");
-    expect(it.names().slice(-2)).toEqual(["callOff", "warn"]);
+    expect(it.names().slice(-3)).toEqual(["callOff", "warn", "atRest"]);
   });
 
   test("switches at once when its datapath is lost: no draining, no marker", () => {

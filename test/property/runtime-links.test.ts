@@ -92,6 +92,8 @@ function stage() {
         producer,
         consumer,
         tables: table(1),
+        held: false,
+        replaces: () => null,
         ...over,
       },
       { accuse: (end, _, message) => said.push(`accuse ${end.label}: ${message}`), ended: () => said.push("ended") },

@@ -142,6 +142,8 @@ class Bed {
     this.routes = new Routes({
       technology: "udp",
       command: (what, send) => this.engine.command(what, send),
+      patienceMs: 100,
+      moving: async (_, __, order) => void (await order()),
       datapath: () => (this.instance === null ? null : { instance: this.instance, endpoint: HERE }),
       owner: () => undefined,
       collision: () => {},

@@ -41,7 +41,8 @@ enum {
     INS_EVENT_LOST,          /* a = tag, b = channel, c = source, d = peer, value = messages lost on the wire since */
     INS_EVENT_DROPPED,       /* a = link id, b = channel, c = INS_STATUS_*, value = messages not delivered since */
     INS_EVENT_STALLED_OWNER, /* the thread took the lease because the inline owner was away; value = times since */
-    INS_EVENT_MARKED,        /* a = link id, b = flows whose echo did not come, value = messages found to be missing */
+    INS_EVENT_MARKED,        /* a = link id, or UINT32_MAX: the route of c = tag, d = channel; b = flows whose echo did
+                                not come, value = messages found to be missing */
     INS_EVENT_ENDED,         /* a flow of another engine's has ended (as for UNTOLD): see ins_engine_account_flow */
     INS_EVENT_UNTOLD,        /* a flow has ended that this engine cannot tell of: a = tag, b = channel, c = source,
                                 d = flow, status = host, value = messages sent; see ins_engine_tell_flow */
@@ -171,7 +172,7 @@ INS_API int64_t ins_engine_hold_link(struct ins_engine *engine, uint32_t link, u
    their receivers have echoed the markers, or `patience_ms` are over. */
 INS_API int64_t ins_engine_retire_link(struct ins_engine *engine, uint32_t link, uint32_t patience_ms);
 /* The route to peer `from` leads to peer `to`, another endpoint of its host, from now on: messages wait until the end of
-   their flows is echoed, at most `patience_ms`. */
+   their flows is echoed, at most `patience_ms`. The acknowledgement's value: 1 when INS_EVENT_MARKED will tell of it. */
 INS_API int64_t ins_engine_move_route(struct ins_engine *engine, uint32_t tag, uint32_t channel, uint32_t from,
                                       uint32_t to, uint32_t patience_ms);
 /* A flow of `host` (INS_PEER_ENDPOINTS) has ended after `sent` messages: what is missing is counted. The

@@ -291,7 +291,7 @@ static int execute(struct ins_engine *e, const struct ins_command *c, uint64_t *
         free(c->routes);
         return error;
     case INS_COMMAND_MOVE_ROUTE:
-        return ins_peer_move_route(e, c);
+        return ins_peer_move_route(e, c, value);
     case INS_COMMAND_ACCOUNT_FLOW:
     case INS_COMMAND_TELL_FLOW:
         return about_flow(e, c, value);

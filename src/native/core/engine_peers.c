@@ -114,10 +114,10 @@ int ins_peer_change_routes(struct ins_engine *e, const struct ins_command *c, ui
     return error;
 }
 
-int ins_peer_move_route(struct ins_engine *e, const struct ins_command *c) {
+int ins_peer_move_route(struct ins_engine *e, const struct ins_command *c, uint64_t *follows) {
     uint32_t from, to;
     struct ins_topic *topic = ins_topic_find(&e->topics, c->tag, c->channel);
     if (!topic || !ins_map_get(&e->peer_ids, c->peer, &from) || !ins_map_get(&e->peer_ids, c->index, &to))
         return -ENOENT;
-    return ins_route_move(e, topic, from, to, c->patience_ms);
+    return ins_route_move(e, topic, from, to, c->patience_ms, follows);
 }

@@ -46,12 +46,12 @@ static void finish(struct ins_engine *e, struct ins_handover *h) {
         h->topic->held--;
         h->topic->holders--;
         ins_topic_drop(&e->topics, h->topic);
+        h->topic = NULL;
         unblock(e);
         e->farewells_pending = 1; /* another turn: what waited goes now */
-        h->used = 0;
-        return;
     }
-    struct ins_event event = {.type = INS_EVENT_MARKED, .a = h->link, .b = h->unechoed, .value = h->lost};
+    struct ins_event event = {
+        .type = INS_EVENT_MARKED, .a = h->link, .b = h->unechoed, .c = h->tag, .d = h->channel, .value = h->lost};
     if (ins_event_push(&e->events, &event, INS_EVENTS_RESERVED))
         h->used = 0;
     else
@@ -179,7 +179,7 @@ void ins_farewells_forget_link(struct ins_engine *e, const struct ins_link *link
     struct ins_farewells *f = e->farewells;
     for (uint32_t i = 0; i < INS_HANDOVERS; i++) {
         struct ins_handover *h = &f->handovers[i];
-        if (!h->used || h->topic || h->link != link->id)
+        if (!h->used || h->link != link->id)
             continue;
         f->draining -= h->draining;
         for (uint32_t k = 0; k < f->high; k++)
@@ -208,7 +208,8 @@ void ins_farewells_turn(struct ins_engine *e) {
     }
 }
 
-int ins_route_move(struct ins_engine *e, struct ins_topic *topic, uint32_t from, uint32_t to, uint32_t patience_ms) {
+int ins_route_move(struct ins_engine *e, struct ins_topic *topic, uint32_t from, uint32_t to, uint32_t patience_ms,
+                   uint64_t *follows) {
     struct ins_route *route = NULL;
     int there = 0;
     for (uint32_t i = 0; i < topic->route_count; i++) {
@@ -232,6 +233,10 @@ int ins_route_move(struct ins_engine *e, struct ins_topic *topic, uint32_t from,
     if (!number)
         return 0;
     struct ins_handover *h = &e->farewells->handovers[number - 1];
+    *follows = 1;
+    h->link = INS_NONE;
+    h->tag = topic->tag;
+    h->channel = topic->channel;
     h->topic = topic;
     topic->held++;
     topic->holders++;

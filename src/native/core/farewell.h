@@ -23,7 +23,8 @@ void ins_farewells_free(struct ins_engine *e);
 void ins_farewell_flow(struct ins_engine *e, const struct ins_flow *flow, uint32_t handover);
 /* Commands (engine.h). */
 int ins_link_retire(struct ins_engine *e, struct ins_link *link, uint32_t patience_ms);
-int ins_route_move(struct ins_engine *e, struct ins_topic *topic, uint32_t from, uint32_t to, uint32_t patience_ms);
+int ins_route_move(struct ins_engine *e, struct ins_topic *topic, uint32_t from, uint32_t to, uint32_t patience_ms,
+                   uint64_t *follows);
 int ins_farewell_tell(struct ins_engine *e, uint32_t host, const struct ins_heartbeat *flow);
 /* The link is removed: nobody waits for its echoes. */
 void ins_farewells_forget_link(struct ins_engine *e, const struct ins_link *link);

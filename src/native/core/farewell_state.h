@@ -19,8 +19,9 @@ struct ins_farewell {
 /* A link that is being retired, or a route that was moved: who waits for echoes. */
 struct ins_handover {
     uint32_t used;
-    uint32_t link;           /* id, unless there is a topic */
-    struct ins_topic *topic; /* its messages are held */
+    uint32_t link;           /* id; INS_NONE: a route */
+    uint32_t tag, channel;   /* of the route */
+    struct ins_topic *topic; /* its messages are held; NULL: not, or not any more */
     uint32_t draining;       /* the link is not empty yet */
     uint32_t pending, unechoed;
     uint64_t lost;

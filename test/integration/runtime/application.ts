@@ -1,6 +1,6 @@
 // An application in a process of its own, for tests. Sources emit numbered messages (source id, number, filler whose bytes
 // follow from both); sinks check what they get: intact, in order, at most once, only their channel.
-import { connect, type Message, type Sink, type Source, type Stream } from "../../../src/index.ts";
+import { connect, type Message, type ReboundEvent, type Sink, type Source, type Stream } from "../../../src/index.ts";
 import { loadLibrary } from "../../../src/native/library.ts";
 
 const [, , socket = "", name = "", user = ""] = process.argv;
@@ -13,6 +13,8 @@ if (user !== "") {
 }
 const session = await connect({ socket, name });
 const streams = new Map<string, Stream>();
+/** Moves of streams, as they were told. */
+const rebounds: ReboundEvent[] = [];
 const sources: Array<{ source: Source; next: number; running: boolean; done: Promise<void> }> = [];
 
 interface Received {
@@ -71,6 +73,7 @@ async function streamOf(words: Record<string, unknown>): Promise<Stream> {
   const acceleration = words["acceleration"] === "fast" ? "fast" : "none";
   const stream = await session.createStream({ name: streamName, maxMessage, acceleration });
   streams.set(streamName, stream);
+  stream.on("rebound", (event) => rebounds.push(event));
   return stream;
 }
 
@@ -201,6 +204,16 @@ const calls: Record<string, (words: Record<string, unknown>) => unknown> = {
     streams.delete(streamName);
   },
   binding: async (words) => (await streamOf(words)).binding,
+  /** Gives the stream another acceleration `times` times, back and forth, resting `pace` ms after each. */
+  moves: async ({ times, pace, ...words }) => {
+    const stream = await streamOf(words);
+    for (let i = 0; i < Number(times); i++) {
+      await stream.setQos({ acceleration: stream.qos.acceleration === "fast" ? "none" : "fast" });
+      await new Promise((resolve) => setTimeout(resolve, Number(pace ?? 0)));
+    }
+    return rebounds.slice(-Number(times));
+  },
+  rebounds: () => rebounds,
   block: ({ ms }) => {
     // Holds the thread as a busy application would: no control message is answered meanwhile.
     const until = performance.now() + Number(ms);

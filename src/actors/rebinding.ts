@@ -1,0 +1,211 @@
+// How one stream moves from one datapath to another while it is open (docs/decisions/0050-rebinding.md): which links stand
+// meanwhile, in which order they are opened, retired, let go and closed, and what the move cost. When each step is taken
+// is the machine's business (models/stream.ts).
+import type { NetworkTechnology } from "../protocol/qos.ts";
+import type { RebindWhy } from "../protocol/rebound.ts";
+import type { PlannedMember } from "../runtime/plan.ts";
+import type { Host } from "./host.ts";
+import type { LinkActor } from "./link.ts";
+
+/** How often something outside is looked at, ms. */
+const LOOK_MS = 3;
+/** How long the new datapath may take to reach whom the old one reaches, ms. */
+const REACH_MS = 1500;
+/** How long the links of the last move may take to end before the next one, ms: their own deadlines are shorter. */
+const ENDED_MS = 3500;
+/** How long losses of a datapath that was left are still this stream's, ms. */
+const RECENT_MS = 15_000;
+/** Moves that are remembered. */
+const HISTORY = 16;
+
+/** A move that is over, or was given up. Counts of losses go on for a while: some are found out late. */
+export interface MoveRecord {
+  readonly at: string;
+  readonly from: NetworkTechnology | null;
+  readonly to: NetworkTechnology | null;
+  readonly why: RebindWhy;
+  /** How long what was emitted had to wait, µs. */
+  pauseMicroseconds: number;
+  lost: number;
+  duplicated: number;
+  reordered: number;
+}
+
+export interface RebindingPorts {
+  readonly host: Host;
+  readonly session: number;
+  readonly stream: string;
+  /** What it offers and takes. */
+  channels(): { readonly sources: ReadonlySet<number>; readonly sinks: boolean };
+}
+
+type Steps = Pick<PlannedMember, "keep" | "held">;
+
+export class Rebinding {
+  readonly history: MoveRecord[] = [];
+  /** For the plan of links; empty when it does not move. */
+  steps: Steps = {};
+  /** What other hosts are told to send to while it moves; null: to what it is bound to. */
+  receives: NetworkTechnology | null = null;
+  readonly #ports: RebindingPorts;
+  readonly #recent = new Map<NetworkTechnology, number>();
+  #move: { readonly record: MoveRecord; readonly late: Readonly<Record<"late" | "reordered", number>> } | null = null;
+  #swappedAt = 0;
+  #ending: ReadonlyArray<LinkActor> = [];
+
+  constructor(ports: RebindingPorts) {
+    this.#ports = ports;
+  }
+
+  /** It has left this datapath, or any, a moment ago: what was lost over that was lost to this stream. */
+  left(technology?: NetworkTechnology): boolean {
+    const now = this.#now();
+    return [...this.#recent].some(([one, until]) => (technology ?? one) === one && now < until);
+  }
+
+  lost(count: number): void {
+    const last = this.history.at(-1) ?? this.#move?.record;
+    if (this.#move) this.#move.record.lost += count;
+    else if (last) last.lost += count;
+  }
+
+  /** The links of the last move are over, so that another one may begin. False: they are not, and it may not. */
+  async free(): Promise<boolean> {
+    const until = this.#now() + ENDED_MS;
+    while (this.#ending.some((link) => this.#ends(link))) {
+      if (this.#now() > until) return false;
+      await this.#look();
+    }
+    this.#ending = [];
+    return true;
+  }
+
+  /** Resolves when the new datapath reaches whoever gets messages over the old one (true), or when that takes too long. */
+  async reaches(from: NetworkTechnology | null, to: NetworkTechnology): Promise<boolean> {
+    const until = this.#now() + REACH_MS;
+    const wanted = (over: NetworkTechnology | null): Set<number> => {
+      const { sources } = this.#ports.channels();
+      const remote = this.#ports.host.remote(over, this.#ports.stream);
+      return new Set([...remote].filter((channel) => sources.has(channel)));
+    };
+    for (;;) {
+      const there = wanted(to);
+      if ([...wanted(from)].every((channel) => there.has(channel))) return true;
+      if (this.#now() > until) return false;
+      await this.#look();
+    }
+  }
+
+  begin(from: NetworkTechnology | null, to: NetworkTechnology | null, why: RebindWhy): void {
+    const at = new Date().toISOString();
+    const record = { at, from, to, why, pauseMicroseconds: 0, lost: 0, duplicated: 0, reordered: 0 };
+    this.#move = { record, late: this.#late(from, to) };
+    if (from !== null) this.#recent.set(from, this.#now() + RECENT_MS);
+    this.#swappedAt = 0;
+  }
+
+  /**
+   * Opens links over the new datapath beside those over the old one. `held`: what is emitted from then on waits on the new
+   * ones. Resolves when all are open.
+   */
+  async open(from: NetworkTechnology | null, to: NetworkTechnology | null, held: boolean): Promise<void> {
+    this.steps = { keep: from === null ? [] : [from], held };
+    this.receives = held ? from : to;
+    this.#ports.host.membersChanged();
+    if (to === null) return;
+    const began = performance.now();
+    await Promise.all([this.#link("egress", to)?.confirmed(), this.#link("ingress", to)?.confirmed()]);
+    this.#swappedAt = held ? performance.now() : began;
+  }
+
+  /** Lets the old engine empty its link and mark the end; resolves when the receivers have said so or had their time. */
+  async retire(from: NetworkTechnology | null, to: NetworkTechnology | null): Promise<void> {
+    const { host } = this.#ports;
+    const old = this.#link("egress", from);
+    // Where nothing takes over from it, what is emitted still goes there: it ends by being closed.
+    if (!old || !this.#link("egress", to)) return;
+    const marked = await host.retire(old, host.config.rebind.patienceMs);
+    if (marked) this.lost(marked.lost);
+  }
+
+  /** What waits on the new links goes. */
+  async release(to: NetworkTechnology | null): Promise<void> {
+    const link = this.#link("egress", to);
+    if (link && this.steps.held) await this.#ports.host.release(link);
+    this.steps = { ...this.steps, held: false };
+    this.#pause();
+  }
+
+  /** Other hosts are told where to send; resolves when those that are alive do, or have had their time. */
+  async receive(from: NetworkTechnology | null, to: NetworkTechnology | null): Promise<void> {
+    const { host } = this.#ports;
+    this.receives = to;
+    if (!this.#ports.channels().sinks || !this.#link("ingress", from)) return;
+    host.announce();
+    const until = this.#now() + host.config.rebind.patienceMs + 1000;
+    do await this.#look();
+    while (!host.announced && this.#now() < until);
+  }
+
+  /** The old links are closed; nobody waits for that but the next move. */
+  end(from: NetworkTechnology | null, to: NetworkTechnology | null): MoveRecord | null {
+    if (from !== to) this.#close(from);
+    this.steps = {};
+    this.receives = null;
+    const move = this.#move;
+    this.#move = null;
+    if (!move) return null;
+    const { record, late } = move;
+    const now = this.#late(from, to);
+    record.reordered = Math.max(0, now.reordered - late.reordered);
+    record.duplicated = Math.max(0, now.late - late.late - record.reordered);
+    this.history.push(record);
+    if (this.history.length > HISTORY) this.history.shift();
+    return record;
+  }
+
+  /** It stays where it is. */
+  callOff(to: NetworkTechnology | null): void {
+    this.#close(to);
+    this.#move = null;
+    this.steps = {};
+    this.receives = null;
+  }
+
+  /** It closes: others want it no more either. */
+  #ends({ life, spec }: LinkActor): boolean {
+    return life.outcome === null && this.#link(spec.kind as "egress" | "ingress", spec.technology)?.spec.id !== spec.id;
+  }
+
+  /** The next plan closes these. */
+  #close(technology: NetworkTechnology | null): void {
+    const links = [this.#link("egress", technology), this.#link("ingress", technology)];
+    this.#ending = [...this.#ending, ...links].filter((link) => link?.life.outcome === null) as LinkActor[];
+  }
+
+  #pause(): void {
+    if (this.#move && this.#swappedAt > 0 && this.#ports.channels().sources.size > 0) {
+      this.#move.record.pauseMicroseconds = Math.round(1000 * (performance.now() - this.#swappedAt));
+    }
+    this.#swappedAt = 0;
+  }
+
+  #late(...technologies: ReadonlyArray<NetworkTechnology | null>): Readonly<Record<"late" | "reordered", number>> {
+    const counters = technologies.map((technology) => this.#ports.host.engineCounters(technology));
+    const sum = (name: string): number => counters.reduce((total, of) => total + (of[name] ?? 0), 0);
+    return { late: sum("rx_late"), reordered: sum("rx_reordered") };
+  }
+
+  #link(kind: "egress" | "ingress", technology: NetworkTechnology | null): LinkActor | undefined {
+    const { host, session, stream } = this.#ports;
+    return technology === null ? undefined : host.broker.linkOver(kind, session, stream, technology);
+  }
+
+  #now(): number {
+    return this.#ports.host.world.clock.now();
+  }
+
+  #look(): Promise<void> {
+    return new Promise((resolve) => void this.#ports.host.world.clock.after(LOOK_MS, resolve));
+  }
+}

@@ -1,0 +1,127 @@
+// Streams move between datapaths while messages flow, on two hosts (namespaces joined by veth): on request nothing is lost,
+// doubled or reordered; when a datapath fails, what is lost is counted, to the message.
+
+import { describe, expect, it } from "vitest";
+import type { EmbeddedRuntime, ReboundEvent, SourceStats } from "../../src/index.ts";
+import type { DecisionRecord } from "../../src/protocol/control.ts";
+import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
+import { eventually, Stage, type TestProcess, type Words } from "./runtime/processes.ts";
+
+const missing = noNamespaces();
+const HELLO = 7600;
+const fast = { stream: "s", acceleration: "fast" };
+
+interface Received {
+  readonly count: number;
+  readonly faults: ReadonlyArray<string>;
+  readonly from: Readonly<Record<string, { readonly count: number; readonly gaps: number }>>;
+  readonly stats: { readonly received: number; readonly lost: number };
+}
+
+class Side implements AsyncDisposable {
+  readonly stage: Stage;
+  daemon!: TestProcess;
+  app!: TestProcess;
+
+  constructor(host: NamespaceHost) {
+    this.stage = new Stage(host.prefix);
+  }
+
+  async start(host: NamespaceHost, other: NamespaceHost, settings: Words = {}): Promise<void> {
+    const network = {
+      enabled: true,
+      address: host.address,
+      port: HELLO,
+      peers: [`${other.address}:${HELLO}`],
+      helloIntervalMs: 50,
+      silentAfterMs: 5000,
+      ...(settings["network"] as object),
+    };
+    this.daemon = await this.stage.daemon({ rebind: { holdSeconds: 1, patienceMs: 5000 }, ...settings, network });
+    this.app = await this.stage.application(host.namespace);
+  }
+
+  async status(): Promise<ReturnType<EmbeddedRuntime["status"]>> {
+    return (await this.daemon.call("status"))["result"] as ReturnType<EmbeddedRuntime["status"]>;
+  }
+
+  async received(): Promise<Received> {
+    return (await this.app.call("received", { index: 0 }))["result"] as Received;
+  }
+
+  async datapath(): Promise<unknown> {
+    return ((await this.app.call("binding", fast))["result"] as DecisionRecord).datapath;
+  }
+
+  async moves(times: number, pace: number): Promise<ReboundEvent[]> {
+    return (await this.app.call("moves", { ...fast, times, pace }))["result"] as ReboundEvent[];
+  }
+
+  async rebounds(): Promise<ReboundEvent[]> {
+    return (await this.app.call("rebounds"))["result"] as ReboundEvent[];
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stage[Symbol.asyncDispose]();
+  }
+}
+
+/** Messages in both directions, a burst each millisecond. */
+async function traffic(near: Side, far: Side): Promise<void> {
+  await Promise.all([near, far].map(({ app }, i) => app.call("sink", { ...fast, channel: 2 - i })));
+  await Promise.all([near, far].map(({ app }, i) => app.call("source", { ...fast, channel: 1 + i })));
+  await Promise.all([near, far].map(({ app }) => app.call("matched", { index: 0 })));
+  await Promise.all([near, far].map(({ app }) => app.call("emit", { index: 0, size: 64, burst: 8, pace: 1 })));
+}
+
+/** Stops, and says what each side sent and the other got. */
+async function books(near: Side, far: Side): Promise<Array<{ sent: number; dropped: object; got: Received }>> {
+  const emitted = await Promise.all([near, far].map(({ app }) => app.call("stop", { index: 0 })));
+  const sent = await Promise.all([near, far].map(({ app }) => app.call("settled", { index: 0 })));
+  return await Promise.all(
+    [far, near].map(async (side, i) => {
+      const { consumed, dropped, unmatched } = (sent[i] as Words)["result"] as SourceStats;
+      expect(consumed + unmatched + Object.values(dropped).reduce((sum, n) => sum + n, 0)).toBe(
+        ((emitted[i] as Words)["result"] as Words)["emitted"],
+      );
+      const got = await eventually(
+        () => side.received(),
+        ({ stats }) => stats.received + stats.lost >= consumed,
+      );
+      return { sent: consumed, dropped, got };
+    }),
+  );
+}
+
+describe.skipIf(missing !== "")(`streams that move between datapaths ${missing}`, () => {
+  it("on request lose, double and reorder nothing, whichever side moves, and whenever", {
+    timeout: 120_000,
+  }, async () => {
+    using hosts = new TwoHosts();
+    await using near = new Side(hosts.a);
+    await using far = new Side(hosts.b);
+    await Promise.all([near.start(hosts.a, hosts.b), far.start(hosts.b, hosts.a)]);
+    await traffic(near, far);
+    // Each side alone, then both at once.
+    const times = 10;
+    const told = [await near.moves(times, 20), await far.moves(times, 20)];
+    told.push(...(await Promise.all([near.moves(times, 5), far.moves(times, 5)])));
+    for (const events of told) {
+      expect(events.map(({ from, to, why }) => ({ from, to, why }))).toEqual(
+        Array.from({ length: times }, (_, i) =>
+          i % 2 === 0 ? { from: "xdp", to: "udp", why: "qos" } : { from: "udp", to: "xdp", why: "qos" },
+        ),
+      );
+      for (const { lost, duplicated, reordered, pauseMicroseconds } of events) {
+        expect({ lost, duplicated, reordered }).toEqual({ lost: 0, duplicated: 0, reordered: 0 });
+        expect(pauseMicroseconds).toBeGreaterThan(0);
+      }
+    }
+    for (const { sent, dropped, got } of await books(near, far)) {
+      expect(dropped).toEqual({});
+      expect(sent).toBeGreaterThan(1000);
+      expect(got).toMatchObject({ count: sent, faults: [], stats: { received: sent, lost: 0 } });
+      for (const { gaps } of Object.values(got.from)) expect(gaps).toBe(0);
+    }
+  });
+});
