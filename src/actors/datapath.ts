@@ -16,7 +16,8 @@ import { Life, type SubScope, type World } from "./life.ts";
 export interface DatapathPorts {
   readonly world: World;
   readonly technology: NetworkTechnology;
-  readonly at: { readonly address: string; readonly port: number };
+  /** Where the next instance is to listen; port 0: anywhere. */
+  at(): { readonly address: string; readonly port: number };
   /** Of the datapath's `open`. */
   readonly options: string;
   readonly schedule?: DatapathSpec["schedule"];
@@ -117,7 +118,8 @@ export class DatapathActor {
 
   async #open(): Promise<void> {
     const scope = this.life.subScope();
-    const { engine, technology, at, options, schedule } = this.#ports;
+    const { engine, technology, options, schedule } = this.#ports;
+    const at = this.#ports.at();
     try {
       const id = this.#ports.nextId();
       const spec = { id, technology, options, at, ...(schedule === undefined ? {} : { schedule }) };

@@ -70,6 +70,8 @@ export class Serving {
   failure: Notice | null = null;
   readonly #ports: ServingPorts;
   #supervised = false;
+  /** Of the last endpoint that was up; null: as the plan says. */
+  #port: number | null = null;
   #served = false;
   /** Since when it is up; and whether it had failed before, after it had served. */
   #upAt = 0;
@@ -228,13 +230,21 @@ export class Serving {
 
   #openDatapath(engine: EngineActor): void {
     const { technology, at, options, schedule } = this.plan;
+    let kept = this.#port;
     engine.addDatapath({
       ...(schedule === undefined ? {} : { schedule: { ...schedule, baseNs: baseTimeNs(schedule) } }),
       technology,
-      at,
+      at: () => {
+        // Another engine's first instance is where the last one's was, if that can be had: peers need not be told, and nobody
+        // takes for lost what the engine before had delivered.
+        const port = kept ?? at.port;
+        kept = null;
+        return { ...at, port };
+      },
       options,
       probe: () => this.#ports.probe(),
-      up: () => {
+      up: ({ port }) => {
+        this.#port = port;
         this.failure = null;
         this.#served = true;
         this.#upAt = this.#ports.world.clock.now();

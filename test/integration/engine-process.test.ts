@@ -25,6 +25,8 @@ interface Pair extends AsyncDisposable {
   readonly sink: Sink;
   /** Numbers received, in the order they came. */
   readonly received: number[];
+  /** How many there were, and how many the sink was told lost. */
+  readonly counts: { emitted: number; lost: number };
   /** Emits another number, if there is a slot and a way. */
   emit(): void;
 }
@@ -42,15 +44,18 @@ async function pair(ofA: EmbedOptions = {}, ofB: EmbedOptions = {}): Promise<Pai
   });
   const source = await (await sa.createStream({ name: "s" })).createSource(1);
   await source.matched();
-  let emitted = 0;
+  const counts = { emitted: 0, lost: 0 };
+  sink.on("lost", ({ count }) => {
+    counts.lost += count;
+  });
   return {
-    ...{ a, b, source, sink, received },
+    ...{ a, b, source, sink, received, counts },
     emit: () => {
       const buffer = source.tryGetBuffer(64);
       if (!buffer) return;
-      new DataView(buffer.bytes.buffer, buffer.bytes.byteOffset).setUint32(0, emitted);
+      new DataView(buffer.bytes.buffer, buffer.bytes.byteOffset).setUint32(0, counts.emitted);
       if (source.tryEmit(buffer) === 0) buffer[Symbol.dispose]();
-      else emitted++;
+      else counts.emitted++;
     },
     [Symbol.asyncDispose]: async () => {
       await Promise.all([a.close(), b.close()]);
@@ -159,10 +164,13 @@ describe("an engine in a process of its own", () => {
       const open = fdsOf(process.pid).length;
       const { count } = segmentsOf(process.pid);
       const states = statesSeen(runtime);
+      const endpoint = (): string | undefined => runtime.status().datapaths[0]?.endpoint;
+      const at = endpoint();
       process.kill(was, signal);
       await replaced(runtime, was);
       await more(hosts, 50);
       expect(existsSync(`/proc/${was}`)).toBe(false);
+      expect(endpoint()).toBe(at);
       if (signal === "SIGSTOP") expect([...states]).toContain("stalled");
       // As many descriptors and mappings as before: what the dead one had is closed here too.
       await eventually(
@@ -172,6 +180,8 @@ describe("an engine in a process of its own", () => {
       );
     });
     expect(inOrder(hosts.received)).toBe(true);
+    // Nothing that was delivered is told lost.
+    expect(hosts.received.length + hosts.counts.lost).toBeLessThanOrEqual(hosts.counts.emitted);
     expect(await hosts.source.settled()).toMatchObject({ outstanding: 0 });
     await eventually(
       () => [hosts.a, hosts.b].map((runtime) => runtime.status().slots.outstanding),
@@ -180,6 +190,31 @@ describe("an engine in a process of its own", () => {
     );
     expect(hosts.a.status().quarantined + hosts.b.status().quarantined).toBe(0);
     expect(children()).toHaveLength(2);
+  });
+
+  it("leaves its consumers what they hold when it dies", { timeout: TEST_MS }, async () => {
+    await using hosts = await pair();
+    const session = await hosts.b.connect();
+    const stream = await session.createStream({ name: "s" });
+    const sink = await stream.createSink(2);
+    const source = await (await (await hosts.a.connect()).createStream({ name: "s" })).createSource(2);
+    await source.matched();
+    const buffer = source.getBuffer(1000);
+    buffer.bytes.fill(7);
+    source.emit(buffer);
+    const held = await sink.consume();
+    const was = pidOf(hosts.b) ?? 0;
+    const { count } = segmentsOf(process.pid);
+    process.kill(was, "SIGKILL");
+    await replaced(hosts.b, was);
+    await under(hosts, () => more(hosts, 20));
+    expect(held.bytes).toEqual(new Uint8Array(1000).fill(7));
+    held.release();
+    await eventually(
+      () => segmentsOf(process.pid).count,
+      (mapped) => mapped <= count,
+      PATIENCE_MS,
+    );
   });
 
   it.each(["crash_after=20", "hang_after=20"])(
