@@ -5,6 +5,9 @@ import { withPrograms } from "../runner/processes.ts";
 import type { Reading } from "../runner/readings.ts";
 import { insaneUnavailable, startDaemon } from "./daemon.ts";
 
+/** Larger payloads run out of slots before a burst is full. */
+const COST_PAYLOAD = 1024;
+
 export type LocalTask = "rtt" | "rate";
 
 const THREADS = {
@@ -40,16 +43,32 @@ export function insaneLocal(task: LocalTask, folder: string, read: Reading): Sys
           ],
         });
         const seconds = point.warmup + point.seconds;
+        /** Of get, emit, consume and release, on one thread; afterwards, when nobody else runs. */
+        const cost = async () => {
+          const program = start({
+            name: "insane cost of a message",
+            core: 1,
+            program: process.execPath,
+            args: [
+              repositoryFile("bench/insane/cost.ts"),
+              "attach",
+              daemon.socket,
+              "callback",
+              point.payload,
+              point.warmup,
+              point.seconds,
+            ],
+          });
+          const { p50 = 0, p99 = 0 } = await program.result(seconds, daemon.program);
+          return [{ metric: "js-cost", unit: "ns", p50, p99 } as const];
+        };
         const far = start(side("far", 1));
         await far.ready();
         const near = start(side("near", 0));
         if (task === "rtt") return read(await near.result(seconds, far, daemon.program));
         const received = await far.result(seconds, daemon.program);
-        const sent = await near.result(seconds, daemon.program);
-        const cost = (received["cost"] ?? 0) + (sent["cost"] ?? 0);
-        // Only full bursts are timed, so a window smaller than a burst leaves no figure.
-        const timed = (received["cost"] ?? 0) > 0 && (sent["cost"] ?? 0) > 0;
-        return [...read(received), ...(timed ? [{ metric: "js-cost", unit: "ns", p50: cost } as const] : [])];
+        await near.result(seconds, daemon.program);
+        return [...read(received), ...(mode === "spin" && point.payload <= COST_PAYLOAD ? await cost() : [])];
       }),
   }));
 }

@@ -1,6 +1,5 @@
 // One way over INSANE as fast as it goes: rate.ts embed[-xdp] LOCAL PEER|attach SOCKET near|far spin|park PAYLOAD WARMUP
-// SECONDS. `near` sends numbered messages in bursts, `far` counts them. Both time the JavaScript they run a message,
-// waiting not counted.
+// SECONDS. `near` sends numbered messages in bursts, `far` counts them.
 import type { Sink, Source } from "../../src/index.ts";
 import { Counter, say } from "../peers/stopwatch.ts";
 import { CHANNELS, reach } from "./session.ts";
@@ -9,6 +8,8 @@ import { CHANNELS, reach } from "./session.ts";
 const BURST = 64;
 /** The sender outlasts the receiver's window, which begins later. */
 const TAIL_SECONDS = 0.5;
+/** Bursts between two glances at the clock. */
+const CLOCK_BURSTS = 16;
 /** Bursts between two turns of the event loop (control frames): seldom in a loop that spins. */
 const SPINNING_TURNS = 65536;
 /** Looks in vain after which a receiver that spins gives the event loop a turn: nothing is measured then. */
@@ -23,10 +24,6 @@ const warmup = Number(warmupText);
 const seconds = Number(secondsText);
 const turns = waiting === "park" ? PARKING_TURNS : SPINNING_TURNS;
 const stream = await reached.stream(payload);
-
-/** Time in JavaScript, full bursts only: what stops in the middle has waited for something. */
-const cost = { milliseconds: 0, messages: 0 };
-const costNs = (): number => (cost.messages ? (cost.milliseconds * 1e6) / cost.messages : 0);
 
 const eventLoop = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -52,23 +49,14 @@ async function send(): Promise<void> {
   const source = await stream.createSource(CHANNELS.there);
   await source.reserve(payload);
   await source.matched();
-  const from = performance.now() + warmup * 1e3;
-  const until = from + (seconds + TAIL_SECONDS) * 1e3;
-  for (let turn = 1, before = performance.now(); before < until; turn++) {
+  const until = performance.now() + (warmup + seconds + TAIL_SECONDS) * 1e3;
+  for (let turn = 1; turn % CLOCK_BURSTS !== 0 || performance.now() < until; turn++) {
     const full = sendBurst(source);
-    session.poll(); // takes returned credits home, which is part of a message's cost
-    const after = performance.now();
-    if (full && before > from) {
-      cost.milliseconds += after - before;
-      cost.messages += BURST;
-    }
-    before = after;
+    session.poll(); // takes returned credits home
     const rest = waiting === "park" && !full ? source.ready() : turn % turns === 0 ? eventLoop() : undefined;
-    if (rest === undefined) continue;
-    await rest;
-    before = performance.now();
+    if (rest !== undefined) await rest;
   }
-  say({ cost: costNs() });
+  say({ sent: sequence });
 }
 
 const counter = new Counter(payload, warmup, seconds);
@@ -93,13 +81,12 @@ function account(): void {
   const more = counter.arrived(first, last, taken);
   taken = 0;
   if (more) return;
-  say({ ...counter.result(), cost: costNs() });
+  say(counter.result());
   process.exit(0);
 }
 
 async function receiveSpinning(sink: Sink): Promise<void> {
   for (let turn = 1, idle = 0; ; turn++) {
-    const before = performance.now();
     const ready = session.poll();
     idle = ready > 0 ? 0 : idle + 1;
     if (ready > 0) {
@@ -108,8 +95,6 @@ async function receiveSpinning(sink: Sink): Promise<void> {
         if (message === null) break;
         take(message);
       }
-      cost.milliseconds += performance.now() - before;
-      cost.messages += taken;
       if (taken) account();
     }
     if (idle >= IDLE_LOOKS || turn % (16 * turns) === 0) {

@@ -85,6 +85,19 @@ export class LinkProducer {
     return entry;
   }
 
+  /** Live entries with slots of a pool. Looks at all entries. */
+  holding(pool: number): number {
+    const { shadow } = this;
+    let count = 0;
+    for (let entry = 0, left = this.live; left > 0; entry++) {
+      const place = shadow[2 * entry] as number;
+      if (place === 0) continue;
+      left--;
+      if ((place - 1) >>> PLACE_SHIFT === pool) count++;
+    }
+    return count;
+  }
+
   /** Makes pushed descriptors visible; a full fence, too, as reading the parked word afterwards needs. Returns their number. */
   publish(): number {
     const count = (this.tail - this.published) | 0;

@@ -56,6 +56,8 @@ export class SlotPool {
   /** A stack: the slot that came home last is the warmest. */
   readonly free: Int32Array;
   freeCount: number;
+  /** Fewer free slots are scarce: no consumer that may be passed over gets more than its share of them. */
+  readonly scarce: number;
   /** See SLOT. */
   readonly states: Int32Array;
   private readonly handles: Slot[] = [];
@@ -75,6 +77,7 @@ export class SlotPool {
     this.ints = new Int32Array(mapping.buffer);
     this.free = new Int32Array(info.slots);
     this.freeCount = info.slots;
+    this.scarce = info.slots >>> 2;
     for (let i = 0; i < info.slots; i++) this.free[i] = info.slots - 1 - i;
     this.states = new Int32Array(WORDS * info.slots);
   }

@@ -152,6 +152,10 @@ export class Pump implements SourceHost, SinkHost {
     if (returned > 0) this.creditsCame();
   }
 
+  linksOf(stream: number): number {
+    return this.producers.reduce((count, end) => count + (end.stream === stream ? 1 : 0), 0);
+  }
+
   /** A source had to say EAGAIN: turns look for returns until some came. */
   starve(): void {
     this.starved = true;

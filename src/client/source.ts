@@ -43,6 +43,8 @@ export interface SourceHost {
   sendNow(): void;
   /** Takes control frames and what has come back on this stream's links. */
   catchUp(stream: number): void;
+  /** Links on which this session emits messages of the stream. */
+  linksOf(stream: number): number;
   /** This source had to say EAGAIN. */
   starve(): void;
   awaitCredits(change: 1 | -1): void;
@@ -211,8 +213,10 @@ export class EmittingSource implements Source, Account {
     slot.limit = -1;
     const { context, sourceBits } = this;
     let refs = 0;
+    const scarce = pool.freeCount < pool.scarce;
     for (let i = 0; i < targets.length; i++) {
-      const { link, index } = targets[i] as Target;
+      const { end, link, index, block } = targets[i] as Target;
+      if (scarce && block === false && this.hoards(end, pool)) continue;
       if (link.push(place, context, offset, length, index | sourceBits, 0) >= 0) refs++;
     }
     this.pushed += refs;
@@ -230,6 +234,13 @@ export class EmittingSource implements Source, Account {
       const { end, link } = targets[i] as Target;
       if (link.live >= RECLAIM_AT) end.reclaim();
     }
+  }
+
+  /** Whether a consumer that may be passed over has its share of slots that are scarce: it must not stop the source. */
+  private hoards(end: ProducerEnd, pool: SlotPool): boolean {
+    end.reclaim();
+    if (end.state === "closed") return true;
+    return end.link.holding(pool.index) >= Math.max(1, Math.floor(pool.slots / (2 * this.host.linksOf(this.stream))));
   }
 
   /** Some consumers, or all, or none there, did not get it. */

@@ -40,6 +40,32 @@ describe("a source", () => {
     });
   });
 
+  it("goes on when sinks that may be passed over keep all they get", async () => {
+    await using bed = new ClientBed();
+    const bytes = 65_536; // the class with the fewest slots
+    const stream = await (await bed.session("producer")).createStream();
+    const source = await stream.createSource(1);
+    const elsewhere = await stream.createSource(2);
+    const { sink: fair } = await bed.sink(1, { policy: { kind: "drop-newest" } });
+    // They never look at a message, and their links have credits for more than there are slots.
+    await bed.sink(1, { policy: { kind: "drop-newest" } });
+    await bed.sink(2, { policy: { kind: "drop-newest" } });
+    let got = 0;
+    for (let i = 0; i < 1000; i++) {
+      source.emit(source.getBuffer(bytes));
+      if (i % 4 === 0) elsewhere.emit(elsewhere.getBuffer(bytes));
+      for (let message = fair.tryConsume(); message !== null; message = fair.tryConsume()) {
+        got++;
+        message.release();
+      }
+    }
+    expect(got).toBe(1000);
+    const { dropped, pushed, outstanding } = source.stats;
+    expect(dropped["no-credit"]).toBeGreaterThan(900);
+    expect(pushed).toBe(2000);
+    expect(outstanding).toBeLessThanOrEqual(48);
+  });
+
   it("carries source, sequence and both times", async () => {
     await using bed = new ClientBed();
     const source = await bed.source();
