@@ -71,7 +71,8 @@ async function streamOf(words: Record<string, unknown>): Promise<Stream> {
   if (known) return known;
   const maxMessage = Number(words["maxMessage"] ?? 65536);
   const acceleration = words["acceleration"] === "fast" ? "fast" : "none";
-  const stream = await session.createStream({ name: streamName, maxMessage, acceleration });
+  const consumption = words["consumption"] === "high" ? "high" : "low";
+  const stream = await session.createStream({ name: streamName, maxMessage, acceleration, consumption });
   streams.set(streamName, stream);
   stream.on("rebound", (event) => rebounds.push(event));
   return stream;

@@ -1,0 +1,150 @@
+// Streams for which resources are no concern, on two hosts (namespaces joined by veth) that have DPDK: over its af_packet
+// device, with an address of its own, its engine in a process of its own or in the runtime's.
+import { describe, expect, it } from "vitest";
+import type { EmbeddedRuntime } from "../../src/index.ts";
+import { engines } from "../../src/native/engine.ts";
+import type { DecisionRecord } from "../../src/protocol/control.ts";
+import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
+import { eventually, Stage, type TestProcess, type Words } from "./runtime/processes.ts";
+
+const HELLO = 7520;
+const PATIENCE_MS = 60_000;
+const fast = { stream: "s", acceleration: "fast", consumption: "high" };
+
+/** Without libdpdk-dev the rest is built, and this is skipped. */
+function missing(): string {
+  const why = noNamespaces();
+  if (why !== "") return why;
+  const { evidence, reason } = engines().probe("dpdk");
+  return evidence.some(({ finding }) => finding.startsWith("DPDK")) ? "" : reason;
+}
+const lacks = missing();
+
+const dpdkOf = (host: NamespaceHost, more: Words = {}): Words => ({
+  interface: host.interface,
+  address: host.address.replace(/\.(\d)$/, ".1$1"),
+  ...more,
+});
+
+interface Settings {
+  readonly dpdk: Words;
+  readonly process?: boolean;
+  readonly port?: number;
+}
+
+async function daemon(stage: Stage, host: NamespaceHost, other: NamespaceHost, settings: Settings) {
+  const { dpdk, process: apart = true, port = HELLO } = settings;
+  return await stage.daemon({
+    network: {
+      enabled: true,
+      address: host.address,
+      port,
+      peers: [`${other.address}:${HELLO}`],
+      helloIntervalMs: 50,
+      silentAfterMs: 5000,
+      xdp: { enabled: false },
+      dpdk,
+    },
+    engines: { process: { dpdk: apart } },
+  });
+}
+
+const decisionOf = async (application: TestProcess): Promise<DecisionRecord> =>
+  (await application.call("binding", fast))["result"] as DecisionRecord;
+
+const status = async (of: TestProcess): Promise<ReturnType<EmbeddedRuntime["status"]>> =>
+  (await of.call("status"))["result"] as ReturnType<EmbeddedRuntime["status"]>;
+
+/** Messages both ways between two applications, each once and in order; then nothing is left outstanding. */
+async function exchange(daemons: readonly [TestProcess, TestProcess], stages: readonly [Stage, Stage], size: number) {
+  const [a, b] = stages;
+  const [pa, pb] = await Promise.all([a.application("a"), b.application("b")]);
+  await Promise.all([pa.call("sink", { ...fast, channel: 2 }), pb.call("sink", { ...fast, channel: 1 })]);
+  await Promise.all([pa.call("source", { ...fast, channel: 1 }), pb.call("source", { ...fast, channel: 2 })]);
+  const bound = [(await decisionOf(pa)).datapath, (await decisionOf(pb)).datapath];
+  await Promise.all([pa.call("matched", { index: 0 }), pb.call("matched", { index: 0 })]);
+  const count = 500;
+  for (const one of [pa, pb]) await one.call("emit", { index: 0, size, count, burst: 32, pace: 1 });
+  for (const one of [pa, pb]) {
+    await one.call("finished", { index: 0 });
+    expect((await one.call("settled", { index: 0 }))["result"]).toMatchObject({ consumed: count, dropped: {} });
+    const seen = await eventually(
+      async () => (await one.call("received", { index: 0 }))["result"] as Words,
+      (received) => Number(received["count"]) >= count,
+    );
+    expect(seen).toMatchObject({ count, faults: [] });
+  }
+  await Promise.all([pa.call("close"), pb.call("close")].map((closing) => closing.catch(() => {})));
+  for (const one of daemons) {
+    await eventually(
+      () => status(one),
+      ({ links, slots, quarantined }) => links.length === 0 && slots.outstanding === 0 && quarantined === 0,
+    );
+  }
+  await Promise.all(daemons.map((one) => one.call("close").catch(() => {})));
+  await Promise.all(daemons.map((one) => one.gone()));
+  return bound;
+}
+
+describe.skipIf(lacks !== "")(`DPDK between two hosts ${lacks}`, { timeout: PATIENCE_MS }, () => {
+  it.each([
+    { process: true, size: 64, mtu: 1500 },
+    { process: true, size: 8000, mtu: 9000 },
+    { process: false, size: 64, mtu: 1500 },
+  ])("carries $size bytes both ways (engine in a process of its own: $process)", async ({ process, size, mtu }) => {
+    using hosts = new TwoHosts(mtu);
+    await using near = new Stage(hosts.a.prefix);
+    await using far = new Stage(hosts.b.prefix);
+    const daemons = await Promise.all([
+      daemon(near, hosts.a, hosts.b, { dpdk: dpdkOf(hosts.a), process }),
+      daemon(far, hosts.b, hosts.a, { dpdk: dpdkOf(hosts.b), process }),
+    ]);
+    expect(await exchange(daemons, [near, far], size)).toEqual(["dpdk", "dpdk"]);
+  });
+
+  it.each([1400, 8000])("understands a host that has kernel UDP only (%i bytes)", async (size) => {
+    using hosts = new TwoHosts(size > 1500 ? 9000 : 1500);
+    await using near = new Stage(hosts.a.prefix);
+    await using far = new Stage(hosts.b.prefix);
+    const daemons = await Promise.all([
+      daemon(near, hosts.a, hosts.b, { dpdk: dpdkOf(hosts.a) }),
+      daemon(far, hosts.b, hosts.a, { dpdk: {} }),
+    ]);
+    expect(await exchange(daemons, [near, far], size)).toEqual(["dpdk", "udp"]);
+  });
+
+  it("falls back and says why when its address is the kernel's, and when another process serves it", async () => {
+    using hosts = new TwoHosts();
+    await using first = new Stage(hosts.a.prefix);
+    await using second = new Stage(hosts.a.prefix);
+    await using third = new Stage(hosts.a.prefix);
+    hosts.a.ip("addr", "add", "10.84.0.77/24", "dev", hosts.a.interface);
+    await daemon(first, hosts.a, hosts.b, { dpdk: dpdkOf(hosts.a, { address: "10.84.0.77" }) });
+    const kernels = await decisionOf(await first.application("one"));
+    expect([kernels.datapath, kernels.warnings[0]?.code]).toEqual(["udp", "W_FALLBACK_UDP"]);
+    expect(kernels.warnings[0]?.message).toContain("the kernel owns the address");
+
+    const dpdk = dpdkOf(hosts.a, { port: 7777 });
+    const holder = await daemon(second, hosts.a, hosts.b, { dpdk, port: HELLO + 1, process: false });
+    const application = await second.application("two");
+    expect((await decisionOf(application)).datapath).toBe("dpdk");
+    await daemon(third, hosts.a, hosts.b, { dpdk, port: HELLO + 2 });
+    const late = await decisionOf(await third.application("three"));
+    expect(late.datapath).toBe("udp");
+    expect(late.warnings[0]?.message).toContain(`process ${holder.pid} serves`);
+  });
+
+  it("moves its streams to kernel UDP when its device is gone", async () => {
+    using hosts = new TwoHosts();
+    await using stage = new Stage(hosts.a.prefix);
+    await daemon(stage, hosts.a, hosts.b, { dpdk: dpdkOf(hosts.a) });
+    const application = await stage.application("a");
+    expect((await decisionOf(application)).datapath).toBe("dpdk");
+    await application.call("sink", fast);
+    hosts.a.ip("link", "del", "dev", hosts.a.interface);
+    await eventually(
+      () => decisionOf(application),
+      ({ datapath }) => datapath === "udp",
+    );
+  });
+});
