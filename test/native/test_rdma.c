@@ -5,9 +5,9 @@
 
 #include <signal.h>
 
-static const struct medium net = {"rdma", {"provider=net", "provider=net"}, .address = {"127.0.0.1", "127.0.0.1"},
+static const struct medium net = {"rdma", {"provider=net,patience=500", "provider=net"}, .address = {"127.0.0.1", "127.0.0.1"},
                                   .largest = INS_WIRE_MAX_PAYLOAD, .bytes = 65536, .probe = "net"};
-static const struct medium rxm = {"rdma", {"provider=tcp;ofi_rxm", "provider=tcp;ofi_rxm"},
+static const struct medium rxm = {"rdma", {"provider=tcp;ofi_rxm,patience=2000", "provider=tcp;ofi_rxm"},
                                   .address = {"127.0.0.1", "127.0.0.1"}, .largest = INS_WIRE_MAX_PAYLOAD,
                                   .bytes = 65536, .probe = "tcp;ofi_rxm"};
 static const struct medium narrow = {"rdma", {"provider=net,mtu=1500", "provider=net,mtu=1500"},
@@ -68,6 +68,7 @@ static void what_it_cannot_be_opened_with_is_refused(void **state) {
     } wrong[] = {
         {"provider=nonsense", "127.0.0.1", -EINVAL}, {"provider", "127.0.0.1", -EINVAL},
         {"mtu=575", "127.0.0.1", -EINVAL},           {"mtu=65536", "127.0.0.1", -EINVAL},
+        {"patience=0", "127.0.0.1", -EINVAL},        {"patience=x", "127.0.0.1", -EINVAL},
         {"provider=shm", "127.0.0.1", -EOPNOTSUPP},  {"provider=net", "0.0.0.0", -EADDRNOTAVAIL},
     };
     for (uint32_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -238,6 +239,48 @@ static void a_message_that_the_other_end_has_no_room_for_is_dropped_there(void *
     end_close(&b);
 }
 
+/* Messages in bursts with pauses, in which both engines fall asleep: each burst has to wake the other end, and what is left
+   of it this one. */
+static void parked_engines_wake_each_other(void **state) {
+    (void)state;
+    enum { BURST = 16, ROUNDS = 20, LARGE = 65000 };
+    for (uint32_t which = 0; which < 2; which++) {
+        const struct medium *medium = both[which];
+        if (!available(medium))
+            continue;
+        static struct lane lane;
+        struct ins_engine_config config = node_config();
+        config.receive_bytes = medium->bytes;
+        config.heartbeat_ms = 0;
+        node_open_at(&lane.a, &config, medium->technology, medium->options[0], inet_addr(medium->address[0]));
+        node_open_at(&lane.b, &config, medium->technology, medium->options[1], inet_addr(medium->address[1]));
+        node_introduce(&lane.a, &lane.b, PEER);
+        exit_open(&lane.exit, &lane.a, EXIT, TAG, 32, 48, LARGE);
+        entrance_open(&lane.entrance, &lane.b, ENTRANCE, 256);
+        node_do(&lane.a, ins_engine_add_source(lane.a.engine, EXIT, 0, SOURCE, 0, CHANNEL));
+        node_do(&lane.b, ins_engine_subscribe(lane.b.engine, ENTRANCE, TAG, CHANNEL, 0));
+        node_do(&lane.a, ins_engine_add_route(lane.a.engine, TAG, CHANNEL, PEER));
+        uint64_t received = 0, sent = 0;
+        for (uint32_t round = 0; round < ROUNDS; round++) {
+            uint64_t until = sent + BURST;
+            HARNESS_UNTIL(received == until, &lane.a, &lane.b) {
+                struct ins_descriptor d[32];
+                while (sent < until && exit_send(&lane.exit, &lane.a, 0, 0, round % 2 ? 64 : LARGE, sent))
+                    sent++;
+                int count = entrance_take(&lane.entrance, &lane.b, d, 32);
+                for (int i = 0; i < count; i++) {
+                    assert_int_equal(entrance_mark(&lane.b, &d[i]), received++);
+                    entrance_give(&lane.entrance, &lane.b, &d[i]);
+                }
+            }
+            /* Time to fall asleep. Where it is too short, this round shows less. */
+            for (uint64_t rest = harness_ms() + 10; harness_ms() < rest;)
+                node_pump(&lane.a), node_pump(&lane.b);
+        }
+        lane_close(&lane);
+    }
+}
+
 int main(void) {
     struct ins_probe probe;
     if (ins_datapath_probe("rdma", "net", &probe))
@@ -252,6 +295,7 @@ int main(void) {
         cmocka_unit_test(a_destination_that_takes_nothing_does_not_take_it_from_others),
         cmocka_unit_test(a_peer_that_comes_back_at_its_port_is_reached_again),
         cmocka_unit_test(it_can_be_bound_again),
+        cmocka_unit_test(parked_engines_wake_each_other),
         cmocka_unit_test(a_message_that_the_other_end_has_no_room_for_is_dropped_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* Reliable datagrams of libfabric as a datapath: two-sided, in registered memory. Over hardware with the provider verbs; over
    software (net, tcp, tcp;ofi_rxm, udp;ofi_rxd) only where the options name it, for tests. It speaks to its like only.
-   Options: "provider=NAME,mtu=BYTES", both optional. A probe takes the provider's name in place of an interface's. */
+   Options, all optional: "provider=NAME,mtu=BYTES,patience=MS" (how long a message waits for a destination). A probe takes the provider's name in place of an interface's. */
 #ifndef INSANE_RDMA_H
 #define INSANE_RDMA_H
 

@@ -9,9 +9,9 @@
 #include "rdma_state.h"
 
 enum {
-    PATIENCE_MS = 1000, /* that a message waits for its destination */
-    REFUSAL_MS = 1000,  /* that a destination which took none is left alone */
-    COMPLETIONS = 32,   /* read at once */
+    IMPATIENCE_MS = 500, /* that a message waits for a destination which took none last time */
+    REFUSAL_MS = 1000,   /* that such a one is left alone */
+    COMPLETIONS = 32,    /* read at once */
 };
 
 uint64_t ins_rdma_now_ms(void) {
@@ -49,6 +49,10 @@ static long submit(struct rdma *rdma, struct rdma_route *route, uint16_t frame) 
     return result;
 }
 
+static int lost_patience(const struct rdma *rdma, const struct rdma_route *route, uint64_t now) {
+    return now - route->stalled_ms >= (route->failed ? IMPATIENCE_MS : rdma->settings.patience_ms);
+}
+
 /* ---- frames that wait ---- */
 
 static void let_wait(struct rdma *rdma, uint16_t index, uint16_t frame) {
@@ -75,6 +79,7 @@ static void give_up(struct rdma *rdma, struct rdma_route *route, uint64_t now) {
         rdma_count(rdma, RDMA_TX_UNREACHED, 1);
     }
     route->refuse_ms = now + REFUSAL_MS;
+    route->failed = 1;
 }
 
 /* Hands over what waits for one destination. Returns 1 when nothing does any more. */
@@ -83,7 +88,7 @@ static int advance(struct rdma *rdma, struct rdma_route *route, uint64_t now) {
         uint16_t frame = route->first_waiting;
         long result = submit(rdma, route, frame);
         if (result == -FI_EAGAIN) {
-            if (now - route->stalled_ms < PATIENCE_MS)
+            if (!lost_patience(rdma, route, now))
                 return 0;
             give_up(rdma, route, now);
             return 1;
@@ -114,13 +119,15 @@ void ins_rdma_retry(struct rdma *rdma) {
 /* ---- completions ---- */
 
 /* Of a message that was with the provider. NULL context: of none in particular. */
-static void completed(struct rdma *rdma, const void *context) {
+static void completed(struct rdma *rdma, const void *context, int sent) {
     const struct fi_context2 *at = context;
     if (at < rdma->frame_contexts || at >= rdma->frame_contexts + RDMA_FRAMES)
         return;
     uint16_t frame = (uint16_t)(at - rdma->frame_contexts);
     struct rdma_route *route = &rdma->routes[rdma->frame_route[frame]];
     rdma->in_flight--;
+    if (sent)
+        route->failed = 0;
     if (route->first_waiting == RDMA_NONE)
         route->stalled_ms = 0;
     give_back(rdma, frame);
@@ -132,13 +139,13 @@ void ins_rdma_completions(struct rdma *rdma) {
     do {
         count = fi_cq_read(rdma->tx_cq, done, COMPLETIONS);
         for (long i = 0; i < count; i++)
-            completed(rdma, done[i].op_context);
+            completed(rdma, done[i].op_context, 1);
         if (count == -FI_EAVAIL) {
             struct fi_cq_err_entry failed = {0};
             if (fi_cq_readerr(rdma->tx_cq, &failed, 0) != 1)
                 return;
             rdma_count(rdma, RDMA_TX_ERRORS, 1);
-            completed(rdma, failed.op_context);
+            completed(rdma, failed.op_context, 0);
         }
     } while (count == COMPLETIONS || count == -FI_EAVAIL);
 }
@@ -146,11 +153,15 @@ void ins_rdma_completions(struct rdma *rdma) {
 /* ---- messages ---- */
 
 /* No frame for one more to this destination. 0: it may wait in its slot; -errno: it has waited long enough. */
-static int stalled(struct rdma_route *route) {
+static int stalled(const struct rdma *rdma, struct rdma_route *route) {
     uint64_t now = ins_rdma_now_ms();
     if (!route->stalled_ms)
         route->stalled_ms = now;
-    return now - route->stalled_ms < PATIENCE_MS ? 0 : -EHOSTUNREACH;
+    if (!lost_patience(rdma, route, now))
+        return 0;
+    route->failed = 1;
+    route->refuse_ms = now + REFUSAL_MS;
+    return -EHOSTUNREACH;
 }
 
 static int refused(struct rdma_route *route) {
@@ -196,7 +207,7 @@ static int send_one(struct rdma *rdma, const struct ins_tx *tx) {
     if (rdma->free_count == 0 || route->held >= RDMA_ROUTE_FRAMES) {
         ins_rdma_completions(rdma);
         if (rdma->free_count == 0 || route->held >= RDMA_ROUTE_FRAMES)
-            return stalled(route);
+            return stalled(rdma, route);
     }
     uint16_t frame = rdma->free_frames[--rdma->free_count];
     rdma->frame_route[frame] = (uint16_t)index;

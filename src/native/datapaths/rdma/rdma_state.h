@@ -43,6 +43,7 @@ enum rdma_counter {
 struct rdma_settings {
     char provider[32]; /* "": the one for hardware */
     uint32_t mtu;
+    uint32_t patience_ms; /* that a message waits for a destination which took messages before, or was never tried */
 };
 
 /* One destination. */
@@ -55,6 +56,7 @@ struct rdma_route {
     fi_addr_t fabric;
     uint64_t stalled_ms; /* since when nothing went on although something is held; 0: not known to */
     uint64_t refuse_ms;  /* until then messages are refused at once; 0: not */
+    uint32_t failed;     /* it took none last time: not much time is given to it until it takes one */
     uint64_t used;       /* when it was last looked up, in lookups */
 };
 
@@ -111,7 +113,6 @@ static inline void rdma_gauge(struct rdma *rdma, uint32_t which, uint64_t value)
 }
 uint64_t ins_rdma_now_ms(void);
 
-/* rdma.h's options: "provider=NAME,mtu=BYTES", both optional. */
 int ins_rdma_options(const char *text, struct rdma_settings *out);
 /* rdma_endpoint.c: opens at `rdma->at`, whose port 0 is replaced; on failure everything is undone. */
 int ins_rdma_endpoint_open(struct rdma *rdma);
