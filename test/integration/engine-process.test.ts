@@ -121,7 +121,7 @@ describe("an engine in a process of its own", () => {
       expect(pidOf(hosts.a)).not.toBe(pidOf(hosts.b));
       expect(children()).toHaveLength(2);
       expect(hosts.a.status().engines).toMatchObject([{ mode: "process", state: expect.stringMatching(/^running/) }]);
-      for (let i = 0; i < 300; i++) {
+      for (let i = 0; i < 100; i++) {
         hosts.emit();
         await eventually(
           () => hosts.received.length,
@@ -129,10 +129,10 @@ describe("an engine in a process of its own", () => {
           PATIENCE_MS,
         );
       }
-      expect(hosts.received).toEqual(Array.from({ length: 300 }, (_, i) => i));
-      expect(await hosts.source.settled()).toMatchObject({ consumed: 300, outstanding: 0, dropped: {} });
+      expect(hosts.received).toEqual(Array.from({ length: 100 }, (_, i) => i));
+      expect(await hosts.source.settled()).toMatchObject({ consumed: 100, outstanding: 0, dropped: {} });
       // Counters are read from shared memory, those of the driver are sent.
-      expect(hosts.a.status().engines[0]?.counters["tx_messages"]).toBe(300);
+      expect(hosts.a.status().engines[0]?.counters["tx_messages"]).toBe(100);
       await eventually(
         () => hosts.a.status().datapaths[0]?.counters["tx_calls"] ?? 0,
         (calls) => calls > 0,
