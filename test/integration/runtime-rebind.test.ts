@@ -1,6 +1,8 @@
 // Streams move between datapaths while messages flow, on two hosts (namespaces joined by veth): on request nothing is lost,
 // doubled or reordered; when a datapath fails, what is lost is counted, to the message.
 
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { EmbeddedRuntime, ReboundEvent, SourceStats } from "../../src/index.ts";
 import type { DecisionRecord } from "../../src/protocol/control.ts";
@@ -80,8 +82,8 @@ async function books(near: Side, far: Side): Promise<Array<{ sent: number; dropp
   const sent = await Promise.all([near, far].map(({ app }) => app.call("settled", { index: 0 })));
   return await Promise.all(
     [far, near].map(async (side, i) => {
-      const { consumed, dropped, unmatched } = (sent[i] as Words)["result"] as SourceStats;
-      expect(consumed + unmatched + Object.values(dropped).reduce((sum, n) => sum + n, 0)).toBe(
+      const { consumed, dropped, unmatched, abandoned } = (sent[i] as Words)["result"] as SourceStats;
+      expect(consumed + unmatched + abandoned + Object.values(dropped).reduce((sum, n) => sum + n, 0)).toBe(
         ((emitted[i] as Words)["result"] as Words)["emitted"],
       );
       const got = await eventually(
@@ -94,7 +96,7 @@ async function books(near: Side, far: Side): Promise<Array<{ sent: number; dropp
 }
 
 describe.skipIf(missing !== "")(`streams that move between datapaths ${missing}`, () => {
-  it("on request lose, double and reorder nothing, whichever side moves, and whenever", {
+  it("on request lose, double and reorder nothing in a hundred moves, whichever side moves, and when", {
     timeout: 120_000,
   }, async () => {
     using hosts = new TwoHosts();
@@ -103,7 +105,7 @@ describe.skipIf(missing !== "")(`streams that move between datapaths ${missing}`
     await Promise.all([near.start(hosts.a, hosts.b), far.start(hosts.b, hosts.a)]);
     await traffic(near, far);
     // Each side alone, then both at once.
-    const times = 10;
+    const times = 25;
     const told = [await near.moves(times, 20), await far.moves(times, 20)];
     told.push(...(await Promise.all([near.moves(times, 5), far.moves(times, 5)])));
     for (const events of told) {
@@ -122,6 +124,53 @@ describe.skipIf(missing !== "")(`streams that move between datapaths ${missing}`
       expect(sent).toBeGreaterThan(1000);
       expect(got).toMatchObject({ count: sent, faults: [], stats: { received: sent, lost: 0 } });
       for (const { gaps } of Object.values(got.from)) expect(gaps).toBe(0);
+    }
+  });
+
+  it("move at once when a datapath fails, count what is lost to the message, and come back when it holds", {
+    timeout: 120_000,
+  }, async () => {
+    using hosts = new TwoHosts();
+    await using near = new Side(hosts.a);
+    await using far = new Side(hosts.b);
+    const armed = join(near.stage.folder, "armed");
+    await Promise.all([
+      near.start(hosts.a, hosts.b, { network: { faults: { xdp: `fail_after=0,armed=${armed}` } } }),
+      far.start(hosts.b, hosts.a),
+    ]);
+    await traffic(near, far);
+    for (let round = 0; round < 2; round++) {
+      const [here, there] = [await near.received(), await far.received()];
+      await eventually(near.received.bind(near), ({ count }) => count > here.count + 200);
+      await eventually(far.received.bind(far), ({ count }) => count > there.count + 200);
+      writeFileSync(armed, "");
+      await eventually(
+        () => near.rebounds(),
+        (events) => events.length === 2 * round + 1,
+      );
+      rmSync(armed);
+      // Both directions go on over what is left, and then over what came back.
+      const [after, beyond] = [await near.received(), await far.received()];
+      await eventually(near.received.bind(near), ({ count }) => count > after.count + 100);
+      await eventually(far.received.bind(far), ({ count }) => count > beyond.count + 100);
+      await eventually(
+        () => near.rebounds(),
+        (events) => events.length === 2 * round + 2,
+      );
+    }
+    expect((await near.rebounds()).map(({ from, to, why }) => ({ from, to, why }))).toEqual(
+      [0, 1].flatMap(() => [
+        { from: "xdp", to: "udp", why: "failed" },
+        { from: "udp", to: "xdp", why: "appeared" },
+      ]),
+    );
+    expect(await far.rebounds()).toEqual([]);
+    for (const { sent, got } of await books(near, far)) {
+      expect(got.faults).toEqual([]);
+      expect({ ...got.stats, sum: got.stats.received + got.stats.lost }).toMatchObject({
+        received: got.count,
+        sum: sent,
+      });
     }
   });
 });

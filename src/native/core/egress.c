@@ -71,11 +71,21 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
     return 0;
 }
 
+/* It was given its sequence and is not sent: it is counted where it comes back, and must not be missed by its receiver as
+   well. Only the last ones of a flow are ever taken back. */
+static void unsequence(struct ins_engine *e, const struct ins_staged *of) {
+    struct ins_flow *flow = &e->flows[of->flow];
+    if (flow->used && flow->id == of->flow_id)
+        flow->next--;
+}
+
 static void purge(struct ins_engine *e, struct ins_stage *stage, struct ins_link *link, uint32_t status) {
     uint32_t kept = 0, sent = stage->sent; /* which belongs to the first message alone */
     for (uint32_t i = stage->head; i < stage->tail; i++) {
         struct ins_staged of = stage->of[i];
         if (!link || of.link == link) {
+            if (!sent)
+                unsequence(e, &of);
             if (of.last)
                 give_back(e, of.link, of.entry, sent ? INS_STATUS_DONE : status);
             if (of.last && sent)
@@ -168,7 +178,8 @@ static void stage_one(struct ins_engine *e, struct ins_port *port, struct ins_li
         .payload_length = d->length,
         .to = *to,
     };
-    stage->of[at] = (struct ins_staged){.link = link, .entry = d->entry, .last = 0};
+    stage->of[at] = (struct ins_staged){
+        .link = link, .entry = d->entry, .last = 0, .flow = (uint32_t)(flow - e->flows), .flow_id = flow->id};
 }
 
 /* 0: staged, or given back with a reason. -EAGAIN: no room, nothing done. -EPROTO: not what was agreed. */

@@ -156,6 +156,8 @@ struct ins_staged {
     struct ins_link *link;
     uint32_t entry;
     uint32_t last; /* the message's last datagram: the entry goes back with it */
+    uint32_t flow; /* index */
+    uint32_t flow_id;
 };
 struct ins_stage {
     uint32_t head, tail;
