@@ -4,8 +4,9 @@ import type { EngineHandle } from "./engine.ts";
 import { libraryPath, loadLibrary } from "./library.ts";
 
 /**
- * Up to `looks` (1 to 16) turns on this thread until something moves; receive budget 0: only send. Does nothing while the
- * engine's thread is inside, without a lease, or when the engine is stopped; not to be called when it is destroyed.
+ * A turn on this thread, then up to `looks` - 1 (at most 15) looks at the network until something comes; receive budget 0:
+ * only send. Does nothing while the engine's thread is inside, without a lease, or when the engine is stopped; not to be
+ * called when it is destroyed.
  */
 export type Turns = (receiveBudget: number, looks: number) => void;
 

@@ -55,7 +55,11 @@ struct ins_rx {
     struct ins_endpoint from;
 };
 
-enum { INS_DATAPATH_ASYNC_TX = 1, INS_DATAPATH_CAN_PARK = 2 };
+enum {
+    INS_DATAPATH_ASYNC_TX = 1,
+    INS_DATAPATH_CAN_PARK = 2,
+    INS_DATAPATH_CHEAP_RX = 4, /* an rx_burst that finds nothing makes no system call */
+};
 
 struct ins_datapath_ops {
     const char *name;

@@ -67,12 +67,11 @@ int ins_engine_poll_looks(struct ins_engine *e, uint32_t receive_budget, uint32_
     if (e->watching)
         ins_ports_unwatch(e);
     uint32_t most = e->config.receive_burst;
-    uint32_t moved;
+    uint32_t budget = receive_budget < most ? receive_budget : most, moved = ins_engine_turn(e, budget);
     if (looks > INS_LOOKS_MOST)
         looks = INS_LOOKS_MOST;
-    do
-        moved = ins_engine_turn(e, receive_budget < most ? receive_budget : most);
-    while (moved == 0 && looks-- > 1);
+    if (moved == 0 && looks > 1)
+        moved = ins_engine_glances(e, budget, looks - 1);
     leave(e);
     return moved > INT32_MAX ? INT32_MAX : (int)moved;
 }

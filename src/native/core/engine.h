@@ -78,8 +78,8 @@ INS_API int ins_engine_next_event(struct ins_engine *engine, struct ins_event *o
    (descriptors sent or given back, buffers received, commands done), or -EBUSY (the engine's thread is inside: try
    again), -EPERM (no lease configured), -ESHUTDOWN (stopped). Executes waiting commands as well. */
 INS_API int ins_engine_poll(struct ins_engine *engine, uint32_t receive_budget);
-/* The same, but up to `looks` (at most INS_LOOKS_MOST) turns until something moves: a caller that waits spends less of its
-   time on the way in and out. */
+/* The same, and when nothing moved up to `looks` - 1 (at most INS_LOOKS_MOST) looks at the network, or sixteen times as many
+   where they cost no system call, until something came: a caller that waits spends less of its time on the way in and out. */
 #define INS_LOOKS_MOST 16
 INS_API int ins_engine_poll_looks(struct ins_engine *engine, uint32_t receive_budget, uint32_t looks);
 /* The owner goes to sleep: the standby thread serves until the next ins_engine_poll. */

@@ -115,3 +115,20 @@ uint32_t ins_engine_turn(struct ins_engine *e, uint32_t receive_budget) {
         ins_count(e, INS_COUNT_turns, 1);
     return moved;
 }
+
+uint32_t ins_engine_glances(struct ins_engine *e, uint32_t receive_budget, uint32_t looks) {
+    enum { CHEAP_LOOKS = 16 };
+    uint32_t moved = 0, cheap = 1;
+    if (receive_budget == 0 || e->schedules)
+        return 0;
+    for (uint32_t i = 0; i < e->port_count; i++)
+        if (e->ports[i].datapath && !(e->ports[i].datapath->ops->flags & INS_DATAPATH_CHEAP_RX))
+            cheap = 0;
+    for (looks *= cheap ? CHEAP_LOOKS : 1; looks > 0 && moved == 0 && !ins_command_waits(&e->commands); looks--)
+        moved = ins_ingress_turn(e, receive_budget);
+    if (moved) {
+        ins_links_publish(e);
+        ins_count(e, INS_COUNT_turns, 1);
+    }
+    return moved;
+}

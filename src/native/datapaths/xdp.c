@@ -274,7 +274,7 @@ static int xdp_stats(struct ins_datapath *dp, const char **out_names, uint64_t *
 
 const struct ins_datapath_ops ins_xdp_ops = {
     .name = "xdp",
-    .flags = INS_DATAPATH_CAN_PARK,
+    .flags = INS_DATAPATH_CAN_PARK | INS_DATAPATH_CHEAP_RX,
     .probe = ins_xdp_probe,
     .open = xdp_open,
     .bind = xdp_bind,

@@ -124,7 +124,7 @@ static int dpdk_stats(struct ins_datapath *dp, const char **out_names, uint64_t 
 
 const struct ins_datapath_ops ins_dpdk_ops = {
     .name = "dpdk",
-    .flags = 0,
+    .flags = INS_DATAPATH_CHEAP_RX,
     .probe = ins_dpdk_probe,
     .open = dpdk_open,
     .bind = dpdk_bind,
