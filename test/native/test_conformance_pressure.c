@@ -40,7 +40,7 @@ static void without_a_slot_it_says_so_and_goes_on_when_there_is_one(void **state
 
 /* Under engines with threads of their own: order, back-pressure by credits, and the books balance. */
 static void engines_over_it_lose_nothing_within_their_window(void **state) {
-    enum { MESSAGES = 20000 };
+    enum { MESSAGES = 8000 };
     static struct lane lane;
     lane_open(&lane, *state);
     lane_exchange(&lane, 0, MESSAGES);
@@ -55,7 +55,7 @@ static void engines_over_it_lose_nothing_within_their_window(void **state) {
 
 /* The sender does not wait: what is not delivered was dropped for want of credit, or lost on the way, and is counted. */
 static void a_sender_that_does_not_wait_loses_nothing_uncounted(void **state) {
-    enum { MESSAGES = 20000 };
+    enum { MESSAGES = 4000 };
     static struct lane lane;
     uint64_t sent = 0, received = 0, last = 0;
     lane_open(&lane, *state);
@@ -74,8 +74,8 @@ static void a_sender_that_does_not_wait_loses_nothing_uncounted(void **state) {
     /* Heartbeats tell of a lost tail; what waits is delivered or dropped. */
     HARNESS_UNTIL(received + node_count(&lane.b, INS_COUNT_rx_lost) + node_count(&lane.b, INS_COUNT_rx_no_credit) == sent,
                   &lane.a, &lane.b) {
-        struct ins_descriptor d[8];
-        int count = entrance_take(&lane.entrance, &lane.b, d, 8);
+        struct ins_descriptor d[64];
+        int count = entrance_take(&lane.entrance, &lane.b, d, 64);
         for (int i = 0; i < count; i++, received++)
             entrance_give(&lane.entrance, &lane.b, &d[i]);
     }

@@ -15,7 +15,9 @@
 #define XDP_MAX_TX_SKB_BUDGET_OPTION 9
 
 enum {
-    BUSY_TRIES = 100, /* a socket that was just closed lets go of its queue only after a grace period */
+    /* A socket that was just closed lets go of its queue only after a grace period, which is longer on a busy host; in all
+       less than what an engine may take to acknowledge a command. */
+    BUSY_TRIES = 350,
     BUSY_WAIT_NS = 2000000,
     KICK_FRAMES = 64,
     COMPLETION_UNUSED = 64,
