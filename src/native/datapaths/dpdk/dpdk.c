@@ -75,7 +75,7 @@ static int dpdk_open(const char *options, struct ins_endpoint *at, struct ins_da
         return -ENOMEM;
     memset(dpdk, 0, sizeof *dpdk);
     dpdk->base.ops = &ins_dpdk_ops;
-    dpdk->holder = dpdk->holder_name = dpdk->questions = -1;
+    dpdk->holder = dpdk->holder_name = dpdk->holder_interface = dpdk->questions = -1;
     dpdk->routes = calloc(DPDK_ROUTES, sizeof *dpdk->routes);
     int huge, error = dpdk->routes ? ins_dpdk_options(options ? options : "", 0, &dpdk->settings) : -ENOMEM;
     if (!error && !a_host(at->address))

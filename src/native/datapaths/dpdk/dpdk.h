@@ -22,8 +22,9 @@
    started once in a process's life. Later opens share it.
    Errors of open: -EINVAL (an option, or no address), -ENODEV (no such interface or device), -ENETDOWN, -EPERM,
    -EADDRINUSE (this address and port are served already, the probe says by whom; or the kernel owns the address),
-   -EBUSY (the device is open), -EMSGSIZE (mtu beyond the interface's), -EALREADY (the environment runs with other huge
-   page or PCI settings: a new process is needed), -ENOMEM, -EIO (DPDK refuses; its words are on standard error).
+   -EBUSY (this process has the device, or another one on its interface, open), -EMSGSIZE (mtu beyond the interface's),
+   -EALREADY (the environment runs with other huge page or PCI settings: a new process is needed), -ENOMEM, -EIO (DPDK
+   refuses; its words are on standard error).
    bind: -EINVAL (the pool is not on a page boundary), -EMSGSIZE (slots too small for the device's frames), -EOPNOTSUPP (the
    device needs physical addresses), -ENOMEM, -EIO. */
 extern const struct ins_datapath_ops ins_dpdk_ops;

@@ -48,7 +48,20 @@ static int claim_port(struct dpdk *dpdk, uint16_t port) {
     return 0;
 }
 
+/* Two af_packet devices of one process on one interface: the kernel would deal its frames out between them. */
+static int claim_interface(struct dpdk *dpdk) {
+    char name[64];
+    if (!*dpdk->settings.interface)
+        return 0;
+    snprintf(name, sizeof name, "insane-dpdk-interface/%s/%d", dpdk->settings.interface, (int)getpid());
+    dpdk->holder_interface = claim(name);
+    return dpdk->holder_interface == -EADDRINUSE ? -EBUSY : dpdk->holder_interface < 0 ? dpdk->holder_interface : 0;
+}
+
 int ins_dpdk_hold(struct dpdk *dpdk) {
+    int taken = claim_interface(dpdk);
+    if (taken)
+        return taken;
     if (dpdk->local.port)
         return claim_port(dpdk, dpdk->local.port);
     int error = -EADDRINUSE;
@@ -62,7 +75,9 @@ void ins_dpdk_let_go(struct dpdk *dpdk) {
         close(dpdk->holder);
     if (dpdk->holder_name >= 0)
         close(dpdk->holder_name);
-    dpdk->holder = dpdk->holder_name = -1;
+    if (dpdk->holder_interface >= 0)
+        close(dpdk->holder_interface);
+    dpdk->holder = dpdk->holder_name = dpdk->holder_interface = -1;
 }
 
 int ins_dpdk_who_holds(uint32_t address, uint16_t port) {

@@ -87,6 +87,8 @@ static int device(const char *text, struct dpdk_settings *out) {
         return -EINVAL;
     if (ins_dpdk_argument(out->arguments, "blocksz", value, sizeof value) && number(value, 4096, 1 << 26, &block))
         return -EINVAL;
+    if (ins_dpdk_argument(out->arguments, "qpairs", value, sizeof value) && strcmp(value, "1") != 0)
+        return -EINVAL; /* we look at one */
     if (block % frame) /* DPDK takes it, and looks for frames where there are none */
         return -EINVAL;
     out->frame_bytes = frame;

@@ -120,7 +120,8 @@ struct dpdk {
     struct dpdk_settings settings;
     uint32_t mask;        /* of our network, network order */
     int holder;           /* socket whose name says that we serve this address and port */
-    int holder_name;      /* and one that says who we are */
+    int holder_name;      /* one that says who we are */
+    int holder_interface; /* and one that says that this process has a device on the interface */
     int questions;        /* a kernel socket to ask about `interface`; -1 without one */
     void *registered;     /* the pool's memory, as DPDK knows it */
     uint64_t registered_bytes;
