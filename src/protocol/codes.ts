@@ -103,6 +103,8 @@ export const WARNING_CODES = {
   DATAPATH_DOWN: "W_DATAPATH_DOWN",
   /** The runtime a session is attached to is gone; direct links go on without it. */
   RUNTIME_GONE: "W_RUNTIME_GONE",
+  /** Lines of the log were not written, because nobody read them. */
+  LOG_DROPPED: "W_LOG_DROPPED",
   /** An application broke the shared-memory contract and was evicted. */
   EVICTED: "W_EVICTED",
 } as const;

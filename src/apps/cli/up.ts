@@ -2,6 +2,7 @@
 import { defaultSocketPath } from "../../client/paths.ts";
 import type { EmbeddedRuntime, EmbedOptions, RuntimeConfig } from "../../runtime/api.ts";
 import { completeConfig, DAEMON_PORT, merge, readSettings } from "../../runtime/config.ts";
+import { standardError } from "../../runtime/log-destination.ts";
 import type { CommandSpec, Parsed } from "./arguments.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import { print, printJson } from "./render.ts";
@@ -52,7 +53,7 @@ async function main({ values }: Parsed<typeof spec.options>): Promise<number> {
   const runtime = await embed(config);
   await announce(runtime, config, values.json);
   const signal = await signals.first;
-  process.stderr.write(
+  standardError().write(
     values.json
       ? `${JSON.stringify({ level: "info", time: new Date().toISOString(), signal, msg: "closing" })}\n`
       : `insane: ${signal}: closing; a second signal does not wait\n`,
@@ -126,7 +127,7 @@ class Signals {
       for (const name of ["SIGINT", "SIGTERM"] as const) {
         process.on(name, () => {
           if (seen) {
-            process.stderr.write(
+            standardError().write(
               json
                 ? `${JSON.stringify({ level: "warn", time: new Date().toISOString(), signal: name, msg: "not waiting" })}\n`
                 : `insane: ${name} again: not waiting any longer\n`,
