@@ -281,6 +281,28 @@ static void parked_engines_wake_each_other(void **state) {
     }
 }
 
+/* Whether a message goes at once or is fetched by the receiver is the provider's business, its place in line is ours. */
+static void small_messages_do_not_overtake_large_ones(void **state) {
+    (void)state;
+    for (uint32_t which = 0; which < 2; which++) {
+        const struct medium *medium = both[which];
+        if (!available(medium))
+            continue;
+        struct end a, b;
+        end_open(&a, medium, 0);
+        end_open(&b, medium, 1);
+        send_one(&a, &b, 64, 0);
+        receive(&b, &a, 0, 1, 8);
+        for (uint64_t i = 1; i < 400; i += 40) {
+            for (uint64_t k = 0; k < 40; k++)
+                send_one(&a, &b, (i + k) % 3 ? 65000 : 24, i + k);
+            receive(&b, &a, i, 40, 32);
+        }
+        end_close(&a);
+        end_close(&b);
+    }
+}
+
 int main(void) {
     struct ins_probe probe;
     if (ins_datapath_probe("rdma", "net", &probe))
@@ -295,6 +317,7 @@ int main(void) {
         cmocka_unit_test(a_destination_that_takes_nothing_does_not_take_it_from_others),
         cmocka_unit_test(a_peer_that_comes_back_at_its_port_is_reached_again),
         cmocka_unit_test(it_can_be_bound_again),
+        cmocka_unit_test(small_messages_do_not_overtake_large_ones),
         cmocka_unit_test(parked_engines_wake_each_other),
         cmocka_unit_test(a_message_that_the_other_end_has_no_room_for_is_dropped_there),
     };

@@ -136,6 +136,7 @@ static int rdma_bind(struct ins_datapath *dp, struct ins_pool *pool) {
     if (rdma->target > RDMA_POSTED_MOST)
         rdma->target = RDMA_POSTED_MOST;
     rdma->broken = 0;
+    rdma->early_set = 0;
     ins_rdma_prepare_send(rdma);
     error = rdma->posted && rdma->slot_contexts ? ins_rdma_endpoint_register(rdma) : -ENOMEM;
     if (!error) {

@@ -58,6 +58,11 @@ static int take(void *library, const char *name, void *into) {
 static int load(void) {
     setenv("IPATH_NO_BACKTRACE", "1", 1);
     setenv("HFI_NO_BACKTRACE", "1", 1);
+    /* ofi_rxm lets a small message complete before a large one that was sent first, unless both fit its buffers; and of
+       those it needs no more than we have under way. */
+    setenv("FI_OFI_RXM_BUFFER_SIZE", "65792", 0);
+    setenv("FI_OFI_RXM_MSG_RX_SIZE", "128", 0);
+    setenv("FI_OFI_RXM_MSG_TX_SIZE", "128", 0);
     void *library = dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!library) {
         const char *said = dlerror();

@@ -119,7 +119,7 @@ void ins_rdma_retry(struct rdma *rdma) {
 /* ---- completions ---- */
 
 /* Of a message that was with the provider. NULL context: of none in particular. */
-static void completed(struct rdma *rdma, const void *context, int sent) {
+void ins_rdma_completed(struct rdma *rdma, const void *context, int sent) {
     const struct fi_context2 *at = context;
     if (at < rdma->frame_contexts || at >= rdma->frame_contexts + RDMA_FRAMES)
         return;
@@ -139,13 +139,13 @@ void ins_rdma_completions(struct rdma *rdma) {
     do {
         count = fi_cq_read(rdma->tx_cq, done, COMPLETIONS);
         for (long i = 0; i < count; i++)
-            completed(rdma, done[i].op_context, 1);
+            ins_rdma_completed(rdma, done[i].op_context, 1);
         if (count == -FI_EAVAIL) {
             struct fi_cq_err_entry failed = {0};
             if (fi_cq_readerr(rdma->tx_cq, &failed, 0) != 1)
                 return;
             rdma_count(rdma, RDMA_TX_ERRORS, 1);
-            completed(rdma, failed.op_context, 0);
+            ins_rdma_completed(rdma, failed.op_context, 0);
         }
     } while (count == COMPLETIONS || count == -FI_EAVAIL);
 }

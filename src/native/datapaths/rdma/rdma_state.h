@@ -96,6 +96,8 @@ struct rdma {
     struct fid_av *av;
     struct fid_mr *pool_mr, *frames_mr;
     int fds[2];            /* of the completion queues; -1: the provider has none */
+    struct fi_cq_msg_entry early; /* met when going to sleep; handed on first */
+    uint32_t early_set;
     int timer;             /* wakes an engine that sleeps while messages wait for their destination */
     uint32_t timer_set;
 
@@ -127,6 +129,7 @@ void ins_rdma_prepare_send(struct rdma *rdma);
 int ins_rdma_tx_burst(struct ins_datapath *dp, struct ins_tx *tx, uint32_t count);
 /* Takes back the frames of messages that were sent, or failed. */
 void ins_rdma_completions(struct rdma *rdma);
+void ins_rdma_completed(struct rdma *rdma, const void *context, int sent);
 /* Tries again what waits, and gives up what has waited too long. */
 void ins_rdma_retry(struct rdma *rdma);
 /* rdma_routes.c */
