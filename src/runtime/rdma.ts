@@ -6,7 +6,7 @@ import { type ProbeResult, probeOf } from "../qos/capabilities.ts";
 import type { RuntimeConfig } from "./api.ts";
 
 /** Providers that a configuration may name; all but the first are software. */
-export const RDMA_PROVIDERS = ["verbs", "net", "tcp", "tcp;ofi_rxm", "udp;ofi_rxd"] as const;
+export const RDMA_PROVIDERS = ["verbs", "net", "tcp", "tcp;ofi_rxm"] as const;
 export type RdmaProvider = (typeof RDMA_PROVIDERS)[number];
 
 /** Every message comes whole, so a slot holds the largest there is on the wire. */

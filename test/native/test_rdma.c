@@ -48,8 +48,8 @@ static void a_probe_says_what_there_is_and_changes_no_handler(void **state) {
         assert_true(probe.error < 0);
         assert_true(probe.cure[0]);
     }
-    const char *unusable[] = {"efa", "shm", "nonsense", "provider=net"};
-    for (uint32_t i = 0; i < 4; i++) {
+    const char *unusable[] = {"efa", "shm", "udp;ofi_rxd", "nonsense", "provider=net"};
+    for (uint32_t i = 0; i < sizeof unusable / sizeof *unusable; i++) {
         assert_int_equal(ins_datapath_probe("rdma", unusable[i], &probe), 0);
         assert_false(probe.available);
         assert_true(probe.error < 0 && probe.reason[0] && probe.cure[0]);

@@ -91,7 +91,7 @@ int ins_rdma_probe(const char *name, struct ins_probe *out) {
     uint32_t found = devices(out);
     if (!provider) {
         snprintf(reason, sizeof reason, "there is no provider %.60s that this version knows", name);
-        refuse(out, -EINVAL, reason, "name verbs, or for tests net, tcp, tcp;ofi_rxm or udp;ofi_rxd");
+        refuse(out, -EINVAL, reason, "name verbs, or for tests net, tcp or tcp;ofi_rxm");
     } else if (!provider->asked)
         refuse(out, -EOPNOTSUPP, provider->why, "use verbs, or for tests net or tcp;ofi_rxm");
     else if (provider->real && !found) {
