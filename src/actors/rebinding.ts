@@ -35,7 +35,7 @@ export interface RebindingPorts {
   readonly host: Host;
   readonly session: number;
   readonly stream: string;
-  /** What it offers and takes. */
+  /** What it offers, and whether it takes anything. */
   channels(): { readonly sources: ReadonlySet<number>; readonly sinks: boolean };
 }
 
@@ -43,6 +43,7 @@ type Steps = Pick<PlannedMember, "keep" | "held">;
 
 export class Rebinding {
   readonly history: MoveRecord[] = [];
+  moved = 0;
   /** For the plan of links; empty when it does not move. */
   steps: Steps = {};
   /** What other hosts are told to send to while it moves; null: to what it is bound to. */
@@ -159,14 +160,15 @@ export class Rebinding {
     const now = this.#late(from, to);
     record.reordered = Math.max(0, now.reordered - late.reordered);
     record.duplicated = Math.max(0, now.late - late.late - record.reordered);
+    this.moved++;
     this.history.push(record);
     if (this.history.length > HISTORY) this.history.shift();
     return record;
   }
 
   /** It stays where it is. */
-  callOff(to: NetworkTechnology | null): void {
-    this.#close(to);
+  callOff(from: NetworkTechnology | null, to: NetworkTechnology | null): void {
+    if (from !== to) this.#close(to);
     this.#move = null;
     this.steps = {};
     this.receives = null;

@@ -143,7 +143,6 @@ export const ClientMethods = {
       stream: Name,
       acceleration: Schema.optionalKey(Qos.fields.acceleration),
       consumption: Schema.optionalKey(Qos.fields.consumption),
-      timeSensitivity: Schema.optionalKey(Qos.fields.timeSensitivity),
     }),
     Schema.Struct({ decision: Decision }),
   ),

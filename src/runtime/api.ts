@@ -2,6 +2,7 @@
 import type { Session } from "../client/api.ts";
 import type { CapabilityRecord, DecisionRecord, MachineState } from "../protocol/control.ts";
 import type { NetworkTechnology, Technology } from "../protocol/qos.ts";
+import type { ReboundEvent } from "../protocol/rebound.ts";
 import type { GateSchedule } from "../qos/gates.ts";
 import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
 import type { RdmaProvider } from "./rdma.ts";
@@ -194,6 +195,8 @@ export interface ExplainReport {
     readonly copies: boolean;
   }>;
   readonly decision: DecisionRecord;
+  /** The last moves between datapaths, the latest last. */
+  readonly moves: ReadonlyArray<ReboundEvent & { readonly session: number; readonly at: string }>;
   /** Null: first in, first out. */
   readonly schedule: ScheduleReport | null;
   readonly links: ReadonlyArray<{
@@ -241,6 +244,8 @@ export interface StatusReport {
       readonly name: string;
       readonly state: string;
       readonly datapath: Technology | null;
+      /** How often it has moved from one datapath to another. */
+      readonly moves: number;
       readonly sources: ReadonlyArray<EndpointReport>;
       readonly sinks: ReadonlyArray<EndpointReport>;
     }>;

@@ -37,9 +37,12 @@ class Side implements AsyncDisposable {
       peers: [`${other.address}:${HELLO}`],
       helloIntervalMs: 50,
       silentAfterMs: 5000,
+      // An application that does not run for a while, as on a busy machine, is no reason to lose anything.
+      xdp: { slots: 16_384 },
       ...(settings["network"] as object),
     };
-    this.daemon = await this.stage.daemon({ rebind: { holdSeconds: 1, patienceMs: 5000 }, ...settings, network });
+    const link = { entries: 16_384 };
+    this.daemon = await this.stage.daemon({ rebind: { holdSeconds: 1, patienceMs: 5000 }, link, ...settings, network });
     this.app = await this.stage.application(host.namespace);
   }
 
@@ -68,12 +71,12 @@ class Side implements AsyncDisposable {
   }
 }
 
-/** Messages in both directions, a burst each millisecond. */
+/** Messages in both directions, four each millisecond. */
 async function traffic(near: Side, far: Side): Promise<void> {
   await Promise.all([near, far].map(({ app }, i) => app.call("sink", { ...fast, channel: 2 - i })));
   await Promise.all([near, far].map(({ app }, i) => app.call("source", { ...fast, channel: 1 + i })));
   await Promise.all([near, far].map(({ app }) => app.call("matched", { index: 0 })));
-  await Promise.all([near, far].map(({ app }) => app.call("emit", { index: 0, size: 64, burst: 8, pace: 1 })));
+  await Promise.all([near, far].map(({ app }) => app.call("emit", { index: 0, size: 64, burst: 4, pace: 1 })));
 }
 
 /** Stops, and says what each side sent and the other got. */
@@ -105,12 +108,12 @@ describe.skipIf(missing !== "")(`streams that move between datapaths ${missing}`
     await Promise.all([near.start(hosts.a, hosts.b), far.start(hosts.b, hosts.a)]);
     await traffic(near, far);
     // Each side alone, then both at once.
-    const times = 25;
-    const told = [await near.moves(times, 20), await far.moves(times, 20)];
-    told.push(...(await Promise.all([near.moves(times, 5), far.moves(times, 5)])));
+    const told = [await near.moves(26, 20), await far.moves(26, 20)];
+    told.push(...(await Promise.all([near.moves(24, 5), far.moves(24, 5)])));
+    expect(told.flat().length).toBe(100);
     for (const events of told) {
       expect(events.map(({ from, to, why }) => ({ from, to, why }))).toEqual(
-        Array.from({ length: times }, (_, i) =>
+        events.map((_, i) =>
           i % 2 === 0 ? { from: "xdp", to: "udp", why: "qos" } : { from: "udp", to: "xdp", why: "qos" },
         ),
       );

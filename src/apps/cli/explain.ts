@@ -35,7 +35,7 @@ async function main({ values, positionals }: Parsed<typeof spec.options>): Promi
   return EXIT.OK;
 }
 
-function describe({ stream, tag, sessions, decision, schedule, links, peers }: ExplainReport): string[] {
+function describe({ stream, tag, sessions, decision, schedule, moves, links, peers }: ExplainReport): string[] {
   const users = sessions.map(
     ({ session, name, domain, copies }) =>
       `${name} (session ${session}${copies ? `; ${domain}: a foreign trust domain, which receives copies` : ""})`,
@@ -55,6 +55,7 @@ function describe({ stream, tag, sessions, decision, schedule, links, peers }: E
     );
   }
   lines.push("", ...decision.candidates.flatMap(candidate));
+  if (moves.length > 0) lines.push("", ...movesTable(moves));
   if (links.length > 0) {
     const rows = links.map((link) => [
       link.kind,
@@ -75,6 +76,22 @@ function describe({ stream, tag, sessions, decision, schedule, links, peers }: E
     lines.push("", ...table(["PEER", "STATE", "HERE", "THERE"], rows).map((line) => `  ${line}`));
   }
   return lines;
+}
+
+function movesTable(moves: ExplainReport["moves"]): string[] {
+  const rows = moves.map((move) => [
+    move.at,
+    String(move.session),
+    move.from ?? "none",
+    move.to ?? "none",
+    move.why,
+    `${move.pauseMicroseconds} us`,
+    String(move.lost),
+    String(move.duplicated),
+    String(move.reordered),
+  ]);
+  const head = ["MOVED", "SESSION", "FROM", "TO", "WHY", "PAUSE", "LOST", "DOUBLED", "REORDERED"];
+  return table(head, rows).map((line) => `  ${line}`);
 }
 
 function scheduleLines(schedule: ScheduleReport): string[] {

@@ -1,5 +1,5 @@
-// A connection that may only ask (role "operator"): no pages, no shared memory. Status, doctor, explain and watch go
-// through here.
+// A connection that may only ask (role "operator"): no pages, no shared memory. Status, doctor, explain, watch and set-qos
+// go through here.
 import { ControlConnection } from "../../client/control.ts";
 import { defaultSocketPath } from "../../client/paths.ts";
 import { ERRNO, platform } from "../../native/platform.ts";
@@ -11,7 +11,7 @@ import { isPart, joinParts, type Part } from "../../protocol/parts.ts";
 import { PROTOCOL_VERSION } from "../../protocol/rpc.ts";
 import { packageVersion } from "../../runtime/version.ts";
 
-type Question = "status" | "doctor" | "explain" | "watch";
+type Question = "status" | "doctor" | "explain" | "watch" | "stream.rebind";
 
 export interface Operator extends AsyncDisposable {
   readonly socket: string;
@@ -24,6 +24,8 @@ export interface Operator extends AsyncDisposable {
 }
 
 const TIMEOUT_MS = 5000;
+/** For what takes as long as it takes: a stream moves. */
+const MOVE_MS = 30_000;
 
 /** Throws InsaneError ENORUNTIME, EVERSION, ELAYOUT, EPERM, ETIMEDOUT. */
 export async function connectOperator(socket: string | undefined, command: string): Promise<Operator> {
@@ -43,7 +45,13 @@ export async function connectOperator(socket: string | undefined, command: strin
     runtime: { id: "", name: "", version: "", pid: 0 },
     ask: async <K extends Question>(method: K, params: Params<ClientMethodTable, K>) => {
       const ask = async (part: number): Promise<unknown> =>
-        (await control.request(method, part === 0 ? params : { ...params, part })).result;
+        (
+          await control.request(
+            method,
+            part === 0 ? params : { ...params, part },
+            method === "stream.rebind" ? MOVE_MS : TIMEOUT_MS,
+          )
+        ).result;
       const first = await ask(0);
       if (!isPart(first)) return first as Result<ClientMethodTable, K>;
       const parts = [first];

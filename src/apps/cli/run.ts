@@ -24,6 +24,10 @@ const COMMANDS: Readonly<Record<string, { readonly summary: string; readonly loa
   },
   top: { summary: "the same, live, with rates", load: async () => (await import("./top.ts")).command },
   explain: { summary: "why a stream is bound as it is", load: async () => (await import("./explain.ts")).command },
+  "set-qos": {
+    summary: "give an open stream another quality",
+    load: async () => (await import("./set-qos.ts")).command,
+  },
   pub: { summary: "send messages from the shell", load: async () => (await import("./pub.ts")).command },
   sub: { summary: "print messages as they arrive", load: async () => (await import("./sub.ts")).command },
 };

@@ -67,11 +67,12 @@ function describe(report: StatusReport): string[] {
     ),
     ...section(
       "Streams",
-      ["ID", "SESSION", "DATAPATH", "SOURCES", "SINKS", "STATE", "NAME"],
+      ["ID", "SESSION", "DATAPATH", "MOVES", "SOURCES", "SINKS", "STATE", "NAME"],
       streams.map(({ session, stream }) => [
         String(stream.id),
         String(session.id),
         stream.datapath ?? "none",
+        String(stream.moves),
         String(stream.sources.length),
         String(stream.sinks.length),
         state(stream.state),
