@@ -28,6 +28,8 @@ export interface EnginePorts {
   ended(): void;
 }
 
+/** How often a thread is asked whether it lives, ms; a process is asked by its own watchdog. */
+const WATCH_MS = 1000;
 /** How long a process may take to begin, to show a sign of life once it has missed a deadline, and to end, ms. */
 const PROCESS_PATIENCE = { openMs: 3000, teardownMs: 3000 };
 
@@ -163,6 +165,7 @@ export class EngineActor {
   #started(resource: EngineResource): void {
     this.#resource = resource;
     this.life.send({ type: "started" });
+    if (resource.pid === null) this.#watch(resource);
     // In a turn of its own: the machine has to have heard that it runs.
     this.life.soon(() => this.#ports.running());
   }
@@ -181,6 +184,15 @@ export class EngineActor {
     for (const datapath of this.datapaths.values()) {
       datapath.broke(event.datapath, `the engine found it broken (errno ${-event.status})`);
     }
+  }
+
+  /** Asks a thread now and then whether it lives: a hang is found out also when nobody wants anything of it. */
+  #watch(resource: EngineResource): void {
+    this.#ports.world.clock.after(WATCH_MS, async () => {
+      if (this.#resource !== resource) return;
+      await resource.command("a ping", (api, engine) => api.ping(engine)).catch(() => {}); // told by the command itself
+      this.#watch(resource);
+    });
   }
 
   async #ping(answer: "progressed" | "recovered"): Promise<void> {

@@ -95,7 +95,7 @@ const counter = (runtime: EmbeddedRuntime, name: string): number => {
   return counters.find((value) => value !== undefined) ?? 0;
 };
 
-describe("a network", () => {
+describe("a network", { timeout: 120_000 }, () => {
   it("that loses: what is received and what is told lost is what was emitted", async () => {
     await using books = await spoilt("loss=0.05,seed=11");
     await emit(books, 3000, 64);

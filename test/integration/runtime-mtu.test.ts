@@ -45,7 +45,7 @@ class Logging implements Disposable {
   }
 }
 
-describe.skipIf(missing !== "")(`MTUs that differ between two hosts ${missing}`, () => {
+describe.skipIf(missing !== "")(`MTUs that differ between two hosts ${missing}`, { timeout: 120_000 }, () => {
   it("are told in the logs of both", async () => {
     using hosts = new TwoHosts(9000);
     hosts.b.ip("link", "set", "veth0", "mtu", "1500");

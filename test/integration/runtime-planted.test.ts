@@ -96,7 +96,7 @@ class Planted implements AsyncDisposable {
   }
 }
 
-describe.skipIf(missing !== "")(`a fault that is planted in XDP ${missing}`, () => {
+describe.skipIf(missing !== "")(`a fault that is planted in XDP ${missing}`, { timeout: 180_000 }, () => {
   it("an error: the stream goes on over kernel UDP with a warning, and returns when it is healthy", async () => {
     await using planted = await Planted.start("fail_after=0");
     planted.arm();
@@ -123,8 +123,7 @@ describe.skipIf(missing !== "")(`a fault that is planted in XDP ${missing}`, () 
   it("a hang: its engine is put aside and counted, the stream goes on over kernel UDP", async () => {
     await using planted = await Planted.start("hang_after=0");
     planted.arm();
-    // Whoever wants something of that engine finds out.
-    await planted.source.call("sink", { ...fast, channel: 9 }).catch(() => {});
+    // Nobody wants anything of that engine: it is asked all the same.
     await eventually(
       () => bound(planted.source, fast),
       ({ datapath }) => datapath === "udp",

@@ -74,9 +74,12 @@ async function emitTo(
   for (const sink of sinks) expect((await received(sink))["faults"]).toEqual([]);
 }
 
-describe.skipIf(missing !== "")(`an application of another user ${missing}`, () => {
-  it("receives copies, one for its whole domain, and holds nothing of the receive pool", async () => {
-    await using stages = await twoRuntimes();
+describe.skipIf(missing !== "")(`an application of another user ${missing}`, { timeout: 180_000 }, () => {
+  it.each([
+    ["a thread", false],
+    ["a process of its own", true],
+  ])("receives copies, one for its whole domain, from an engine that is %s", async (_, udp) => {
+    await using stages = await twoRuntimes({ engines: { process: { udp } } });
     const { there, df } = stages;
     const own = await there.application("own");
     const [one, two] = [await there.application("one", NOBODY), await there.application("two", NOBODY)];
