@@ -3,6 +3,7 @@
 import { parseArgs } from "node:util";
 import { rateDpdk, rttDpdk } from "./families/dpdk.ts";
 import { gates } from "./families/gates.ts";
+import { hotpath } from "./families/hotpath.ts";
 import { idle } from "./families/idle.ts";
 import { rateLocal } from "./families/rate-local.ts";
 import { rateUdp } from "./families/rate-udp.ts";
@@ -26,6 +27,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   rateLocal,
   idle,
   gates,
+  hotpath,
 ];
 
 const HELP = `usage: npm run bench -- list | [NAMES] [OPTIONS]
