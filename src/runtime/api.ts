@@ -64,7 +64,7 @@ export interface DpdkOptions {
   readonly hugepages: "auto" | boolean;
   /** MiB for DPDK's own use without huge pages. */
   readonly memory: number;
-  /** Slots of its receive pool; null: 1024, or 256 where the application polls the engine. */
+  /** Slots of its receive pool; null: 512, or 256 where the application polls the engine. */
   readonly slots: number | null;
   /** How its engine's thread waits; null: as `engine.idle`. It cannot be woken: parked, it looks every 50 us. */
   readonly idle: EngineOptions["idle"] | null;

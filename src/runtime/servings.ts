@@ -22,7 +22,7 @@ const AF_PACKET_FRAME = 2048;
 const TRAIN_BYTES = 65_536;
 /** Largest IP datagram of a device that is not told otherwise. */
 const USUAL_MTU = 1500;
-const DPDK_SLOTS = { inline: 256, thread: 1024 };
+const DPDK_SLOTS = { inline: 256, thread: 512 };
 
 /** The interface on which this runtime looks for XDP, by its name or an address that it carries; or why it does not. */
 export function xdpInterface({
