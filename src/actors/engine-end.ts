@@ -92,7 +92,8 @@ export class EngineEnd implements LinkEnd {
     if (trafficClass !== 0) {
       await this.#order(`the traffic class of link ${link}`, (api, engine) => api.setClass(engine, link, trafficClass));
     }
-    const { infos, fds } = await peer.pools(stream, this, link);
+    const given = peer.pools(stream, this, link);
+    const { infos, fds } = given instanceof Promise ? await given : given;
     const pools = infos.map((info, i) => {
       const of = { fd: fds[i] ?? -1, bytes: info.bytes };
       return { info, pool: hold(mapping(`pool ${info.pool} of ${peer.label}`, of, false)) };

@@ -16,6 +16,8 @@ export class SessionEnd implements LinkEnd {
   /** Links that were given up before the application had answered to their opening. */
   readonly #overdue = new Set<string>();
   readonly #opening = new Set<string>();
+  /** Links whose pools are being made for it. */
+  readonly #awaiting = new Set<string>();
   #next = 0;
 
   constructor(session: SessionActor) {
@@ -66,9 +68,8 @@ export class SessionEnd implements LinkEnd {
 
   async open(offer: LinkOffer): Promise<void> {
     const { memory, peer, role, tables } = offer;
-    const given: PoolShare | Promise<PoolShare> =
-      role === "consumer" ? peer.pools(offer.stream, this, offer.link) : { infos: [], fds: [] };
-    const share = given instanceof Promise ? await given : given;
+    const given = role === "consumer" ? peer.pools(offer.stream, this, offer.link) : { infos: [], fds: [] };
+    const share = given instanceof Promise ? await this.#madeFor(offer, given) : given;
     const stream = this.#session.streamNamed(offer.stream);
     if (!stream) throw new InsaneError("ECLOSED", `${this.label} has closed stream ${offer.stream}.`);
     const index = this.#takeIndex(offer);
@@ -118,6 +119,7 @@ export class SessionEnd implements LinkEnd {
 
   forget(offer: LinkOffer): void {
     const key = keyOf(offer);
+    this.#awaiting.delete(key);
     const index = this.#indices.get(key);
     if (index === undefined) return;
     this.#session.pages?.setLink(index, LINK_STATE.CLOSED);
@@ -134,6 +136,19 @@ export class SessionEnd implements LinkEnd {
   #replaced({ role, replaces }: LinkOffer): { readonly replaces?: number } {
     const index = replaces === null ? undefined : this.#indices.get(`${replaces} ${role}`);
     return index === undefined ? {} : { replaces: index };
+  }
+
+  /** Waits for the pools of a link that may be given up meanwhile: nothing of it may be sent then. */
+  async #madeFor(offer: LinkOffer, pools: Promise<PoolShare>): Promise<PoolShare> {
+    const key = keyOf(offer);
+    this.#awaiting.add(key);
+    try {
+      const share = await pools;
+      if (!this.#awaiting.has(key)) throw new InsaneError("ECLOSED", `Link ${offer.link} was given up.`);
+      return share;
+    } finally {
+      this.#awaiting.delete(key);
+    }
   }
 
   #index(offer: LinkOffer): number {

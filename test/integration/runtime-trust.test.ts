@@ -1,6 +1,6 @@
 // Applications of other users than the daemon's: they receive what is theirs as copies, and never get hold of the memory
 // in which everybody's messages arrive. As root, to be somebody else.
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, writeSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { EmbeddedRuntime } from "../../src/index.ts";
 import type { ExplainReport } from "../../src/runtime/api.ts";
@@ -17,16 +17,18 @@ const status = async (of: TestProcess): Promise<Status> => (await of.call("statu
 const received = async (of: TestProcess): Promise<Words> =>
   (await of.call("received", { index: 0 }))["result"] as Words;
 
+const nameOf = (descriptor: string): string => {
+  try {
+    return readlinkSync(descriptor);
+  } catch {
+    return ""; // closed meanwhile
+  }
+};
+
 /** Names of all shared memory that a process has mapped or open. */
 function memoryOf(pid: number): string[] {
   const mapped = readFileSync(`/proc/${pid}/maps`, "utf8").matchAll(/memfd:([^\n]*)/g);
-  const open = readdirSync(`/proc/${pid}/fd`).map((fd) => {
-    try {
-      return readlinkSync(`/proc/${pid}/fd/${fd}`);
-    } catch {
-      return ""; // closed meanwhile
-    }
-  });
+  const open = readdirSync(`/proc/${pid}/fd`).map((fd) => nameOf(`/proc/${pid}/fd/${fd}`));
   const names = [...[...mapped].map(([, name = ""]) => name), ...open.filter((name) => name.includes("memfd:"))];
   return [...new Set(names.map((name) => name.replace(/^.*memfd:/, "").replace(" (deleted)", "")))];
 }
@@ -104,6 +106,17 @@ describe.skipIf(missing !== "")(`an application of another user ${missing}`, { t
       const memory = memoryOf(application.pid);
       expect(memory.filter((name) => RECEIVE_POOL.test(name))).toEqual([]);
       expect(memory.filter((name) => COPIES.test(name))).toEqual([`the copies for user ${user}, group ${user}`]);
+    }
+
+    // What the engine writes nobody else can, not even root.
+    const pools = readdirSync(`/proc/${df.pid}/fd`)
+      .map((fd) => `/proc/${df.pid}/fd/${fd}`)
+      .filter((path) => COPIES.test(nameOf(path)));
+    expect(pools).toHaveLength(2);
+    for (const path of pools) {
+      const opened = openSync(path, "r+");
+      expect(() => writeSync(opened, new Uint8Array(8), 0, 8, 0)).toThrow(/EPERM/);
+      closeSync(opened);
     }
 
     const [report] = (await df.call("explain"))["result"] as ExplainReport[];
