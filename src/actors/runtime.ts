@@ -193,6 +193,15 @@ export class RuntimeActor implements Host {
     if (attached >= limit) {
       return { code: "ELIMIT", message: `${attached} sessions are attached, as many as may be (limits.sessions).` };
     }
+    // So that one user's sessions do not keep everybody else out. The embedding process is not among them.
+    const most = this.config.limits.sessionsPerUser;
+    const theirs = [...this.#sessions.values()].filter(
+      ({ attached, who }) => attached && who.uid === uid && who.pid !== process.pid,
+    ).length;
+    if (!own && theirs >= most) {
+      const message = `User ${uid} has ${theirs} sessions attached, as many as one user may have (limits.sessionsPerUser).`;
+      return { code: "ELIMIT", message };
+    }
     return null;
   }
 

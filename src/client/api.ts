@@ -197,6 +197,8 @@ export interface SinkStats {
   readonly dropped: number;
   readonly lost: number;
   readonly held: number;
+  /** Held when their producer went without waiting for them, and copied out of its memory. */
+  readonly copied: number;
 }
 
 export interface Sink extends AsyncDisposable, AsyncIterable<Message>, Emitter<{ lost: LostEvent }> {

@@ -102,6 +102,8 @@ export class Received implements Message {
     this.pool = new PoolView(copy.buffer);
     this.poolIndex = -1;
     this.offset = POOL.HEADER_ROOM;
+    this.sink.copied++;
+    this.sink.touch();
   }
 
   copy(): Uint8Array {

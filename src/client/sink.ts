@@ -40,6 +40,7 @@ export class SinkQueue implements Sink {
   /** Counted by the messages themselves. */
   consumed = 0;
   dropped = 0;
+  copied = 0;
   private readonly host: SinkHost;
   private readonly owner: SinkOwner;
   private readonly callback: ((message: Message) => void) | undefined;
@@ -239,6 +240,7 @@ export class SinkQueue implements Sink {
       dropped: this.dropped,
       lost: this.lostCount,
       held: this.receivedCount - this.consumed - this.dropped,
+      copied: this.copied,
     };
   }
 
@@ -252,6 +254,7 @@ export class SinkQueue implements Sink {
     block[SINK_STATS.LOST] = this.lostCount;
     block[SINK_STATS.HELD] = this.receivedCount - this.consumed - this.dropped;
     block[SINK_STATS.BYTES] = this.byteCount;
+    block[SINK_STATS.COPIED] = this.copied;
   }
 
   get hasCallback(): boolean {

@@ -152,8 +152,8 @@ export const SOURCE_STATS = {
   BYTES: 8,
   OUTSTANDING: 9,
 } as const;
-/** Counters of a sink's block, by index. */
-export const SINK_STATS = { RECEIVED: 0, CONSUMED: 1, DROPPED: 2, LOST: 3, HELD: 4, BYTES: 5 } as const;
+/** Counters of a sink's block, by index. `copied`: held when their link was abandoned, and copied out of its memory. */
+export const SINK_STATS = { RECEIVED: 0, CONSUMED: 1, DROPPED: 2, LOST: 3, HELD: 4, BYTES: 5, COPIED: 6 } as const;
 
 /**
  * A segment of labelled u64 counters: labels (NUL-padded ASCII) first, then the values. Behind them an engine keeps when

@@ -135,6 +135,8 @@ export interface RuntimeConfig {
   };
   readonly limits: {
     readonly sessions: number;
+    /** Of one user, but for the runtime's own process. */
+    readonly sessionsPerUser: number;
     readonly streamsPerSession: number;
     readonly endpointsPerSession: number;
     /** Bytes of shared memory a session may make us reserve. */

@@ -65,7 +65,13 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
   engine: { mode: "thread", idle: "park", spinMicros: 50, cpu: null },
   engines: { process: { udp: false, xdp: false, dpdk: true, rdma: true } },
   rebind: { holdSeconds: 10, patienceMs: 500 },
-  limits: { sessions: 256, streamsPerSession: 64, endpointsPerSession: 1024, bytesPerSession: 2 ** 30 },
+  limits: {
+    sessions: 256,
+    sessionsPerUser: 192,
+    streamsPerSession: 64,
+    endpointsPerSession: 1024,
+    bytesPerSession: 2 ** 30,
+  },
   link: { entries: LINK.DEFAULT_ENTRIES },
   log: { level: "info", pretty: false },
   strategy: null,
@@ -232,6 +238,7 @@ const Config = Schema.Struct({
   rebind: Schema.Struct({ holdSeconds: whole(0, 86_400, " seconds"), patienceMs: whole(1, 10_000, " milliseconds") }),
   limits: Schema.Struct({
     sessions: whole(1, 65535),
+    sessionsPerUser: whole(1, 65535),
     streamsPerSession: whole(1, 4096),
     endpointsPerSession: whole(1, 2048),
     bytesPerSession: whole(1, Number.MAX_SAFE_INTEGER, " bytes"),

@@ -262,7 +262,7 @@ describe("a sink", () => {
     for (let i = 0; i < 10; i++) send(source, i);
     session.poll();
     expect(got).toEqual([7, 8, 9]);
-    expect(sink.stats).toEqual({ received: 10, consumed: 3, dropped: 7, lost: 0, held: 0 });
+    expect(sink.stats).toEqual({ received: 10, consumed: 3, dropped: 7, lost: 0, held: 0, copied: 0 });
     expect((await source.settled()).dropped).toEqual({ overtaken: 7 });
   });
 
@@ -307,6 +307,7 @@ describe("a sink", () => {
       message.release();
     }
     expect(got).toEqual([0, 1, 2, 3, 4, 5].map((i) => [i, i, 8]));
+    expect(sink.stats).toEqual({ received: 6, consumed: 6, dropped: 0, lost: 0, held: 0, copied: 6 });
   });
 
   it("whose callback throws loses nothing, and the error is thrown where the turn began", async () => {

@@ -1,6 +1,5 @@
 // What bad input gets at the control socket: a readable error for the sender, the runtime unharmed, eviction for who
 // keeps on.
-import { execFile, spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,13 +8,13 @@ import { type EmbeddedRuntime, Runtime } from "../../src/index.ts";
 import { platform } from "../../src/native/platform.ts";
 import { LAYOUT_HASH } from "../../src/protocol/layout.ts";
 import { MAX_FRAME } from "../../src/protocol/rpc.ts";
+import { canBeNobody, NOBODY, stranger } from "./runtime/nobody.ts";
 import { eventually } from "./runtime/processes.ts";
 import { RawClient } from "./runtime/raw-client.ts";
 
 let runtime: EmbeddedRuntime;
 const folder = mkdtempSync(join(tmpdir(), "insane-test-"));
 const path = join(folder, "deeper", "insane.sock");
-const NOBODY = 65534;
 const quiet = { network: { enabled: false }, log: { level: "silent" } } as const;
 
 beforeAll(async () => {
@@ -268,22 +267,3 @@ describe.skipIf(!canBeNobody())("another user", () => {
     }
   });
 });
-
-function stranger(what: string, socket: string): Promise<{ code: string | null; message?: string }> {
-  return new Promise((resolve, reject) => {
-    const file = join(import.meta.dirname, "runtime", "stranger.ts");
-    const options = { uid: NOBODY, gid: NOBODY, cwd: "/", env: { PATH: process.env["PATH"] ?? "" } };
-    execFile(process.execPath, [file, what, socket], options, (error, stdout) => {
-      if (error) reject(error);
-      else resolve(JSON.parse(stdout));
-    });
-  });
-}
-
-/** Root can be somebody else, where others may read this repository and run this Node. */
-function canBeNobody(): boolean {
-  if (process.getuid?.() !== 0) return false;
-  const file = join(import.meta.dirname, "runtime", "stranger.ts");
-  const read = `require("node:fs").readFileSync(${JSON.stringify(file)})`;
-  return spawnSync(process.execPath, ["-e", read], { uid: NOBODY, gid: NOBODY, cwd: "/" }).status === 0;
-}
