@@ -8,6 +8,8 @@ import { type Keepable, mapping } from "../effects/segment.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import { PARKED_PAGE } from "../protocol/layout.ts";
 import { streamTag } from "../protocol/qos.ts";
+import type { LatencyReport } from "../runtime/api.ts";
+import { latencyReport } from "../runtime/latency.ts";
 import type { LinkTables } from "../runtime/plan.ts";
 import type { Clock } from "./clock.ts";
 import { EngineDomains } from "./engine-domains.ts";
@@ -38,6 +40,8 @@ export class EngineEnd implements LinkEnd {
   readonly #ports: EngineEndPorts;
   readonly #gone = new Set<() => void>();
   readonly #memory = new Map<number, Keepable[]>();
+  /** Link -> its latencies in the engine's counters. */
+  readonly #histograms = new Map<number, number>();
 
   constructor(ports: EngineEndPorts) {
     this.#ports = ports;
@@ -89,9 +93,7 @@ export class EngineEnd implements LinkEnd {
       api.addEgress(engine, link, datapath, tag, segment, memory.entries, parked, offer.bell),
     );
     const trafficClass = peer.trafficClass?.(stream) ?? 0;
-    if (trafficClass !== 0) {
-      await this.#order(`the traffic class of link ${link}`, (api, engine) => api.setClass(engine, link, trafficClass));
-    }
+    if (trafficClass !== 0) await this.reclass(link, trafficClass);
     const given = peer.pools(stream, this, link);
     const { infos, fds } = given instanceof Promise ? await given : given;
     const pools = infos.map((info, i) => {
@@ -118,6 +120,18 @@ export class EngineEnd implements LinkEnd {
   /** Nothing more is pushed on the link: when it is empty its flows end, and the engine tells of it (`marked`). */
   async retire(link: number, patienceMs: number): Promise<void> {
     await this.#order(`the end of link ${link}`, (api, engine) => api.retireLink(engine, link, patienceMs));
+  }
+
+  async reclass(link: number, trafficClass: number): Promise<void> {
+    const what = `the traffic class of link ${link}`;
+    const histogram = await this.#order(what, (api, engine) => api.setClass(engine, link, trafficClass));
+    if (histogram === 0) this.#histograms.delete(link);
+    else this.#histograms.set(link, histogram - 1);
+  }
+
+  latency(link: number): LatencyReport | null {
+    const histogram = this.#histograms.get(link);
+    return histogram === undefined ? null : latencyReport(this.#ports.resource()?.latencies(histogram) ?? []);
   }
 
   async update(offer: LinkOffer, before: LinkTables, after: LinkTables): Promise<void> {
@@ -153,6 +167,7 @@ export class EngineEnd implements LinkEnd {
   }
 
   forget(offer: LinkOffer): void {
+    this.#histograms.delete(offer.link);
     this.#memory.delete(offer.link);
     this.#domains.leave(offer.link);
   }

@@ -6,6 +6,7 @@ import type { LinkMemory } from "../effects/link-memory.ts";
 import type { Quarantine } from "../effects/quarantine.ts";
 import type { InsaneError } from "../protocol/codes.ts";
 import type { PoolRecord } from "../protocol/control.ts";
+import type { LatencyReport } from "../runtime/api.ts";
 import type { LinkTables } from "../runtime/plan.ts";
 import type { TrustDomain } from "../runtime/trust.ts";
 
@@ -51,6 +52,10 @@ export interface LinkEnd {
   pools(stream: string, to: LinkEnd, link: number): PoolShare | Promise<PoolShare>;
   /** Traffic class of what it emits on a stream, where the network has a schedule. Left out: best effort. */
   trafficClass?(stream: string): number;
+  /** Of an engine: what it sends of an egress link has another traffic class from now on. */
+  reclass?(link: number, trafficClass: number): Promise<void>;
+  /** Of an engine: how long time-sensitive messages of an egress link waited, emission to hand-over; null: not counted. */
+  latency?(link: number): LatencyReport | null;
   /** Begins; resolves when mapped and understood. */
   open(offer: LinkOffer): Promise<void>;
   /** Replaces the tables; resolves when they are in force. */

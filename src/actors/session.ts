@@ -8,6 +8,7 @@ import { type SessionPages, sessionPages } from "../effects/session-pages.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import { MAX_FRAME, PROTOCOL_VERSION } from "../protocol/control.ts";
 import { CONTROL_PAGE, LAYOUT_HASH, PARKED_PAGE, SESSION_STATE, STATS_PAGE } from "../protocol/layout.ts";
+import type { Promised } from "../runtime/gates.ts";
 import { serveNotification, serveRequest } from "../runtime/requests.ts";
 import { ownIdentity, type TrustDomain, trustDomain } from "../runtime/trust.ts";
 import type { Host } from "./host.ts";
@@ -225,20 +226,20 @@ export class SessionActor {
       );
     }
     const tag = this.#host.claimTag(name);
-    let dismiss: () => void;
+    let promised: Promised;
     try {
-      dismiss = this.#host.gates.admit(name, qos);
+      promised = this.#host.gates.admit(name, qos);
     } catch (cause) {
       this.#host.releaseTag(name);
       throw cause;
     }
-    const stream = new StreamActor(this.#host, this, this.#nextStream++, name, tag, qos);
+    const stream = new StreamActor(this.#host, this, this.#nextStream++, name, tag, qos, promised);
     this.streams.set(stream.id, stream);
     this.life.send({ type: "childAdded", kind: "stream" });
     stream.life.onEnd(({ quarantined }) => {
       this.streams.delete(stream.id);
       this.#host.releaseTag(name);
-      dismiss();
+      promised.release();
       this.#host.membersChanged();
       this.life.send({ type: "childEnded", kind: "stream", quarantined });
     });

@@ -6,7 +6,9 @@ import { type ProducerPools, poolClasses, producerPools } from "../effects/produ
 import { InsaneError } from "../protocol/codes.ts";
 import type { DecisionRecord, SinkPolicyRecord } from "../protocol/control.ts";
 import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
+import { classed } from "../qos/gates.ts";
 import { withCure } from "../runtime/cures.ts";
+import type { Promised } from "../runtime/gates.ts";
 import type { PlannedMember } from "../runtime/plan.ts";
 import { type Host, PREPARE_MS } from "./host.ts";
 import { stateText } from "./inspection.ts";
@@ -42,13 +44,15 @@ export class StreamActor {
   readonly #world: World;
   readonly #moves: StreamMoves;
   #qos: Qos;
+  readonly #promised: Promised;
   /** Those who wait until it is at rest. */
   readonly #settling = new Set<() => void>();
   #pools: ProducerPools | null = null;
   #poolsMapped = false;
   #nextIndex = 0;
 
-  constructor(host: Host, session: SessionActor, id: number, name: string, tag: number, qos: Qos) {
+  constructor(host: Host, session: SessionActor, id: number, name: string, tag: number, qos: Qos, promised: Promised) {
+    this.#promised = promised;
     this.#host = host;
     this.#session = session;
     this.id = id;
@@ -248,15 +252,12 @@ export class StreamActor {
 
   /** Another quality, or the same one looked at again; resolves when it is bound by it. Neither name nor tag changes. */
   async rebind(why: "requested" | "qos", qos: Qos = this.#qos): Promise<DecisionRecord> {
-    const fixed = (["maxMessage", "timeSensitivity", "trafficClass"] as const).find(
-      (key) => qos[key] !== this.#qos[key],
-    );
-    if (fixed) {
-      const why = `${fixed} of stream ${this.name} is ${this.#qos[fixed]} and cannot change while it is open; open another one.`;
-      throw new InsaneError("EVALUE", why, { field: `qos.${fixed}` });
+    if (qos.maxMessage !== this.#qos.maxMessage) {
+      const why = `maxMessage of stream ${this.name} is ${this.#qos.maxMessage} and cannot change while it is open; open another one.`;
+      throw new InsaneError("EVALUE", why, { field: "qos.maxMessage" });
     }
     await this.bound;
-    this.#qos = qos;
+    this.#qos = await this.#promised.change(classed(qos), this.#host.broker.links, this.#session.id);
     const settled = new Promise<void>((resolve) => void this.#settling.add(resolve));
     this.#moves.asked = why;
     this.life.send({ type: "rebind", reason: why });

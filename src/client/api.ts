@@ -65,10 +65,11 @@ export interface Stream extends AsyncDisposable, Emitter<StreamEvents> {
   readonly warnings: ReadonlyArray<WarningEvent>;
   /**
    * Another quality while it is open: it moves if another datapath gives it, and sources and sinks notice nothing but the
-   * `rebound` event. Name and tag stay, and so do the other parts of the quality. Resolves with the decision that is in force
+   * `rebound` event. Name, tag and `maxMessage` stay. With another traffic class (`ESCHEDULE` if it does not fit the gate
+   * schedule) what waits is sent by that. Resolves with the decision that is in force
    * then.
    */
-  setQos(change: Partial<Pick<Qos, "acceleration" | "consumption">>): Promise<DecisionRecord>;
+  setQos(change: Partial<Omit<Qos, "maxMessage">>): Promise<DecisionRecord>;
   createSource(channel: number): Promise<Source>;
   /** A callback is called from when the promise has resolved; it releases each message, now or later. */
   createSink(channel: number, callback?: (message: Message) => void): Promise<Sink>;

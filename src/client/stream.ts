@@ -84,7 +84,7 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
     this.listeners.emit("rebound", event);
   }
 
-  async setQos(change: Partial<Pick<Qos, "acceleration" | "consumption">>): Promise<DecisionRecord> {
+  async setQos(change: Partial<Omit<Qos, "maxMessage">>): Promise<DecisionRecord> {
     this.usable();
     const qos = { ...this.qos, ...change };
     const { result } = await this.host.control.request("stream.setQos", { stream: this.id, qos }, MOVE_MS);

@@ -2,7 +2,7 @@
 // is only read, but for an engine whose thread is in this process and works on these very mappings.
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
-import { type EngineConfig, engines, receivePoolBytes } from "../native/engine.ts";
+import { type EngineConfig, engines, LATENCIES, receivePoolBytes } from "../native/engine.ts";
 import type { InsaneError } from "../protocol/codes.ts";
 import type { PoolRecord } from "../protocol/control.ts";
 import { COUNTERS, PARKED_PAGE, slotStride } from "../protocol/layout.ts";
@@ -23,6 +23,8 @@ export interface EngineMemory {
   counters(): Record<string, number>;
   /** When the engine last heard of each of its peers, in ms of CLOCK_MONOTONIC. */
   heard(): ReadonlyMap<number, number>;
+  /** A histogram of latencies (`LATENCIES`), by its number. */
+  latencies(histogram: number): number[];
   /** It sleeps on its doorbells at this moment. */
   parked(): boolean;
 }
@@ -72,6 +74,12 @@ export const engineMemory = (
           if (at !== 0n) heard.set(Number(peer) - 1, Number(at));
         }
         return heard;
+      },
+      latencies: (histogram) => {
+        if (counters.u8.length === 0) return [];
+        const at = COUNTERS.VALUES + 8 * (LATENCIES.FIRST + histogram * LATENCIES.BUCKETS);
+        const buckets = new BigUint64Array(counters.u8.buffer, at, LATENCIES.BUCKETS);
+        return Array.from(buckets, (_, i) => Number(Atomics.load(buckets, i)));
       },
       parked: () => ((parked.u32[PARKED_PAGE.WORD / 4] ?? 0) & WISHES) !== 0,
     } satisfies EngineMemory;

@@ -67,6 +67,7 @@ export const engineProcess = (
       parkedPage,
       counters: memory.counters,
       heard: memory.heard,
+      latencies: memory.latencies,
       parked: memory.parked,
       pid: process.pid,
       command: (what, send) => process.command(what, send),

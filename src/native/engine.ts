@@ -13,6 +13,9 @@ export type EngineHandle = bigint;
 /** Address of an open `struct ins_datapath`. */
 export type DatapathHandle = bigint;
 
+/** Histograms of latencies in the counter segment: u64 from index FIRST on, BUCKETS each; below 2, 4, ... 32768 us, and more. */
+export const LATENCIES = { FIRST: 512, BUCKETS: 16 } as const;
+
 export const IDLE = { PARK: 0, YIELD: 1, SPIN: 2 } as const;
 export const LEASE = { NONE: 0, INLINE: 1 } as const;
 
@@ -148,7 +151,7 @@ export interface Engines {
   removeBell(engine: EngineHandle, bell: number): number;
   /** The datapath sends by this list (`encodeGateList`) from its next cycle on; the acknowledgement says how many were past. */
   setSchedule(engine: EngineHandle, datapath: number, list: Uint8Array): number;
-  /** Traffic class, 0 to 7, of an egress link. */
+  /** Traffic class, 0 to 7, of an egress link. Acknowledged with the number of its `LATENCIES` plus one, or 0. */
   setClass(engine: EngineHandle, link: number, trafficClass: number): number;
   ping(engine: EngineHandle): number;
   /** Re-binding, as engine.h says. */

@@ -156,6 +156,12 @@ export const shareOf = (schedule: GateSchedule | null, engines: number): GateSch
 export const trafficClassOf = ({ timeSensitivity, trafficClass }: Qos): number =>
   timeSensitivity === "best-effort" ? BEST_EFFORT : (trafficClass ?? DEFAULT_TRAFFIC_CLASS);
 
+/** A traffic class belongs to time-sensitive streams alone. */
+export function classed(qos: Qos): Qos {
+  const { trafficClass, ...plain } = qos;
+  return qos.timeSensitivity === "best-effort" || trafficClass === undefined ? plain : qos;
+}
+
 /** The port that a schedule is for. */
 export interface GatePort {
   readonly schedule: GateSchedule;

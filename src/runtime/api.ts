@@ -186,6 +186,17 @@ export interface ScheduleReport extends GateSchedule {
   readonly promisedNs: number;
 }
 
+/** How long time-sensitive messages waited, emission to hand-over: an upper bound for half of them, and so on. */
+export interface LatencyReport {
+  readonly count: number;
+  /** Null: more than the histogram reaches. */
+  readonly p50BelowUs: number | null;
+  readonly p99BelowUs: number | null;
+  readonly p999BelowUs: number | null;
+  /** Below 2, 4, ... 32768 us, and more. */
+  readonly buckets: ReadonlyArray<number>;
+}
+
 export interface ExplainReport {
   readonly stream: string;
   readonly tag: number;
@@ -207,6 +218,8 @@ export interface ExplainReport {
     readonly producer: string;
     readonly consumer: string;
     readonly outstanding: number;
+    /** Of an egress link of a time-sensitive stream. */
+    readonly latency: LatencyReport | null;
   }>;
   readonly peers: ReadonlyArray<{
     readonly name: string;

@@ -1,5 +1,6 @@
 // The gate schedule as streams meet it: what time-sensitive streams are promised of its windows (one message of the largest
 // size a cycle each), and what `explain` says of it. A stream that does not fit is refused when it opens.
+import type { LinkActor } from "../actors/link.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { DecisionRecord } from "../protocol/control.ts";
 import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
@@ -13,6 +14,33 @@ export interface GatesPorts {
   port(technology: NetworkTechnology): GatePort | null;
 }
 
+/** What a stream is promised, as long as it is open. */
+export interface Promised {
+  /** For another quality, which its links follow; the old promise stays when that is refused. */
+  change(qos: Qos, links: ReadonlyArray<LinkActor>, session: number): Promise<Qos>;
+  release(): void;
+}
+
+interface Held {
+  readonly trafficClass: number;
+  readonly ns: number;
+}
+const NOTHING: Held = { trafficClass: 0, ns: 0 };
+
+/** Links that stay where they are change their class; others are opened with it. */
+async function reclass(
+  links: ReadonlyArray<LinkActor>,
+  session: number,
+  stream: string,
+  trafficClass: number,
+): Promise<void> {
+  const mine = links.filter(
+    ({ spec }) => spec.kind === "egress" && spec.stream === stream && spec.producer.session === session,
+  );
+  // One that is busy at this moment or on its way out keeps its class: what it sends waits for another window.
+  await Promise.all(mine.map(({ spec }) => spec.consumer.reclass?.(spec.id, trafficClass).catch(() => {})));
+}
+
 export class Gates {
   readonly #ports: GatesPorts;
   /** ns of each cycle, by traffic class. */
@@ -22,23 +50,52 @@ export class Gates {
     this.#ports = ports;
   }
 
-  /** Promises a time-sensitive stream its part; the result takes that back. Throws ESCHEDULE with the arithmetic. */
-  admit(stream: string, qos: Qos): () => void {
-    const port = qos.timeSensitivity === "best-effort" ? null : this.#portOf(this.#ports.decide(qos));
-    if (port === null) return () => {};
+  /** Promises a time-sensitive stream its part. Throws ESCHEDULE with the arithmetic, ESCHEMA. */
+  admit(stream: string, qos: Qos): Promised {
+    let held = this.#promise(stream, qos);
+    let now = qos;
+    return {
+      change: async (to, links, session) => {
+        const before = held;
+        this.#add(before, -1);
+        try {
+          held = this.#promise(stream, to);
+        } catch (cause) {
+          this.#add(before, 1);
+          throw cause;
+        }
+        if (trafficClassOf(to) !== trafficClassOf(now)) await reclass(links, session, stream, trafficClassOf(to));
+        now = to;
+        return to;
+      },
+      release: () => {
+        this.#add(held, -1);
+        held = NOTHING;
+      },
+    };
+  }
+
+  #promise(stream: string, qos: Qos): Held {
+    if (qos.timeSensitivity === "best-effort") {
+      if (qos.trafficClass === undefined) return NOTHING;
+      const why = `trafficClass ${qos.trafficClass} is for time-sensitive streams; best effort is always class 0.`;
+      throw new InsaneError("ESCHEMA", why, { field: "qos.trafficClass" });
+    }
+    const port = this.#portOf(this.#ports.decide(qos));
+    if (port === null) return NOTHING;
     const trafficClass = trafficClassOf(qos);
     const refusal = refusalOf(port, qos, this.#promisedTo(trafficClass));
     if (refusal !== null) {
       const why = `Stream ${stream} does not fit the gate schedule: ${refusal}.`;
       throw new InsaneError("ESCHEDULE", why, { stream, trafficClass });
     }
-    const ns = reservationOf(port, qos);
-    this.#promised.set(trafficClass, this.#promisedTo(trafficClass) + ns);
-    let given = true;
-    return () => {
-      if (given) this.#promised.set(trafficClass, this.#promisedTo(trafficClass) - ns);
-      given = false;
-    };
+    const held = { trafficClass, ns: reservationOf(port, qos) };
+    this.#add(held, 1);
+    return held;
+  }
+
+  #add({ trafficClass, ns }: Held, sign: 1 | -1): void {
+    this.#promised.set(trafficClass, this.#promisedTo(trafficClass) + sign * ns);
   }
 
   /** What a stream that is bound so is sent by; null: first in, first out. */

@@ -33,10 +33,6 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
   },
 
   "stream.open": async (_, session, { name, qos }) => {
-    if (qos.trafficClass !== undefined && qos.timeSensitivity === "best-effort") {
-      const why = `trafficClass ${qos.trafficClass} is for time-sensitive streams; best effort is always class 0.`;
-      throw new InsaneError("ESCHEMA", why, { field: "qos.trafficClass" });
-    }
     const wanted = name ?? defaultStreamName(qos);
     let stream = session.streamNamed(wanted);
     // One of this name that is on its way out is not the one that is asked for.

@@ -139,6 +139,7 @@ function explainLink(link: LinkActor): ExplainReport["links"][number] {
     producer: producer.label,
     consumer: consumer.label,
     outstanding: link.outstanding,
+    latency: kind === "egress" ? (consumer.latency?.(link.spec.id) ?? null) : null,
   };
 }
 

@@ -104,6 +104,35 @@ describe("runtimes with a gate schedule", () => {
     await expect(wrong).rejects.toMatchObject({ code: "ESCHEMA", message: expect.stringContaining("best effort") });
   });
 
+  it("move a stream to another class while it is open, and say how long its messages waited", async () => {
+    await using hosts = await pair();
+    const [sa, sb] = await Promise.all([hosts.a.connect(), hosts.b.connect()]);
+    const sink = await (await sb.createStream({ name: "s", ...URGENT })).createSink(1);
+    const stream = await sa.createStream({ name: "s", ...URGENT });
+    const source = await stream.createSource(1);
+    await source.matched();
+    const send = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) {
+        source.emit(source.getBuffer(64));
+        (await sink.consume()).release();
+      }
+    };
+    const latency = () => hosts.a.explain("s")[0]?.links.find(({ kind }) => kind === "egress")?.latency ?? null;
+    await send(20);
+    expect(latency()?.count).toBe(20);
+    expect(latency()?.buckets.reduce((sum, more) => sum + more, 0)).toBe(20);
+    await stream.setQos({ trafficClass: 3 });
+    expect(hosts.a.explain("s")[0]?.schedule?.trafficClass).toBe(3);
+    await send(20);
+    await expect(stream.setQos({ trafficClass: 5 })).rejects.toMatchObject({ code: "ESCHEDULE" });
+    await stream.setQos({ timeSensitivity: "best-effort" });
+    expect(hosts.a.explain("s")[0]?.schedule).toMatchObject({ trafficClass: 0 });
+    await send(20);
+    expect(latency()).toBeNull();
+    expect(await source.settled()).toMatchObject({ consumed: 60, dropped: {} });
+    await Promise.all([sa.close(), sb.close()]);
+  });
+
   it("give back a best-effort message that no window holds", async () => {
     const narrow = {
       ...schedule,

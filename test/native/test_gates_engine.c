@@ -13,72 +13,9 @@
 #include "core/wire.h"
 #include "engine_harness.h"
 #include "gates_cases.h"
+#include "gates_line.h"
 
-enum { CHANNEL = 8, PEER = 1, SLOTS = 256, PAYLOAD = 2048, URGENT = 7, LINKS = 2, SENT = 65536 };
-
-/* A clock that every look moves on a little, and a datapath that notes when it was given what. */
-struct line {
-    struct ins_datapath base;
-    uint64_t now;      /* CLOCK_MONOTONIC; TAI is so much more: */
-    uint64_t offset;
-    uint64_t each;     /* ns that a datagram takes to hand over */
-    uint32_t takes;
-    uint32_t count;
-    struct {
-        uint64_t at;
-        uint64_t sequence;
-        uint32_t tag, type, length;
-    } sent[SENT];
-};
-
-static uint64_t line_monotonic(void *context) { return ((struct line *)context)->now += 20; }
-static uint64_t line_tai(void *context) {
-    struct line *line = context;
-    return (line->now += 20) + line->offset;
-}
-static int line_bind(struct ins_datapath *dp, struct ins_pool *pool) {
-    (void)dp;
-    (void)pool;
-    return 0;
-}
-static void line_unbind(struct ins_datapath *dp) { (void)dp; }
-static int line_rx(struct ins_datapath *dp, struct ins_rx *rx, uint32_t max) {
-    (void)dp;
-    (void)rx;
-    (void)max;
-    return 0;
-}
-static int line_fds(struct ins_datapath *dp, int *out, uint32_t max) {
-    (void)dp;
-    (void)out;
-    (void)max;
-    return 0;
-}
-static int line_tx(struct ins_datapath *dp, struct ins_tx *tx, uint32_t count) {
-    struct line *line = (struct line *)dp;
-    uint32_t taken = count < line->takes ? count : line->takes;
-    for (uint32_t i = 0; i < taken && line->count < SENT; i++) {
-        struct ins_wire wire;
-        ins_wire_parse(tx[i].header, INS_WIRE_HEADER + tx[i].payload_length, &wire);
-        tx[i].error = 0;
-        line->sent[line->count].at = line->now + line->offset;
-        line->sent[line->count].tag = wire.tag;
-        line->sent[line->count].type = wire.type;
-        line->sent[line->count].sequence = wire.sequence;
-        line->sent[line->count++].length = tx[i].payload_length;
-        line->now += line->each;
-    }
-    return (int)taken;
-}
-static const struct ins_datapath_ops line_ops = {
-    .name = "line",
-    .flags = INS_DATAPATH_CAN_PARK,
-    .bind = line_bind,
-    .tx_burst = line_tx,
-    .rx_burst = line_rx,
-    .fds = line_fds,
-    .unbind = line_unbind,
-};
+enum { CHANNEL = 8, PEER = 1, SLOTS = 256, PAYLOAD = 2048, URGENT = 7, LINKS = 2 };
 
 struct bench {
     struct node node;
@@ -95,13 +32,8 @@ static void bench_open(struct bench *b, uint32_t heartbeat_ms) {
     config.takeover_us = 1000000;
     memset(b, 0, sizeof *b);
     node_open(&b->node, &config, NULL);
-    b->line = calloc(1, sizeof *b->line);
-    b->line->base.ops = &line_ops;
-    b->line->now = 5000000000;
-    b->line->offset = 1700000000000000000;
-    b->line->each = 200;
-    b->line->takes = UINT32_MAX;
-    b->clock = (struct ins_schedule_clock){.monotonic = line_monotonic, .tai = line_tai, .context = b->line};
+    b->line = line_new();
+    b->clock = line_clock(b->line);
     struct ins_engine *engine = b->node.engine;
     node_do(&b->node, ins_engine_add_datapath(engine, NODE_DATAPATH, &b->line->base));
     node_do(&b->node, ins_engine_set_peer(engine, PEER, NODE_DATAPATH, 1, PEER, 0));
@@ -354,6 +286,44 @@ static void a_link_that_closes_while_its_frames_wait_gets_them_back(void **state
     assert_int_equal(b.exits[1].returned[INS_STATUS_CLOSED], 20);
 }
 
+/* What waits is sent by the new class, before what comes after it; each of it is counted in the link's histogram. */
+static void a_link_changes_its_class_in_order(void **state) {
+    (void)state;
+    struct bench b;
+    bench_open(&b, 0);
+    struct ins_gate_list list = halves(&b);
+    set_schedule(&b, &list);
+    go_to(&b, list.base_ns + 300000);
+    uint64_t histogram = 0, sum = 0, next = 0;
+    for (uint64_t i = 0; i < 10; i++)
+        assert_int_equal(exit_send(&b.exits[1], &b.node, 0, 0, 64, i), 1);
+    go_to(&b, list.base_ns + 310000);
+    assert_int_equal(b.line->count, 0);
+    node_do(&b.node, ins_engine_set_class(b.node.engine, 2, 0));
+    for (uint64_t i = 10; i < 20; i++)
+        assert_int_equal(exit_send(&b.exits[1], &b.node, 0, 0, 64, i), 1);
+    go_to(&b, list.base_ns + 900000);
+    assert_int_equal(b.line->count, 20);
+    assert_int_equal(node_ack(&b.node, ins_engine_set_class(b.node.engine, 2, URGENT), &histogram), 0);
+    assert_true(histogram > 0 && histogram <= INS_HISTOGRAMS);
+    for (uint64_t i = 20; i < 25; i++)
+        assert_int_equal(exit_send(&b.exits[1], &b.node, 0, 0, 64, i), 1);
+    go_to(&b, list.base_ns + 1300000);
+    assert_int_equal(b.line->count, 25);
+    for (uint32_t i = 0; i < 25; i++) {
+        assert_int_equal(b.line->sent[i].sequence, next++);
+        assert_true(cases_open(&list, i < 20 ? 0 : URGENT, b.line->sent[i].at));
+    }
+    const uint64_t *buckets = (const uint64_t *)(const void *)(b.node.counters + INS_COUNTERS_VALUES) +
+                              INS_HISTOGRAMS_FIRST + (histogram - 1) * INS_HISTOGRAM_BUCKETS;
+    for (uint32_t i = 0; i < INS_HISTOGRAM_BUCKETS; i++)
+        sum += buckets[i];
+    assert_int_equal(sum, 5);
+    /* Emitted shortly after 1970, as the harness has it: as late as can be. */
+    assert_int_equal(buckets[INS_HISTOGRAM_BUCKETS - 1], 5);
+    bench_close(&b);
+}
+
 /* On the real clock, with an engine that parks: it wakes by itself for what waits. */
 static void a_parked_engine_wakes_for_a_frame_that_waits(void **state) {
     (void)state;
@@ -398,6 +368,7 @@ int main(void) {
         cmocka_unit_test(a_base_time_that_is_past_is_advanced),
         cmocka_unit_test(bad_lists_and_classes_are_refused),
         cmocka_unit_test(a_link_that_closes_while_its_frames_wait_gets_them_back),
+        cmocka_unit_test(a_link_changes_its_class_in_order),
         cmocka_unit_test(a_parked_engine_wakes_for_a_frame_that_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,7 +19,7 @@ import {
   windowsOf,
 } from "../../src/qos/gates.ts";
 import { completeConfig } from "../../src/runtime/config.ts";
-import { Gates } from "../../src/runtime/gates.ts";
+import { Gates, type Promised } from "../../src/runtime/gates.ts";
 
 const NOW = 1_800_000_000_000_000_000n;
 
@@ -247,7 +247,7 @@ describe("a stream", () => {
             const before = held.get(wanted.trafficClass) ?? 0;
             const { longest, sum } = windowsOf(schedule, wanted.trafficClass);
             const fits = longest > 0 && ns + schedule.marginNs <= longest && before + ns <= sum;
-            let leave: (() => void) | null = null;
+            let leave: Promised | null = null;
             try {
               leave = gates.admit("s", qos);
             } catch (cause) {
@@ -256,8 +256,8 @@ describe("a stream", () => {
             expect(leave !== null).toBe(fits);
             if (leave === null) continue;
             if (leaves) {
-              leave();
-              leave();
+              leave.release();
+              leave.release();
             } else held.set(wanted.trafficClass, before + ns);
           }
           expect(() => gates.admit("best effort", DEFAULT_QOS)).not.toThrow();

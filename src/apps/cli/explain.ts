@@ -1,6 +1,6 @@
 // `insane explain`: why each stream, or one, is bound as it is; every candidate with its rule, evidence and cure.
 import type { CandidateRecord, DecisionRecord } from "../../protocol/control.ts";
-import type { ExplainReport, ScheduleReport } from "../../runtime/api.ts";
+import type { ExplainReport, LatencyReport, ScheduleReport } from "../../runtime/api.ts";
 import { type CommandSpec, type Parsed, SOCKET, wrap } from "./arguments.ts";
 import { EXIT } from "./exit.ts";
 import { connectOperator } from "./operator.ts";
@@ -63,8 +63,9 @@ function describe({ stream, tag, sessions, decision, schedule, moves, links, pee
       link.producer,
       link.consumer,
       String(link.outstanding),
+      waited(link.latency),
     ]);
-    lines.push("", ...table(["LINK", "OVER", "FROM", "TO", "OUT"], rows).map((line) => `  ${line}`));
+    lines.push("", ...table(["LINK", "OVER", "FROM", "TO", "OUT", "WAITED"], rows).map((line) => `  ${line}`));
   }
   if (peers.length > 0) {
     const rows = peers.map((peer) => [
@@ -104,6 +105,13 @@ function scheduleLines(schedule: ScheduleReport): string[] {
     ...indented(`gate: ${list}`, 14),
     `              longest window ${number(longestWindowNs)} ns; promised ${number(promisedNs)} ns of each cycle`,
   ];
+}
+
+/** Emission to hand-over of time-sensitive messages. */
+function waited(latency: LatencyReport | null): string {
+  if (latency === null || latency.count === 0) return "";
+  const part = (name: string, below: number | null): string => `${name} ${below === null ? "beyond" : `< ${below} us`}`;
+  return `${part("p50", latency.p50BelowUs)}, ${part("p99", latency.p99BelowUs)}`;
 }
 
 const qosText = ({ qos }: DecisionRecord): string =>

@@ -222,7 +222,7 @@ static int check(const struct ins_engine_config *c, uint32_t first_counter) {
         (c->lease == INS_LEASE_INLINE && (c->takeover_us == 0 || c->takeover_us > 1000000)) ||
         c->heartbeat_ms > 60000 || c->alive_ms > 86400000 || c->link_burst == 0 || c->link_burst > INS_BURST || c->receive_burst == 0 ||
         c->receive_burst > INS_BURST || c->receive_bytes < 64 || c->receive_bytes > INS_POOL_MAX_MESSAGE ||
-        c->receive_slots == 0 || first_counter > INS_COUNTERS_MAX - INS_ENGINE_COUNTER_COUNT)
+        c->receive_slots == 0 || first_counter > INS_HISTOGRAMS_FIRST - INS_ENGINE_COUNTER_COUNT)
         return -EINVAL;
     return 0;
 }
@@ -271,6 +271,7 @@ int ins_engine_create(const struct ins_engine_config *config, void *receive_pool
     e->wake = e->epoll = e->events.fd = -1;
     e->word = (uint32_t *)(void *)((uint8_t *)parked_page + INS_PARKED_PAGE_WORD);
     e->counters = (uint64_t *)(void *)((uint8_t *)counters + INS_COUNTERS_VALUES) + first_counter;
+    e->histograms = (uint64_t *)(void *)((uint8_t *)counters + INS_COUNTERS_VALUES) + INS_HISTOGRAMS_FIRST;
     e->heard = (uint64_t *)(void *)((uint8_t *)counters + INS_COUNTERS_HEARD);
     e->due_ms = UINT64_MAX;
     e->cached_endpoint = UINT64_MAX;

@@ -161,7 +161,12 @@ INS_API int64_t ins_engine_remove_bell(struct ins_engine *engine, int bell);
    the datapath, or instead of the one it has. Until the first begins all gates are open. The acknowledgement's value is
    the number of cycles that the base time was advanced by. -EINVAL, -ERANGE: see gates.h. */
 INS_API int64_t ins_engine_set_schedule(struct ins_engine *engine, uint32_t datapath, const struct ins_gate_list *list);
-/* Traffic class, 0 to 7, of an egress link's messages, where its datapath has a schedule. A link begins with 0. */
+/* Traffic class, 0 to 7, of an egress link's messages, where its datapath has a schedule. A link begins with 0. -EAGAIN:
+   not at this moment, messages are under way. The acknowledgement's value is the number of a histogram, plus one (0:
+   none is free, or class 0), which counts the link's datagrams by microseconds from emission until they were handed over:
+   below 2, 4, ... 32768, and more. Its buckets are words of the counter segment, from INS_HISTOGRAMS_FIRST +
+   INS_HISTOGRAM_BUCKETS * number on. */
+enum { INS_HISTOGRAMS_FIRST = 512, INS_HISTOGRAMS = 32, INS_HISTOGRAM_BUCKETS = 16 };
 INS_API int64_t ins_engine_set_class(struct ins_engine *engine, uint32_t link, uint32_t traffic_class);
 /* Does nothing; its acknowledgement says that all commands before it are done and the engine lives. */
 INS_API int64_t ins_engine_ping(struct ins_engine *engine);

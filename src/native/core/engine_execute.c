@@ -85,8 +85,9 @@ static int add_link(struct ins_engine *e, struct ins_link *link) {
 static uint64_t detach_link(struct ins_engine *e, struct ins_link *link) {
     uint64_t out = 0;
     if (link->egress) {
+        uint64_t out_of_use;
         out = ins_egress_close(e, link);
-        ins_schedule_set_class(e, link, 0);
+        ins_schedule_set_class(e, link, 0, &out_of_use);
         for (uint32_t i = 0; i < link->out.source_capacity; i++) {
             struct ins_topic *topic = link->out.sources[i].topic;
             if (!topic)
@@ -240,8 +241,7 @@ static int about_link(struct ins_engine *e, const struct ins_command *c, uint64_
     case INS_COMMAND_REMOVE_SOURCE:
         return remove_source(e, link, c->index);
     case INS_COMMAND_SET_CLASS:
-        ins_schedule_set_class(e, link, c->index);
-        return 0;
+        return ins_schedule_set_class(e, link, c->index, value);
     case INS_COMMAND_SUBSCRIBE:
         return subscribe(e, link, c);
     case INS_COMMAND_SET_DOMAIN:

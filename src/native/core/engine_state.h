@@ -67,6 +67,7 @@ struct ins_egress {
     uint32_t tag;
     uint32_t datapath;                        /* id */
     uint32_t traffic_class;                   /* where its datapath has a schedule; 0: best effort */
+    uint32_t histogram;                       /* of its latencies, plus one; 0: none */
     uint32_t held;                            /* nothing is taken: another link's messages go first */
     uint32_t blocked;                         /* what was taken waits for a route that is being moved */
     uint32_t taken_at, taken_count;           /* descriptors taken, not yet staged (back-pressure) */
@@ -233,6 +234,8 @@ struct ins_engine {
     uint32_t port_count; /* highest used, plus one */
     uint32_t schedules;  /* ports that have one */
     uint32_t class_links[8]; /* egress links by traffic class, but class 0 */
+    uint64_t *histograms;    /* in the counter segment, see ins_engine_set_class */
+    uint32_t histograms_used; /* a bit each */
     uint64_t alarm_ns;   /* the thread's: how long it may sleep because of frames that wait; UINT64_MAX: as long as it likes */
 
     struct ins_peer *peers;

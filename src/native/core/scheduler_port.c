@@ -114,14 +114,6 @@ int ins_schedule_execute(struct ins_engine *e, const struct ins_command *c, uint
     return 0;
 }
 
-void ins_schedule_set_class(struct ins_engine *e, struct ins_link *link, uint32_t traffic_class) {
-    if (link->out.traffic_class)
-        e->class_links[link->out.traffic_class]--;
-    if (traffic_class)
-        e->class_links[traffic_class]++;
-    link->out.traffic_class = traffic_class;
-}
-
 void ins_port_schedule_drop(struct ins_engine *e, struct ins_port *port) {
     struct ins_port_schedule *s = port->schedule;
     if (!s)
@@ -206,6 +198,12 @@ int ins_schedule_send(struct ins_engine *e, struct ins_port *port) {
     /* When it was interrupted nobody knows, so all of them may have left late. */
     if (after > end)
         ins_count(e, class == BEST_EFFORT ? INS_COUNT_tx_late_best_effort : INS_COUNT_tx_late, (uint32_t)taken);
+    if (class != BEST_EFFORT) {
+        uint64_t now = read_clock(CLOCK_REALTIME);
+        for (uint32_t i = 0; i < (uint32_t)taken; i++)
+            if (stage->of[stage->head + i].link->out.histogram)
+                ins_schedule_note_latency(e, stage->of[stage->head + i].link, &tx[i], now);
+    }
     s->counted[class] -= s->counted[class] < (uint32_t)taken ? s->counted[class] : (uint32_t)taken;
     s->moved += (uint32_t)taken;
     return taken;

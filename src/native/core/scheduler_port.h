@@ -40,12 +40,16 @@ int64_t ins_engine_set_schedule_on(struct ins_engine *e, uint32_t datapath, cons
 /* ---- inside ---- */
 /* The command: the port's first schedule, or one whose list replaces that of the present. Takes it unless it fails. */
 int ins_schedule_execute(struct ins_engine *e, const struct ins_command *c, uint64_t *cycles_advanced);
-void ins_schedule_set_class(struct ins_engine *e, struct ins_link *link, uint32_t traffic_class);
+/* What is staged for the link goes along, in order. -EAGAIN: a message of it is half sent, or there is no room for them
+   in the stage of that class at the moment. *histogram: of the link's latencies, plus one; 0: none is free, or class 0. */
+int ins_schedule_set_class(struct ins_engine *e, struct ins_link *link, uint32_t traffic_class, uint64_t *histogram);
 /* The port has its own stage again; the others must be empty. */
 void ins_port_schedule_drop(struct ins_engine *e, struct ins_port *port);
 
 /* What is staged for the port is that of the class of `link` from now on. */
 void ins_schedule_select(struct ins_engine *e, const struct ins_link *link);
+/* A datagram of a link with a histogram was handed over at `now`, CLOCK_REALTIME. */
+void ins_schedule_note_latency(struct ins_engine *e, const struct ins_link *link, const struct ins_tx *tx, uint64_t now);
 /* As tx_burst, for the stage that is selected: what its gate lets through. */
 int ins_schedule_send(struct ins_engine *e, struct ins_port *port);
 /* Sends what may go, the highest class first. Returns datagrams. */
