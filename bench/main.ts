@@ -5,6 +5,7 @@ import { rateDpdk, rttDpdk } from "./families/dpdk.ts";
 import { gates } from "./families/gates.ts";
 import { hotpath } from "./families/hotpath.ts";
 import { idle } from "./families/idle.ts";
+import { rttRdma } from "./families/rdma.ts";
 import { rateLocal } from "./families/rate-local.ts";
 import { rateUdp } from "./families/rate-udp.ts";
 import { rttLocal } from "./families/rtt-local.ts";
@@ -23,6 +24,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   rateXdp,
   rttDpdk,
   rateDpdk,
+  rttRdma,
   rttLocal,
   rateLocal,
   idle,

@@ -16,14 +16,22 @@ const INLINE_THREADS = "2 spin: application with its engine inline on core 0, th
 const program = (file: string): string => repositoryFile(`bench/insane/${file}.ts`);
 const times = (point: Point): number[] => [point.payload, point.warmup, point.seconds];
 
-type Datapath = "udp" | "xdp" | "dpdk";
+type Datapath = "udp" | "xdp" | "dpdk" | "rdma";
+
+/** The quickest of libfabric's software providers. */
+export const RDMA_PROVIDER = "net";
 
 /** DPDK's address on a host is its own, the kernel has another one. */
 export const dpdkAddress = ({ core }: Host): string => `10.79.0.${11 + core}`;
 
 /** How a program of this folder embeds its runtime, see session.ts. */
 const embedded = (datapath: Datapath, self: Host): string =>
-  ({ udp: "embed", xdp: "embed-xdp", dpdk: `embed-dpdk:${self.device}:${dpdkAddress(self)}` })[datapath];
+  ({
+    udp: "embed",
+    xdp: "embed-xdp",
+    dpdk: `embed-dpdk:${self.device}:${dpdkAddress(self)}`,
+    rdma: `embed-rdma:${RDMA_PROVIDER}`,
+  })[datapath];
 
 function inlineSide(datapath: Datapath, self: Host, peer: Host, file: string, rest: (string | number)[]) {
   const args = [program(file), embedded(datapath, self), self.address, peer.address, ...rest];
@@ -104,6 +112,8 @@ export const insaneUdpRoundTrips = (topology: Topology): System[] => [
   roundTripDaemon(topology, "daemon"),
   roundTripDaemon(topology, "daemon-parked"),
 ];
+
+export const insaneRdmaRoundTrips = (topology: Topology): System[] => [roundTripInline(topology, "rdma")];
 
 export const insaneDpdkRoundTrips = (topology: Topology): System[] => [roundTripInline(topology, "dpdk")];
 

@@ -1,5 +1,5 @@
-// How the measured programs reach INSANE: a runtime of their own in the process ("embed", or "embed-xdp" and
-// "embed-dpdk:INTERFACE:ADDRESS" for streams that must run on those), or a daemon's socket ("attach"). The first arguments of every program in this folder say which.
+// How the measured programs reach INSANE: a runtime of their own in the process ("embed", or "embed-xdp",
+// "embed-dpdk:INTERFACE:ADDRESS" and "embed-rdma:PROVIDER" for streams that must run on those), or a daemon's socket ("attach"). The first arguments of every program in this folder say which.
 import type { Session, Stream } from "../../src/index.ts";
 import { connect, Runtime } from "../../src/index.ts";
 
@@ -19,7 +19,7 @@ export interface Reached {
   close(): Promise<void>;
 }
 
-const open = async (session: Session, payload: number, datapath?: "xdp" | "dpdk"): Promise<Stream> => {
+const open = async (session: Session, payload: number, datapath?: "xdp" | "dpdk" | "rdma"): Promise<Stream> => {
   const stream = await session.createStream({
     name: STREAM,
     maxMessage: Math.max(payload, DEFAULT_MAX_MESSAGE),
@@ -33,7 +33,10 @@ const open = async (session: Session, payload: number, datapath?: "xdp" | "dpdk"
   return stream;
 };
 
-/** `embed`, `embed-xdp` or `embed-dpdk:INTERFACE:ADDRESS`, then `LOCAL PEER`, with the engine inline, or `attach SOCKET`. */
+/**
+ * `embed`, `embed-xdp`, `embed-dpdk:INTERFACE:ADDRESS` or `embed-rdma:PROVIDER`, then `LOCAL PEER`, with the engine inline, or
+ * `attach SOCKET`.
+ */
 export async function reach(name: string, args: readonly string[]): Promise<Reached> {
   if (args[0] === "attach") {
     const session = await connect({ socket: args[1] ?? "", name });
@@ -41,9 +44,10 @@ export async function reach(name: string, args: readonly string[]): Promise<Reac
     return { session, stream, rest: args.slice(2), close: () => session.close() };
   }
   const [how = "", address = "", peer = "", ...rest] = args;
-  const [, own, device = "", deviceAddress = ""] = /^embed-(xdp|dpdk)(?::([^:]+):(.+))?$/.exec(how) ?? [];
-  const datapath = own as "xdp" | "dpdk" | undefined;
+  const [, own, device = "", deviceAddress = ""] = /^embed-(xdp|dpdk|rdma)(?::([^:]+)(?::(.+))?)?$/.exec(how) ?? [];
+  const datapath = own as "xdp" | "dpdk" | "rdma" | undefined;
   const dpdk = datapath === "dpdk" ? { dpdk: { interface: device, address: deviceAddress } } : {};
+  const rdma = datapath === "rdma" ? { rdma: { provider: device as "net" } } : {};
   const runtime = await Runtime.embed({
     name,
     socket: null,
@@ -54,10 +58,13 @@ export async function reach(name: string, args: readonly string[]): Promise<Reac
       peers: [`${peer}:${HELLO_PORT}`],
       helloIntervalMs: 100,
       ...dpdk,
+      ...rdma,
     },
     engine: { mode: "inline" },
     // The application's own thread is to poll it.
-    engines: { process: { dpdk: false } },
+    engines: { process: { dpdk: false, rdma: false } },
+    // A software provider is never taken by itself.
+    strategy: datapath === "rdma" ? { name: "bench", rules: [{ use: ["rdma"], emulated: true }] } : null,
     log: { level: "error" },
   });
   const session = await runtime.connect({ name });

@@ -167,7 +167,16 @@ export class Network {
     this.#following = true;
     queueMicrotask(() => {
       this.#following = false;
-      this.#lease.follow(this.#ports.host.broker.links);
+      this.#lease.follow(this.mainLinks);
+    });
+  }
+
+  /** Links but those that take what comes otherwise than over the stream's own datapath: nobody's thread polls for them. */
+  get mainLinks(): ReadonlyArray<LinkActor> {
+    const { host } = this.#ports;
+    return host.broker.links.filter(({ spec: { kind, stream, technology, consumer } }) => {
+      if (kind !== "ingress") return true;
+      return host.session(consumer.session)?.streamNamed(stream)?.member.datapath === technology;
     });
   }
 

@@ -50,7 +50,7 @@ export async function embed(options: EmbedOptions = {}): Promise<EmbeddedRuntime
         ...(inline === undefined ? {} : { inlineEngine: inline }),
       });
       sessions.add(session);
-      inline?.give(session.id, runtime.broker.links);
+      inline?.give(session.id, runtime.network.mainLinks);
       session.on("closed", () => {
         sessions.delete(session);
         inline?.give(null, []);
