@@ -207,3 +207,23 @@ describe.skipIf(!installed)("attaching", () => {
   wrong("without quarantine unmaps under an engine", ["ENGINE", "NO_QUARANTINE"], "link_released==0");
   wrong("undone without asking the engine unmaps under it", ["ENGINE", "NO_COMMAND"], "link_released==0");
 });
+
+describe.skipIf(!installed)("a stream that moves to another datapath", () => {
+  holds("loses, doubles and reorders nothing", { model: "rebind" }, ["elsewhere!sent"]);
+  holds(
+    "over a path that loses messages, markers and echoes counts what is lost",
+    { model: "rebind", with: ["LOSSY"] },
+    ["elsewhere!sent"],
+  );
+  holds("from a path that ends counts what was on it", { model: "rebind", with: ["DEAD"] });
+  holds("from a path that loses and then ends counts both", { model: "rebind", with: ["LOSSY", "DEAD"] });
+  const wrong = (what: string, names: string[], by: string): void => breaks(what, { model: "rebind", with: names }, by);
+  const [order, books] = ["number>=due", "received+lost"];
+  wrong("without waiting for the echo is overtaken", ["NO_MARKER"], order);
+  wrong("whose marker goes before its link is empty is overtaken", ["EARLY_MARKER"], order);
+  wrong("whose marker goes before its link is empty misses what is lost behind it", ["EARLY_MARKER", "LOSSY"], books);
+  wrong("whose receiver echoes before it has published is overtaken", ["EARLY_ECHO"], order);
+  wrong("whose sink takes from the later link first is overtaken", ["NO_ORDER"], order);
+  wrong("whose sink looks at the later link only after the earlier one is overtaken", ["NO_LOOK"], order);
+  wrong("from a path that ends without another to tell of it misses what was on it", ["DEAD", "NO_ELSEWHERE"], books);
+});
