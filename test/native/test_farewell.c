@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "engine_harness.h"
+#include "fake_datapath.h"
 
 enum { TAG = 1, CHANNEL = 2, SOURCE = 9, EXIT = 1, SECOND_EXIT = 2, ENTRANCE = 3, HOST = 5, PATIENCE_MS = 20000 };
 enum { FIRST = HOST * INS_PEER_ENDPOINTS, SECOND = FIRST + 1 };
@@ -200,6 +201,42 @@ static void what_was_sent_to_an_endpoint_that_died_is_counted_at_another(void **
     bed_close(&bed);
 }
 
+/* Of 5 messages the device takes 3 and then breaks: 2 come back as dropped, and 3 is what control is to tell of. */
+static void what_a_broken_datapath_did_not_send_is_not_told_as_sent(void **state) {
+    (void)state;
+    struct node node;
+    struct exit_link exit;
+    struct ins_engine_config config = node_config();
+    config.heartbeat_ms = 0;
+    node_open(&node, &config, NULL);
+    struct fake *fake = fake_new();
+    node_do(&node, ins_engine_add_datapath(node.engine, NODE_DATAPATH, &fake->base));
+    node_do(&node, ins_engine_set_peer(node.engine, FIRST, NODE_DATAPATH, 1, 1, 0));
+    node_do(&node, ins_engine_add_route(node.engine, TAG, CHANNEL, FIRST));
+    exit_open(&exit, &node, EXIT, TAG, 16, 16, 64);
+    node_do(&node, ins_engine_add_source(node.engine, EXIT, 0, SOURCE, 0, CHANNEL));
+    fake_set(&fake->takes, 3);
+    for (uint64_t i = 0; i < 5; i++)
+        assert_true(exit_send(&exit, &node, 0, 0, 16, i));
+    HARNESS_UNTIL(node_count(&node, INS_COUNT_tx_messages) == 3 && node_count(&node, INS_COUNT_tx_again), &node, &node) {}
+    fake_set((uint32_t *)&fake->tx_error, (uint32_t)-EIO);
+    HARNESS_UNTIL(node_events(&node, INS_EVENT_DATAPATH_DOWN, NULL), &node, &node) {}
+    HARNESS_UNTIL(exit.returned[INS_STATUS_NETWORK] == 2, &node, &node)
+    exit_reclaim(&exit);
+    assert_int_equal(exit.returned[INS_STATUS_DONE], 3);
+    node_do(&node, ins_engine_retire_link(node.engine, EXIT, PATIENCE_MS));
+    uint64_t sent;
+    HARNESS_UNTIL(node_events(&node, INS_EVENT_UNTOLD, &sent), &node, &node) {}
+    assert_int_equal(sent, 3);
+    assert_int_equal(event_of(&node, INS_EVENT_UNTOLD)->status, HOST);
+    HARNESS_UNTIL(node_events(&node, INS_EVENT_MARKED, NULL), &node, &node) {}
+    assert_int_equal(event_of(&node, INS_EVENT_MARKED)->b, 1);
+    exit_close(&exit, &node);
+    node_do(&node, ins_engine_remove_datapath(node.engine, NODE_DATAPATH));
+    fake_free(fake);
+    node_close(&node);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_held_link_waits_until_it_is_let_go),
@@ -208,6 +245,7 @@ int main(void) {
         cmocka_unit_test(a_receiver_that_does_not_echo_is_waited_for_no_longer_than_patience),
         cmocka_unit_test(a_route_moves_to_another_endpoint_and_nothing_overtakes),
         cmocka_unit_test(what_was_sent_to_an_endpoint_that_died_is_counted_at_another),
+        cmocka_unit_test(what_a_broken_datapath_did_not_send_is_not_told_as_sent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,6 +182,7 @@ static void gaps_are_losses_and_late_or_repeated_messages_are_dropped(void **sta
     assert_int_equal(b.delivered, 4); /* 2, 3, 10, 11 */
     assert_int_equal(b.last_sequence, 11);
     assert_int_equal(node_count(&b.node, INS_COUNT_rx_late), 3);
+    assert_int_equal(node_count(&b.node, INS_COUNT_rx_reordered), 2); /* 1 and 4; 3 came twice */
     assert_int_equal(node_count(&b.node, INS_COUNT_rx_lost), 2 + 6);
     HARNESS_UNTIL((node_events(&b.node, INS_EVENT_LOST, &lost), lost == 8), &b.node, &b.node);
     assert_int_equal(b.node.events[0].a, TAG);

@@ -142,6 +142,7 @@ struct ins_flow {
 /* What we know of a peer's flow at the receiver. */
 struct ins_tracker {
     uint64_t expected;
+    uint64_t gap, gap_end; /* the last ones that were missed: what comes of them after all came out of order */
     uint64_t lost; /* not told control yet */
     struct ins_topic *topic;
     uint32_t used;

@@ -109,7 +109,35 @@ static struct ins_heartbeat record_of(const struct ins_flow *flow) {
         .flow = flow->id, .tag = flow->tag, .channel = flow->channel, .source = flow->source, .next = flow->next};
 }
 
+/* Where no datapath works any more it is control's to tell, by another engine. */
+static void tell_control(struct ins_engine *e, const struct ins_flow *flow) {
+    struct ins_event event = {
+        .type = INS_EVENT_UNTOLD,
+        .status = (int32_t)(e->peers[flow->peer].id / INS_PEER_ENDPOINTS),
+        .a = flow->tag,
+        .b = flow->channel,
+        .c = flow->source,
+        .d = flow->id,
+        .value = flow->next,
+    };
+    if (!ins_event_push(&e->events, &event, INS_EVENTS_RESERVED))
+        ins_count(e, INS_COUNT_markers_unheard, 1);
+}
+
+static int works(const struct ins_engine *e) {
+    for (uint32_t i = 0; i < e->port_count; i++)
+        if (e->ports[i].datapath && !e->ports[i].down)
+            return 1;
+    return 0;
+}
+
 void ins_farewell_flow(struct ins_engine *e, const struct ins_flow *flow, uint32_t handover) {
+    if (!works(e)) {
+        tell_control(e, flow);
+        if (handover)
+            e->farewells->handovers[handover - 1].unechoed++;
+        return;
+    }
     const struct ins_heartbeat record = record_of(flow);
     const struct ins_port *port = &e->ports[flow->port];
     struct ins_farewell *farewell = make(e, e->peers[flow->peer].id / INS_PEER_ENDPOINTS, &record, handover);
@@ -140,21 +168,6 @@ int ins_link_retire(struct ins_engine *e, struct ins_link *link, uint32_t patien
     return 0;
 }
 
-/* Flows of a link whose datapath is down are control's to tell, by another engine. */
-static void tell_control(struct ins_engine *e, const struct ins_flow *flow) {
-    struct ins_event event = {
-        .type = INS_EVENT_UNTOLD,
-        .status = (int32_t)(e->peers[flow->peer].id / INS_PEER_ENDPOINTS),
-        .a = flow->tag,
-        .b = flow->channel,
-        .c = flow->source,
-        .d = flow->id,
-        .value = flow->next,
-    };
-    if (!ins_event_push(&e->events, &event, INS_EVENTS_RESERVED))
-        ins_count(e, INS_COUNT_markers_unheard, 1);
-}
-
 static void drained(struct ins_engine *e, struct ins_handover *h) {
     uint32_t number = (uint32_t)(h - e->farewells->handovers) + 1;
     h->draining = 0;
@@ -163,13 +176,7 @@ static void drained(struct ins_engine *e, struct ins_handover *h) {
         struct ins_flow *flow = &e->flows[i];
         if (!flow->used || flow->link != h->link)
             continue;
-        const struct ins_port *port = &e->ports[flow->port];
-        if (port->datapath && !port->down)
-            ins_farewell_flow(e, flow, number);
-        else {
-            tell_control(e, flow);
-            h->unechoed++;
-        }
+        ins_farewell_flow(e, flow, number);
         ins_flow_end(e, flow);
     }
     finish(e, h);

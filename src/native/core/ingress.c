@@ -190,6 +190,8 @@ static uint32_t accept(struct ins_engine *e, uint32_t peer, const struct ins_wir
     }
     if (wire->sequence < tracker->expected) {
         ins_count(e, INS_COUNT_rx_late, 1);
+        if (wire->sequence >= tracker->gap && wire->sequence < tracker->gap_end)
+            ins_count(e, INS_COUNT_rx_reordered, 1);
         return 0;
     }
     uint64_t missing = wire->sequence - tracker->expected;
@@ -198,6 +200,8 @@ static uint32_t accept(struct ins_engine *e, uint32_t peer, const struct ins_wir
             ins_count(e, INS_COUNT_rx_bad_flow, 1);
             return 0;
         }
+        tracker->gap = tracker->expected;
+        tracker->gap_end = wire->sequence;
         ins_tracker_lost(e, tracker, missing);
     }
     tracker->expected = wire->sequence + 1;

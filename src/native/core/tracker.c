@@ -185,6 +185,8 @@ void ins_tracker_beat(struct ins_engine *e, uint32_t peer, const struct ins_hear
         ins_count(e, INS_COUNT_rx_bad_flow, 1);
         return;
     }
+    tracker->gap = tracker->expected;
+    tracker->gap_end = beat->next;
     tracker->expected = beat->next;
     ins_tracker_lost(e, tracker, missing);
 }
