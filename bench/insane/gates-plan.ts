@@ -8,6 +8,7 @@ export const CYCLE_NS = 1_000_000;
 export const WINDOW_NS = 200_000;
 /** Messages are emitted this far into a cycle: they wait for the next. */
 export const EMIT_NS = 500_000;
+export const LAST_EMIT_NS = 800_000;
 export const URGENT = { name: "bench-urgent", timeSensitivity: "time-sensitive" } as const;
 export const BULK = { name: "bench-bulk" } as const;
 export const CHANNELS = { urgent: 1, bulk: 2 } as const;

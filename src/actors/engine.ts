@@ -5,6 +5,7 @@ import type { Notice } from "../../models/lifecycle.ts";
 import { type EngineEvents, type EngineResource, engineResource } from "../effects/engine.ts";
 import { engineProcess } from "../effects/engine-process.ts";
 import { DEFAULT_ENGINE, type EngineConfig, type EngineEvent, IDLE, LEASE } from "../native/engine.ts";
+import { WARNING_CODES } from "../protocol/codes.ts";
 import type { EngineOptions } from "../runtime/api.ts";
 import { DatapathActor, type DatapathPorts } from "./datapath.ts";
 import { EngineEnd } from "./engine-end.ts";
@@ -45,8 +46,20 @@ export function engineConfig({
     slots: DEFAULT_ENGINE.receiveSlots,
     bytes: DEFAULT_ENGINE.receiveBytes,
   };
-  const { spinMicros: spinUs, cpu } = options;
-  return { ...DEFAULT_ENGINE, idle, lease, spinUs, cpu: cpu ?? -1, receiveSlots, receiveBytes, aliveMs };
+  const { spinMicros: spinUs, cpu, fifoPriority } = options;
+  // Never one that the kernel moves about: it would take a core from whoever is there.
+  const fifo = cpu === null ? 0 : (fifoPriority ?? 0);
+  return {
+    ...DEFAULT_ENGINE,
+    idle,
+    lease,
+    spinUs,
+    cpu: cpu ?? -1,
+    receiveSlots,
+    receiveBytes,
+    aliveMs,
+    fifoPriority: fifo,
+  };
 }
 
 export class EngineActor {
@@ -162,9 +175,18 @@ export class EngineActor {
     }
   }
 
+  /** Whether the thread got the priority it was to have is known once it is there. */
+  #lookAtPriority(resource: EngineResource): void {
+    const { options, world } = this.#ports;
+    if (engineConfig(this.#ports).fifoPriority === 0 || resource.counters()["realtime"] === 1) return;
+    const message = `${this.life.name} may not run under SCHED_FIFO ${options.fifoPriority}: it is scheduled as any other.`;
+    world.warn(this.life.name, { code: WARNING_CODES.NOT_REALTIME, message });
+  }
+
   #started(resource: EngineResource): void {
     this.#resource = resource;
     this.life.send({ type: "started" });
+    this.#lookAtPriority(resource);
     if (resource.pid === null) this.#watch(resource);
     // In a turn of its own: the machine has to have heard that it runs.
     this.life.soon(() => this.#ports.running());

@@ -42,6 +42,8 @@ export interface EngineConfig {
   readonly receiveBurst: number;
   /** How often each peer gets a heartbeat, whatever else it gets. 0: never. */
   readonly aliveMs: number;
+  /** SCHED_FIFO priority of its thread, 1 to 99, where that is permitted (counter `realtime`); 0: as any thread. */
+  readonly fifoPriority: number;
 }
 
 export const DEFAULT_ENGINE: EngineConfig = {
@@ -56,6 +58,7 @@ export const DEFAULT_ENGINE: EngineConfig = {
   linkBurst: 64,
   receiveBurst: 32,
   aliveMs: 1000,
+  fifoPriority: 0,
 };
 
 /** Where an open datapath listens. */
@@ -211,6 +214,7 @@ export const configWords = (config: EngineConfig): Uint32Array =>
     config.linkBurst,
     config.receiveBurst,
     config.aliveMs,
+    config.fifoPriority,
   );
 
 const ENGINE_GONE = -108;

@@ -75,6 +75,8 @@ export const WARNING_CODES = {
   ENGINE_DIED: "W_ENGINE_DIED",
   /** More spinning threads than cores were asked for. */
   TOO_MANY_SPINNERS: "W_TOO_MANY_SPINNERS",
+  /** An engine's thread was to run under SCHED_FIFO, and may not. */
+  NOT_REALTIME: "W_NOT_REALTIME",
   /** The memory lock limit is too low to keep pools resident. */
   MEMLOCK: "W_MEMLOCK",
   /** The kernel gave a smaller receive buffer than asked for. */

@@ -18,6 +18,8 @@ export interface EngineOptions {
   readonly spinMicros: number;
   /** Pin to this core, or null. */
   readonly cpu: number | null;
+  /** SCHED_FIFO priority, 1 to 99, of a thread that is pinned; null: as any thread. */
+  readonly fifoPriority: number | null;
 }
 
 /** AF_XDP beside kernel UDP, on an engine of its own. */

@@ -7,9 +7,10 @@ import * as Schema from "effect/Schema";
 import * as SchemaIssue from "effect/SchemaIssue";
 import { InsaneError } from "../protocol/codes.ts";
 import { LINK } from "../protocol/layout.ts";
-import { DEFAULT_MARGIN_NS, MAX_CYCLE_NS, MAX_ENTRIES, scheduleFaults } from "../qos/gates.ts";
+import { DEFAULT_MARGIN_NS, scheduleFaults } from "../qos/gates.ts";
 import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
 import type { EmbedOptions, RuntimeConfig } from "./api.ts";
+import { flag, hostAddress, interfaceName, Schedule, text, whole } from "./config-fields.ts";
 import { isLoopback, parseEndpoint } from "./endpoint.ts";
 import { RDMA_PROVIDERS } from "./rdma.ts";
 
@@ -62,7 +63,7 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
     schedule: null,
     faults: null,
   },
-  engine: { mode: "thread", idle: "park", spinMicros: 50, cpu: null },
+  engine: { mode: "thread", idle: "park", spinMicros: 50, cpu: null, fifoPriority: null },
   engines: { process: { udp: false, xdp: false, dpdk: true, rdma: true } },
   rebind: { holdSeconds: 10, patienceMs: 500 },
   limits: {
@@ -78,17 +79,6 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
 };
 
 // ---- the schema ---------------------------------------------------------------------------------------------------
-
-/** A whole number between two bounds, said in words where it is not one. */
-const whole = (minimum: number, maximum: number, unit = "") => {
-  const expected = `a whole number from ${minimum} to ${maximum}${unit}`;
-  return Schema.Number.annotate({ expected }).check(
-    Schema.makeFilter((value: number) => Number.isInteger(value) && value >= minimum && value <= maximum, { expected }),
-  );
-};
-const text = (expected: string, test: (value: string) => boolean) =>
-  Schema.String.annotate({ expected }).check(Schema.makeFilter(test, { expected }));
-const flag = Schema.Boolean.annotate({ expected: "true or false" });
 
 const LONGEST_SOCKET = 107;
 const technology = Schema.Literals(["udp", "xdp", "dpdk", "rdma"]);
@@ -124,33 +114,6 @@ const StrategyRules = Schema.Struct({
       ),
     }),
   ),
-});
-
-const baseTime = "a time of CLOCK_TAI in ns: a whole number, beyond 2^53 as text of up to 19 digits";
-const Schedule = Schema.Struct({
-  lineRateMbps: whole(1, 1_000_000, " Mbit/s"),
-  baseTime: Schema.Union([
-    whole(0, Number.MAX_SAFE_INTEGER, " ns"),
-    text(baseTime, (value) => /^\d{1,18}$|^[1-8]\d{18}$/.test(value)),
-  ]),
-  cycleNs: whole(1, MAX_CYCLE_NS, " ns"),
-  marginNs: whole(0, MAX_CYCLE_NS, " ns"),
-  entries: Schema.Array(
-    Schema.Struct({
-      gates: whole(0, 255, " (bit c: the gate of class c is open)"),
-      intervalNs: whole(1, MAX_CYCLE_NS, " ns"),
-    }),
-  ).check(
-    Schema.makeFilter((entries) => entries.length > 0 && entries.length <= MAX_ENTRIES, {
-      expected: `1 to ${MAX_ENTRIES} entries`,
-    }),
-  ),
-});
-
-const interfaceName = text("the name of an interface, as `ip link` lists it", (name) => /^[^\s/,=]{1,15}$/.test(name));
-const hostAddress = text("an IPv4 address of one host, such as 10.0.0.11", (address) => {
-  const first = Number.parseInt(address, 10);
-  return parseEndpoint(`${address}:1`) !== null && first !== 0 && first !== 127 && first < 224;
 });
 
 const DAY = 86_400_000;
@@ -233,6 +196,7 @@ const Config = Schema.Struct({
     idle: Schema.Literals(["park", "yield", "spin"]),
     spinMicros: whole(0, 1_000_000, " microseconds"),
     cpu: Schema.NullOr(whole(0, 1023, " (number of a core)")),
+    fifoPriority: Schema.NullOr(whole(1, 99, " (SCHED_FIFO)")),
   }),
   engines: Schema.Struct({ process: Schema.Struct({ udp: flag, xdp: flag, dpdk: flag, rdma: flag }) }),
   rebind: Schema.Struct({ holdSeconds: whole(0, 86_400, " seconds"), patienceMs: whole(1, 10_000, " milliseconds") }),
@@ -368,8 +332,15 @@ const at = (value: unknown, keys: ReadonlyArray<PropertyKey>): unknown =>
   );
 
 /** Rules between fields. */
-function contradictions({ network }: RuntimeConfig): ConfigFault[] {
+function contradictions({ network, engine }: RuntimeConfig): ConfigFault[] {
   const faults: ConfigFault[] = [];
+  if (engine.fifoPriority !== null && (engine.cpu === null || engine.mode === "inline")) {
+    faults.push({
+      field: "engine.fifoPriority",
+      value: engine.fifoPriority,
+      allowed: "null, unless engine.cpu pins the thread and engine.mode is thread",
+    });
+  }
   const { address, helloIntervalMs, silentAfterMs } = network;
   if (silentAfterMs < 2 * helloIntervalMs) {
     faults.push({

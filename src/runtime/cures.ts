@@ -10,6 +10,8 @@ const CURES: Readonly<Partial<Record<WarningCode, string>>> = {
   [WARNING_CODES.REBIND_FAILED]: "Nothing now: it stays where it is. `insane explain` shows what was tried.",
   [WARNING_CODES.ENGINE_STALLED]:
     "Give the engine's thread a core of its own (engine.cpu), or fewer spinning neighbours.",
+  [WARNING_CODES.NOT_REALTIME]:
+    "Give the process CAP_SYS_NICE or a limit on real-time priority (LimitRTPRIO), or leave engine.fifoPriority out.",
   [WARNING_CODES.ENGINE_DIED]:
     "It is started again by itself. Look for what its driver or library said last; another version may be cured of it.",
   [WARNING_CODES.QUARANTINED]: "Restart the runtime when it suits: what is kept aside is freed only then.",

@@ -44,6 +44,7 @@ static void nonsense_is_refused_at_creation(void **state) {
     REFUSED(receive_bytes = 1);
     REFUSED(receive_bytes = UINT32_MAX);
     REFUSED(heartbeat_ms = UINT32_MAX);
+    REFUSED(fifo_priority = 100);
     good.lease = INS_LEASE_INLINE;
     REFUSED(takeover_us = 0);
     REFUSED(takeover_us = UINT32_MAX);

@@ -48,6 +48,8 @@ describe("a configuration", () => {
     [{ socket: "run/x.sock" }, "socket", '"run/x.sock"', "absolute path"],
     [{ socket: `/${"x".repeat(107)}` }, "socket", '"/xxx', "107 bytes"],
     [{ link: { entries: 1000 } }, "link.entries", "1000", "power of two"],
+    [{ engine: { fifoPriority: 10 } }, "engine.fifoPriority", "10", "engine.cpu"],
+    [{ engine: { cpu: 0, fifoPriority: 100 } }, "engine.fifoPriority", "100", "1 to 99"],
     [{ engine: { idle: "sleep" } }, "engine.idle", '"sleep"', '"park"'],
     [{ strategy: { name: "s", rules: [{ use: ["tcp"] }] } }, "strategy.rules.0.use.0", '"tcp"', '"udp"'],
     [{ netwrok: {} }, "netwrok", "{}", "there are name, socket"],

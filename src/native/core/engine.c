@@ -220,7 +220,7 @@ static void release(struct ins_engine *e) {
 static int check(const struct ins_engine_config *c, uint32_t first_counter) {
     if (c->idle > INS_IDLE_SPIN || c->lease > INS_LEASE_INLINE || c->cpu_plus_one > 1024 ||
         (c->lease == INS_LEASE_INLINE && (c->takeover_us == 0 || c->takeover_us > 1000000)) ||
-        c->heartbeat_ms > 60000 || c->alive_ms > 86400000 || c->link_burst == 0 || c->link_burst > INS_BURST || c->receive_burst == 0 ||
+        c->heartbeat_ms > 60000 || c->fifo_priority > 99 || c->alive_ms > 86400000 || c->link_burst == 0 || c->link_burst > INS_BURST || c->receive_burst == 0 ||
         c->receive_burst > INS_BURST || c->receive_bytes < 64 || c->receive_bytes > INS_POOL_MAX_MESSAGE ||
         c->receive_slots == 0 || first_counter > INS_HISTOGRAMS_FIRST - INS_ENGINE_COUNTER_COUNT)
         return -EINVAL;
@@ -258,6 +258,24 @@ static int build(struct ins_engine *e, void *receive_pool, uint64_t receive_pool
     return error;
 }
 
+/* As configured, or as any thread where that is not permitted. */
+static int start(struct ins_engine *e) {
+    struct sched_param priority = {.sched_priority = (int)e->config.fifo_priority};
+    pthread_attr_t attributes;
+    if (priority.sched_priority && pthread_attr_init(&attributes) == 0) {
+        pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
+        pthread_attr_setschedpolicy(&attributes, SCHED_FIFO);
+        pthread_attr_setschedparam(&attributes, &priority);
+        int error = pthread_create(&e->thread, &attributes, run, e);
+        pthread_attr_destroy(&attributes);
+        if (error == 0) {
+            ins_gauge(e, INS_COUNT_realtime, 1);
+            return 0;
+        }
+    }
+    return pthread_create(&e->thread, NULL, run, e);
+}
+
 int ins_engine_create(const struct ins_engine_config *config, void *receive_pool, uint64_t receive_pool_bytes,
                       void *parked_page, void *counters, uint32_t first_counter, struct ins_engine **out) {
     int error = check(config, first_counter);
@@ -287,7 +305,7 @@ int ins_engine_create(const struct ins_engine_config *config, void *receive_pool
     ins_gauge(e, INS_COUNT_slots_total, config->receive_slots);
     ins_engine_clock(e);
     ins_clock_init(&e->clock);
-    error = pthread_create(&e->thread, NULL, run, e);
+    error = start(e);
     if (error) {
         release(e);
         return -error;

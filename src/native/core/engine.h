@@ -31,6 +31,7 @@ struct ins_engine_config {
     uint32_t link_burst;     /* descriptors taken from one link in one turn (64) */
     uint32_t receive_burst;  /* datagrams received in one turn (32) */
     uint32_t alive_ms;       /* how often each peer gets a heartbeat, whatever else it gets (1000); 0: never */
+    uint32_t fifo_priority;  /* SCHED_FIFO, 1 to 99, where that is permitted (counter realtime); 0: as any thread */
 };
 
 /* Events, control <- engine. */

@@ -61,7 +61,8 @@
     X(markers_echoed)    /* echoes of ours that came */                                                                \
     X(markers_unheard)   /* flows whose receiver could not be told of their end */                                     \
     X(tx_late_best_effort) /* as tx_late, but of class 0 */                                                            \
-    X(rx_reordered)      /* of rx_late: counted as lost before; the others came twice, as far as is remembered */
+    X(rx_reordered)      /* of rx_late: counted as lost before; the others came twice, as far as is remembered */    \
+    X(realtime)          /* gauge: 1 when the thread runs under SCHED_FIFO */
 
 #define INS_ENGINE_COUNTER_ENUM(name) INS_COUNT_##name,
 enum ins_engine_counter { INS_ENGINE_COUNTERS(INS_ENGINE_COUNTER_ENUM) INS_ENGINE_COUNTER_COUNT };
