@@ -18,6 +18,8 @@ import type { LinkEnd, LinkOffer, PoolShare } from "./link-end.ts";
 
 /** Commands sent before the first acknowledgement is waited for; the engine's queue holds 256. */
 const BATCH = 64;
+/** An engine's refusal of what concerns a link that it does not have. */
+const ENOENT = -2;
 /** How often a draining link is looked at, ms. */
 const LOOK_MS = 5;
 
@@ -157,6 +159,11 @@ export class EngineEnd implements LinkEnd {
       this.#memory.delete(link);
       return still;
     } catch (cause) {
+      // It never had the link, or has it no more: nothing is touched.
+      if (cause instanceof InsaneError && cause.details["errno"] === ENOENT) {
+        this.#memory.delete(link);
+        return 0;
+      }
       // An engine that has been joined touches nothing any more; one that is silent may, unless it is another process: that
       // has mappings of its own, and is killed.
       const over = cause instanceof InsaneError && cause.code === "ECLOSED";

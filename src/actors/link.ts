@@ -5,7 +5,7 @@ import { linkMachine } from "../../models/link.ts";
 import { type LinkMemory, linkMemory } from "../effects/link-memory.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
-import { type LinkTables, sameTables, unionTables } from "../runtime/plan.ts";
+import { type LinkTables, type SourceEntry, sameTables, unionTables } from "../runtime/plan.ts";
 import { stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
 import type { EndRole, LinkEnd, LinkOffer } from "./link-end.ts";
@@ -55,6 +55,8 @@ export class LinkActor {
   #version = 1;
   #known = 0;
   readonly #told: Record<EndRole, LinkTables | null> = { producer: null, consumer: null };
+  /** Sources that were told that it carries them. */
+  #readyFor: ReadonlySet<number> = new Set();
   #syncing = false;
   #open = false;
   readonly #waiting = new Set<() => void>();
@@ -117,8 +119,30 @@ export class LinkActor {
     return this.#memory?.outstanding() ?? 0;
   }
 
+  /** How far its producer has got. */
+  get mark(): number {
+    return this.#memory?.forwardTail() ?? 0;
+  }
+
+  /** All up to that mark is home, and no end knows of a source by this index; or the link is over. */
+  isRidOf(index: number, mark: number): boolean {
+    if (this.life.outcome !== null) return true;
+    const known = [this.#told.producer, this.#told.consumer, this.#target].some((tables) =>
+      tables?.sources.some((source) => source.index === index),
+    );
+    return !known && this.#memory?.returnedUpTo(mark) === true;
+  }
+
   get state(): string {
     return this.life.outcome?.how ?? stateText(this.life.actor.getSnapshot().value);
+  }
+
+  /** Its sources, as far as they were not told before that it is ready. */
+  sourcesToTell(ready: boolean): ReadonlyArray<SourceEntry> {
+    const { sources } = this.#target;
+    const before = this.#readyFor;
+    this.#readyFor = new Set(ready ? sources.map(({ source }) => source) : []);
+    return ready ? sources.filter(({ source }) => !before.has(source)) : sources;
   }
 
   /** Changes the tables, in the order that lets nothing be misread: consumer, producer, and what is gone last. */

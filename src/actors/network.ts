@@ -5,15 +5,18 @@ import { type EngineEvent, engines } from "../native/engine.ts";
 import { InsaneError, WARNING_CODES, type Warning } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
 import { STATUS } from "../protocol/layout.ts";
-import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
+import type { NetworkTechnology } from "../protocol/qos.ts";
 import { type GatePort, type GateSchedule, shareOf, USUAL_MTU } from "../qos/gates.ts";
 import type { DataEndpoint, Directory, PeerInfo, PeerReport } from "../runtime/directory.ts";
 import { Losses } from "../runtime/losses.ts";
 import { MtuWatch } from "../runtime/mtu.ts";
 import { receivesOver } from "../runtime/plan.ts";
+import type { RemoteWishes } from "../runtime/planner.ts";
 import { rdmaPlan } from "../runtime/rdma.ts";
 import { reaches, streamsWithoutRdma, type Unavailable, withoutRdma } from "../runtime/reach.ts";
+import type { Reached } from "../runtime/reached.ts";
 import { dpdkOptions, dpdkPlan, inPlace, udpPlan, withFaults, xdpInterface, xdpPlan } from "../runtime/servings.ts";
+import { Announcer } from "./announcer.ts";
 import type { EngineActor } from "./engine.ts";
 import type { EngineEnd } from "./engine-end.ts";
 import { Farewells, linkOf, type Marked, routeOf } from "./farewells.ts";
@@ -60,12 +63,27 @@ export class Network {
   /** That the inline engines are looked at again is on its way. */
   #following = false;
   readonly #losses: Losses;
+  readonly #announcer: Announcer;
   /** By which each engine sends: together they do not use more than the line. */
   readonly #schedule: GateSchedule | null;
   readonly #farewells: Farewells;
 
   constructor(ports: NetworkPorts) {
     this.#ports = ports;
+    this.#announcer = new Announcer({
+      clock: ports.host.world.clock,
+      links: () => ports.host.broker.links,
+      isReceived: ({ consumer, stream }, technology) => {
+        const member = ports.host.session(consumer.session)?.streamNamed(stream);
+        const over = member?.receives;
+        return !member || (over != null && receivesOver(over, this.running).includes(technology));
+      },
+      endpoints: () =>
+        [...this.#servings.values()].flatMap(({ technology, endpoint, provider }): DataEndpoint[] =>
+          endpoint === null ? [] : [{ technology, ...endpoint, ...(provider === undefined ? {} : { provider }) }],
+        ),
+      announce: (announcement) => ports.directory.announce(announcement),
+    });
     this.#losses = new Losses({
       after: (ms, f) => void ports.host.world.clock.after(ms, f),
       tell: (session, loss) => ports.host.session(session)?.rpc.tell("sink.lost", loss),
@@ -122,7 +140,7 @@ export class Network {
 
   /** Those that are alive follow what they were told last. */
   get announced(): boolean {
-    return !this.#directoryRuns || this.#ports.directory.inForce;
+    return !this.#directoryRuns || (!this.#announcer.waits && this.#ports.directory.inForce);
   }
 
   /** See Host. */
@@ -190,10 +208,26 @@ export class Network {
   }
 
   /** What other hosts want and can be given now. */
-  get remote(): Array<{ readonly technology: NetworkTechnology; readonly stream: string; readonly channel: number }> {
-    return [...this.#servings.values()].flatMap(({ technology, endpoint, routes }) =>
-      endpoint === null ? [] : [...routes.reached].map(({ stream, channel }) => ({ technology, stream, channel })),
-    );
+  get remote(): RemoteWishes {
+    const servings = [...this.#servings.values()];
+    const changes = servings.reduce((sum, { routes }) => sum + routes.reached.changes, 0);
+    return {
+      // Changes only become more; which datapaths are up is told by the bits below them.
+      version: servings.reduce((bits, { endpoint }) => 2 * bits + Number(endpoint !== null), changes),
+      versionOf: (technology, stream) => this.#reached(technology)?.version(stream) ?? -1,
+      has: (technology, stream, channel) => this.#reached(technology)?.has(stream, channel) === true,
+    };
+  }
+
+  /** The channels of a stream that are wanted over a technology. */
+  wanted(technology: NetworkTechnology, stream: string): ReadonlyArray<number> {
+    return [...(this.#reached(technology)?.channels(stream) ?? [])];
+  }
+
+  /** Who is reached over a technology that is up. */
+  #reached(technology: NetworkTechnology): Reached | undefined {
+    const serving = this.#servings.get(technology);
+    return serving === undefined || serving.endpoint === null ? undefined : serving.routes.reached;
   }
 
   get alive(): ReadonlyArray<PeerInfo> {
@@ -298,29 +332,7 @@ export class Network {
 
   /** Tells other runtimes what is wanted here: what the engine delivers, so that no sequence is missed. */
   announce(): void {
-    if (!this.#directoryRuns) return;
-    const { host, directory } = this.#ports;
-    const subscriptions = host.broker.links.flatMap((link) => {
-      const { kind, stream, technology } = link.spec;
-      if (kind !== "ingress" || technology === null || link.state !== "open") return [];
-      // While a stream moves it has two, and messages are to come over one.
-      const member = host.session(link.spec.consumer.session)?.streamNamed(stream);
-      const over = member?.receives;
-      if (member && (over == null || !receivesOver(over, this.running).includes(technology))) return [];
-      const wanted = new Set(link.tables.channels.map(({ channel }) => channel));
-      return link.confirmedTables.channels
-        .filter(({ channel }) => wanted.has(channel))
-        .map(({ channel }) => ({ tag: streamTag(stream), stream, channel, technology }));
-    });
-    const unique = new Map(subscriptions.map((one) => [`${one.technology}:${one.tag}:${one.channel}`, one]));
-    const endpoints = [...this.#servings.values()].flatMap(({ technology, endpoint, provider }): DataEndpoint[] =>
-      endpoint === null ? [] : [{ technology, ...endpoint, ...(provider === undefined ? {} : { provider }) }],
-    );
-    directory.announce({
-      endpoints,
-      subscriptions: [...unique.values()],
-      technologies: endpoints.map(({ technology }) => technology),
-    });
+    if (this.#directoryRuns) this.#announcer.announce();
   }
 
   addPeer(endpoint: string): void {
@@ -330,6 +342,7 @@ export class Network {
   async stopDirectory(): Promise<void> {
     if (!this.#directoryRuns) return;
     this.#directoryRuns = false;
+    this.#announcer.stop();
     await this.#ports.directory.stop().catch((cause) => this.#ports.host.world.defect("directory", cause));
     this.#ports.child("peer", "ended");
   }

@@ -129,7 +129,7 @@ export class RuntimeActor implements Host {
         this.network.linksChanged();
       },
       changed: (link, ready) => {
-        for (const { index } of link.tables.sources) this.#sourceOf(link.spec, index)?.linked(link, ready);
+        for (const { index } of link.sourcesToTell(ready)) this.#sourceOf(link.spec, index)?.linked(link, ready);
         if (link.spec.kind === "ingress") this.network.announce();
       },
       ended: (link) => {
@@ -279,9 +279,7 @@ export class RuntimeActor implements Host {
   }
 
   remote(over: NetworkTechnology | null, stream: string): ReadonlyArray<number> {
-    return this.network.remote
-      .filter((wanted) => wanted.technology === over && wanted.stream === stream)
-      .map(({ channel }) => channel);
+    return over === null ? [] : this.network.wanted(over, stream);
   }
 
   retire(link: LinkActor, patienceMs: number): Promise<Marked | null> {
@@ -406,7 +404,7 @@ export class RuntimeActor implements Host {
 
   #sourceOf(link: { readonly producer: { readonly session: number }; readonly stream: string }, index: number) {
     const stream = this.#sessions.get(link.producer.session)?.streamNamed(link.stream);
-    return stream && [...stream.sources.values()].find((source) => source.spec.index === index);
+    return stream?.sourceAt(index);
   }
 
   /** What streams can be bound to now: what the probes found, as far as this runtime is configured for it. */

@@ -23,16 +23,18 @@ export interface Unconfirmed {
 export class SinkActor {
   readonly spec: SinkSpec;
   readonly life: Life<typeof sinkMachine>;
-  /** From here on no link is to carry to it. */
-  closing = false;
   /** Resolves when it is open, with those who had not acknowledged; null when it was closed before. */
   readonly opened: Promise<ReadonlyArray<Unconfirmed> | null>;
   readonly #host: Host;
+  readonly #leaves: () => void;
+  #closing = false;
   #start = (): void => {};
   #missing = new Map<string, Unconfirmed>();
 
-  constructor(host: Host, world: World, spec: SinkSpec) {
+  /** `leaves`: it is `closing` from now on. */
+  constructor(host: Host, world: World, spec: SinkSpec, leaves: () => void) {
     this.#host = host;
+    this.#leaves = leaves;
     this.spec = spec;
     this.life = new Life(world, `sink ${spec.id}`);
     this.opened = new Promise((resolve) => {
@@ -58,6 +60,11 @@ export class SinkActor {
     this.#start();
   }
 
+  /** From here on no link is to carry to it. */
+  get closing(): boolean {
+    return this.#closing;
+  }
+
   get state(): string {
     return stateText(this.life.actor.getSnapshot().value);
   }
@@ -67,8 +74,13 @@ export class SinkActor {
   }
 
   died(): void {
-    this.closing = true;
+    this.#leave();
     this.life.send({ type: "died", outstanding: underWay(this.#links()) });
+  }
+
+  #leave(): void {
+    this.#closing = true;
+    this.#leaves();
   }
 
   #links(): LinkActor[] {
@@ -92,7 +104,7 @@ export class SinkActor {
 
   async #drain(): Promise<void> {
     const links = this.#links();
-    this.closing = true;
+    this.#leave();
     this.life.send({ type: "outstanding", count: underWay(links) });
     this.#host.membersChanged();
     await settled(links);

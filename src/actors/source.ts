@@ -6,6 +6,7 @@ import type { Host } from "./host.ts";
 import { stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
 import { DRAIN_MS, type LinkActor } from "./link.ts";
+import type { Carrier } from "./source-indices.ts";
 
 export interface SourceSpec extends EndpointNumbers {
   /** Index among the sources of its session and stream. */
@@ -17,15 +18,19 @@ export interface SourceSpec extends EndpointNumbers {
 export class SourceActor {
   readonly spec: SourceSpec;
   readonly life: Life<typeof sourceMachine>;
-  /** From here on no link is to carry it. */
-  closing = false;
   /** Resolves when it is open (true) or was closed before (false). */
   readonly opened: Promise<boolean>;
+  /** The links that carried it when it closed, and how far their producer had got by then; null: it did not close. */
+  carriers: ReadonlyArray<Carrier> | null = null;
   readonly #host: Host;
+  readonly #leaves: () => void;
+  #closing = false;
   #start = (): void => {};
 
-  constructor(host: Host, world: World, spec: SourceSpec) {
+  /** `leaves`: it is `closing` from now on. */
+  constructor(host: Host, world: World, spec: SourceSpec, leaves: () => void) {
     this.#host = host;
+    this.#leaves = leaves;
     this.spec = spec;
     this.life = new Life(world, `source ${spec.id}`);
     this.opened = new Promise((resolve) => {
@@ -51,6 +56,11 @@ export class SourceActor {
     this.#start();
   }
 
+  /** From here on no link is to carry it. */
+  get closing(): boolean {
+    return this.#closing;
+  }
+
   get state(): string {
     return stateText(this.life.actor.getSnapshot().value);
   }
@@ -65,8 +75,13 @@ export class SourceActor {
   }
 
   died(): void {
-    this.closing = true;
+    this.#leave();
     this.life.send({ type: "died", outstanding: underWay(this.#links()) });
+  }
+
+  #leave(): void {
+    this.#closing = true;
+    this.#leaves();
   }
 
   #links(): LinkActor[] {
@@ -82,10 +97,12 @@ export class SourceActor {
 
   async #drain(): Promise<void> {
     const links = this.#links();
-    this.closing = true;
+    this.#leave();
     this.life.send({ type: "outstanding", count: underWay(links) });
     this.#host.membersChanged();
     await settled(links);
+    // From here on its producer pushes nothing more for it.
+    this.carriers = links.map((link) => ({ link, mark: link.mark }));
     this.life.send({ type: "outstanding", count: abandonedBy(links) });
     this.life.send({ type: "drained" });
   }

@@ -13,13 +13,14 @@ import type { PlannedMember } from "../runtime/plan.ts";
 import { type Host, PREPARE_MS } from "./host.ts";
 import { stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
+import { Membership } from "./membership.ts";
 import type { MoveRecord } from "./rebinding.ts";
 import type { SessionActor } from "./session.ts";
 import { SinkActor } from "./sink.ts";
 import { SourceActor } from "./source.ts";
+import { SourceIndices } from "./source-indices.ts";
 import { network, StreamMoves } from "./stream-moves.ts";
 
-const MAX_SOURCE_INDEX = 0xffff;
 /** Beyond opening a datapath and the patience with peers: what a step of a move may take, ms. */
 const STEPS_MS = 6000;
 
@@ -49,7 +50,9 @@ export class StreamActor {
   readonly #settling = new Set<() => void>();
   #pools: ProducerPools | null = null;
   #poolsMapped = false;
-  #nextIndex = 0;
+  readonly #indices: SourceIndices;
+  readonly #byIndex = new Map<number, SourceActor>();
+  readonly #membership: Membership;
 
   constructor(host: Host, session: SessionActor, id: number, name: string, tag: number, qos: Qos, promised: Promised) {
     this.#promised = promised;
@@ -60,6 +63,8 @@ export class StreamActor {
     this.tag = tag;
     this.#qos = qos;
     this.openedAs = qos;
+    this.#indices = new SourceIndices(name);
+    this.#membership = new Membership(session.id, name, this.sources, this.sinks);
     this.#moves = new StreamMoves({
       host,
       session: session.id,
@@ -199,13 +204,20 @@ export class StreamActor {
     const session = this.#session;
     const stats = session.takeStatsBlock();
     const id = this.#host.nextEndpoint();
-    const source = new SourceActor(this.#host, this.#world, {
-      id,
-      channel,
-      stats,
-      index: this.#takeIndex(),
-      session: session.id,
-      stream: this.name,
+    let index: number;
+    try {
+      index = this.#indices.take();
+    } catch (cause) {
+      session.giveStatsBlock(stats);
+      throw cause;
+    }
+    const spec = { id, channel, stats, index, session: session.id, stream: this.name };
+    const source = new SourceActor(this.#host, this.#world, spec, () => this.#membership.changed());
+    this.#byIndex.set(index, source);
+    source.life.onEnd(() => {
+      this.#byIndex.delete(index);
+      // One that did not close in order leaves no index behind: nobody knows what still bears it.
+      if (source.carriers) this.#indices.leave(index, source.carriers);
     });
     this.#adopt(this.sources, source, "source");
     return source;
@@ -215,33 +227,20 @@ export class StreamActor {
     const session = this.#session;
     const stats = session.takeStatsBlock();
     const id = this.#host.nextEndpoint();
-    const sink = new SinkActor(this.#host, this.#world, {
-      id,
-      channel,
-      stats,
-      policy,
-      session: session.id,
-      stream: this.name,
-    });
+    const spec = { id, channel, stats, policy, session: session.id, stream: this.name };
+    const sink = new SinkActor(this.#host, this.#world, spec, () => this.#membership.changed());
     this.#adopt(this.sinks, sink, "sink");
     return sink;
   }
 
   /** Its part in the plan: endpoints that are not closing. */
   get member(): PlannedMember {
-    return {
-      session: this.#session.id,
-      stream: this.name,
-      // While it moves, where it moves to.
-      datapath: this.#moves.datapath,
-      ...this.#moves.rebinding.steps,
-      sources: [...this.sources.values()]
-        .filter((source) => !source.closing)
-        .map(({ spec: { id, index, channel } }) => ({ id, index, channel })),
-      sinks: [...this.sinks.values()]
-        .filter((sink) => !sink.closing)
-        .map(({ spec: { channel, policy } }) => ({ channel, block: policy.kind === "block" })),
-    };
+    // While it moves, where it moves to.
+    return this.#membership.at(this.#moves.datapath, this.#moves.rebinding.steps);
+  }
+
+  sourceAt(index: number): SourceActor | undefined {
+    return this.#byIndex.get(index);
   }
 
   /** What the host can offer has changed, or what carried it is gone. */
@@ -299,21 +298,13 @@ export class StreamActor {
     this.#settling.clear();
   }
 
-  #takeIndex(): number {
-    if (this.#nextIndex > MAX_SOURCE_INDEX) {
-      throw new InsaneError(
-        "ELIMIT",
-        `Stream ${this.name} has had ${MAX_SOURCE_INDEX + 1} sources; close and open it.`,
-      );
-    }
-    return this.#nextIndex++;
-  }
-
   #adopt<A extends SourceActor | SinkActor>(into: Map<number, A>, child: A, kind: "source" | "sink"): void {
     into.set(child.spec.id, child);
+    this.#membership.changed();
     this.life.send({ type: "childAdded", kind });
     child.life.onEnd(({ quarantined }) => {
       into.delete(child.spec.id);
+      this.#membership.changed();
       this.#session.giveStatsBlock(child.spec.stats);
       this.#host.membersChanged();
       this.life.send({ type: "childEnded", kind, quarantined });

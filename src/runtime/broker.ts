@@ -1,10 +1,11 @@
-// The link broker: keeps the links there are equal to the links there should be (plan.ts). It makes their actors, tells
+// The link broker: keeps the links there are equal to the links there should be (planner.ts). It makes their actors, tells
 // them of changed tables, closes them, and waits before it tries again what failed.
 import type { World } from "../actors/life.ts";
 import { LinkActor } from "../actors/link.ts";
 import type { EndRole, LinkEnd } from "../actors/link-end.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
-import { linkKey, type PlanInput, type PlannedMember, plan, type WantedLink } from "./plan.ts";
+import { linkKey, type PlannedMember, type WantedLink } from "./plan.ts";
+import { Planner, type PlannerInput } from "./planner.ts";
 
 /** Waits before a link that failed is tried again, ms: doubled each time, while somebody wants it. */
 const RETRY_FIRST_MS = 250;
@@ -14,7 +15,7 @@ export interface BrokerPorts {
   readonly world: World;
   readonly entries: number;
   /** Who produces and consumes what, here and elsewhere, at this moment. */
-  input(): PlanInput;
+  input(): PlannerInput;
   /** A session's side of links; undefined while there is none. */
   end(session: number): LinkEnd | undefined;
   /** The side of a technology's engine. */
@@ -37,6 +38,9 @@ export class Broker {
   readonly #ports: BrokerPorts;
   /** Links that should be there, by key. */
   readonly #current = new Map<string, Entry>();
+  /** The same by the sessions at their ends. */
+  readonly #bySession = new Map<number, Set<Entry>>();
+  readonly #planner = new Planner();
   /** All that have not ended, those that close included. */
   readonly #all = new Map<number, LinkActor>();
   readonly #failures = new Map<string, { count: number; until: number }>();
@@ -60,7 +64,7 @@ export class Broker {
 
   /** The links by which a session produces or consumes one channel of a stream, those that close excluded. */
   linksOf(role: EndRole, session: number, stream: string, channel: number): LinkActor[] {
-    return [...this.#current.values()]
+    return [...(this.#bySession.get(session) ?? [])]
       .filter(({ wanted, link }) => {
         if (wanted[role] !== session || wanted.stream !== stream) return false;
         return link.tables.channels.some((entry) => entry.channel === channel);
@@ -81,11 +85,7 @@ export class Broker {
 
   /** How many links there would be more if this member were as given. */
   cost(member: PlannedMember): number {
-    const input = this.#ports.input();
-    const members = input.members.filter(
-      ({ session, stream }) => session !== member.session || stream !== member.stream,
-    );
-    return plan({ ...input, members: [...members, member] }, this.#existing()).open.length;
+    return this.#planner.more(member, this.#ports.input(), this.#existing);
   }
 
   /**
@@ -107,7 +107,7 @@ export class Broker {
   }
 
   #follow(): void {
-    const { open, update, close } = plan(this.#ports.input(), this.#existing());
+    const { open, update, close } = this.#planner.plan(this.#ports.input(), this.#existing);
     for (const key of close) this.#close(key);
     for (const wanted of update) {
       const entry = this.#current.get(wanted.key);
@@ -127,6 +127,7 @@ export class Broker {
     this.#stopped = true;
     for (const link of this.links) link.close(reason);
     this.#current.clear();
+    this.#bySession.clear();
   }
 
   /** A session has ended: what was remembered of its links is forgotten. */
@@ -137,12 +138,27 @@ export class Broker {
     }
   }
 
-  #existing(): ReadonlyMap<string, { key: string; tables: WantedLink["tables"]; nextIndex: number }> {
-    const existing = new Map();
-    for (const { key, wanted } of this.#current.values()) {
-      existing.set(key, { key, tables: wanted.tables, nextIndex: wanted.nextIndex });
+  readonly #existing = (key: string): WantedLink | undefined => this.#current.get(key)?.wanted;
+
+  #add(entry: Entry): void {
+    this.#current.set(entry.key, entry);
+    for (const session of endsOf(entry)) {
+      const entries = this.#bySession.get(session);
+      if (entries) entries.add(entry);
+      else this.#bySession.set(session, new Set([entry]));
     }
-    return existing;
+  }
+
+  #take(key: string): Entry | undefined {
+    const entry = this.#current.get(key);
+    if (!entry) return undefined;
+    this.#current.delete(key);
+    for (const session of endsOf(entry)) {
+      const entries = this.#bySession.get(session);
+      entries?.delete(entry);
+      if (entries?.size === 0) this.#bySession.delete(session);
+    }
+    return entry;
   }
 
   #open(wanted: WantedLink): void {
@@ -177,7 +193,7 @@ export class Broker {
       },
     );
     this.#all.set(id, link);
-    this.#current.set(key, { key, link, wanted });
+    this.#add({ key, link, wanted });
     this.#ports.added(link);
     link.start();
     this.#announce(link);
@@ -186,7 +202,7 @@ export class Broker {
   /** The egress link over another technology that a new one takes over from: a stream moves. */
   #replacedBy({ kind, stream, technology, producer }: WantedLink): LinkActor | undefined {
     if (kind !== "egress") return undefined;
-    return [...this.#current.values()]
+    return [...(this.#bySession.get(producer ?? 0) ?? [])]
       .map(({ link }) => link)
       .find(
         ({ spec, state }) =>
@@ -207,9 +223,7 @@ export class Broker {
   }
 
   #close(key: string): void {
-    const entry = this.#current.get(key);
-    this.#current.delete(key);
-    entry?.link.close("no source or sink uses it any more");
+    this.#take(key)?.link.close("no source or sink uses it any more");
   }
 
   #ended(link: LinkActor): void {
@@ -217,7 +231,8 @@ export class Broker {
     const { key } = link.spec;
     // One that was not told to close has failed, or lost an end: the plan may want it again.
     if (this.#current.get(key)?.link === link) {
-      this.#current.delete(key);
+      this.#take(key);
+      this.#planner.lost(key);
       if (link.life.outcome?.cause === "failure") this.#later(key);
     }
     this.#ports.ended(link);
@@ -233,3 +248,6 @@ export class Broker {
     clock.after(wait + 1, () => this.reconcile());
   }
 }
+
+const endsOf = ({ wanted: { producer, consumer } }: Entry): number[] =>
+  [...new Set([producer, consumer])].filter((session) => session !== null);

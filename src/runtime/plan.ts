@@ -1,5 +1,6 @@
 // The link broker's arithmetic: from who produces and consumes what, here and on other hosts, to the links there should
-// be and the difference from those there are. Pure: no actor, no memory, no clock. src/runtime/broker.ts acts on it.
+// be and the difference from those there are. Pure: no actor, no memory, no clock. This is the whole plan, which says what
+// is right; planner.ts comes to the same by looking only at what has changed, and src/runtime/broker.ts acts on that.
 import type { NetworkTechnology } from "../protocol/qos.ts";
 
 export type LinkKind = "direct" | "egress" | "ingress";
@@ -105,31 +106,83 @@ export function receivesOver(
   return datapath === "rdma" ? networks.filter((one) => one === "rdma" || one === "udp") : [datapath, "rdma"];
 }
 
+/** Who a link is between. */
+export type Ends = Pick<WantedLink, "kind" | "stream" | "technology" | "producer" | "consumer">;
+
+/** What is to go over a link, if anything is. */
+export interface Request {
+  readonly channels: ReadonlyMap<number, boolean>;
+  readonly sources: ReadonlyArray<PlannedSource>;
+  /** One that stands stays, another is not opened. */
+  readonly onlyIfThere?: boolean;
+  readonly held?: boolean;
+}
+
+export const direct = (
+  producer: PlannedMember,
+  consumer: PlannedMember,
+  offered = offeredChannels(producer),
+): Request => ({
+  channels: sinkChannels(consumer, offered),
+  sources: producer.sources,
+});
+
+/** To other hosts over a technology, where `isWanted` says what they want of the member's stream. */
+export function egress(
+  producer: PlannedMember,
+  over: NetworkTechnology,
+  networks: ReadonlyArray<NetworkTechnology>,
+  isWanted: (channel: number) => boolean,
+): Request | null {
+  const leaving = over !== producer.datapath;
+  if (!networks.includes(over) || (leaving && !producer.keep?.includes(over))) return null;
+  const channels = new Map([...offeredChannels(producer)].filter(isWanted).map((channel) => [channel, true]));
+  return { channels, sources: producer.sources, onlyIfThere: leaving, held: !leaving && producer.held === true };
+}
+
+/** From other hosts over a technology. */
+export function ingress(
+  consumer: PlannedMember,
+  over: NetworkTechnology,
+  networks: ReadonlyArray<NetworkTechnology>,
+): Request | null {
+  const isFrom = (bound: NetworkTechnology | null): boolean =>
+    bound !== null && networks.includes(bound) && receivesOver(bound, networks).includes(over);
+  const now = isFrom(consumer.datapath);
+  if (!now && !consumer.keep?.some(isFrom)) return null;
+  return { channels: sinkChannels(consumer, null), sources: [], onlyIfThere: !now };
+}
+
+/** The link between these ends as it should be, or null. */
+export function wantedLink(
+  ends: Ends,
+  request: Request | null,
+  existing: (key: string) => ExistingLink | undefined,
+): WantedLink | null {
+  if (!request || request.channels.size === 0) return null;
+  const { kind, stream, producer, consumer, technology } = ends;
+  const { channels, sources, onlyIfThere, held = false } = request;
+  const key = linkKey(kind, stream, producer, consumer, technology);
+  const before = existing(key);
+  if (onlyIfThere && !before) return null;
+  const { entries, nextIndex } = number(channels, before);
+  const mine = sources
+    .filter((source) => channels.has(source.channel))
+    .map((source) => ({ index: source.index, source: source.id, channel: source.channel }))
+    .sort((a, b) => a.index - b.index);
+  const tables = { channels: entries, sources: mine };
+  return { key, kind, stream, technology, producer, consumer, tables, nextIndex, held };
+}
+
+export const offeredChannels = ({ sources }: PlannedMember): Set<number> =>
+  new Set(sources.map((source) => source.channel));
+
 /** All links there should be, by key, with channel indices that continue those of `existing`. */
 export function wantedLinks(input: PlanInput, existing: ReadonlyMap<string, ExistingLink>): Map<string, WantedLink> {
   const wanted = new Map<string, WantedLink>();
-  const want = (
-    kind: LinkKind,
-    stream: string,
-    producer: number | null,
-    consumer: number | null,
-    technology: NetworkTechnology | null,
-    channels: ReadonlyMap<number, boolean>,
-    sources: ReadonlyArray<PlannedSource>,
-    how: { readonly onlyIfThere?: boolean; readonly held?: boolean } = {},
-  ) => {
-    if (channels.size === 0) return;
-    const key = linkKey(kind, stream, producer, consumer, technology);
-    if (how.onlyIfThere && !existing.has(key)) return;
-    const before = existing.get(key);
-    const { entries, nextIndex } = number(channels, before);
-    const mine = sources
-      .filter((source) => channels.has(source.channel))
-      .map((source) => ({ index: source.index, source: source.id, channel: source.channel }))
-      .sort((a, b) => a.index - b.index);
-    const tables = { channels: entries, sources: mine };
-    const held = how.held ?? false;
-    wanted.set(key, { key, kind, stream, technology, producer, consumer, tables, nextIndex, held });
+  const want = (ends: Ends, request: Request | null): void => {
+    const link = wantedLink(ends, request, (key) => existing.get(key));
+    if (link) wanted.set(link.key, link);
   };
 
   const byStream = new Map<string, PlannedMember[]>();
@@ -138,37 +191,21 @@ export function wantedLinks(input: PlanInput, existing: ReadonlyMap<string, Exis
     if (list) list.push(member);
     else byStream.set(member.stream, [member]);
   }
-  const remote = new Map<string, Set<number>>();
-  for (const { technology, stream, channel } of input.remote) {
-    const key = `${technology}:${stream}`;
-    const set = remote.get(key);
-    if (set) set.add(channel);
-    else remote.set(key, new Set([channel]));
-  }
-
+  const remote = new Set(input.remote.map(({ technology, stream, channel }) => `${technology}:${channel}:${stream}`));
+  const { networks } = input;
   for (const [stream, members] of byStream) {
-    for (const producer of members) {
-      const offered = new Set(producer.sources.map((source) => source.channel));
-      for (const consumer of members) {
-        const channels = sinkChannels(consumer, offered);
-        want("direct", stream, producer.session, consumer.session, null, channels, producer.sources);
+    for (const member of members) {
+      const { session } = member;
+      for (const other of members) {
+        const ends = { stream, producer: session, consumer: other.session, technology: null };
+        want({ kind: "direct", ...ends }, direct(member, other));
       }
-      for (const over of new Set([producer.datapath, ...(producer.keep ?? [])])) {
-        if (over === null || !input.networks.includes(over)) continue;
-        const leaving = over !== producer.datapath;
-        const elsewhere = remote.get(`${over}:${stream}`);
-        if (elsewhere) {
-          const channels = new Map([...offered].filter((channel) => elsewhere.has(channel)).map((c) => [c, true]));
-          const how = { onlyIfThere: leaving, held: !leaving && producer.held === true };
-          want("egress", stream, producer.session, null, over, channels, producer.sources, how);
-        }
-      }
-      const from = (over: NetworkTechnology | null): ReadonlyArray<NetworkTechnology> =>
-        over === null || !input.networks.includes(over) ? [] : receivesOver(over, input.networks);
-      const wantedFrom = new Set(from(producer.datapath));
-      for (const over of new Set([...wantedFrom, ...(producer.keep ?? []).flatMap(from)])) {
-        const how = { onlyIfThere: !wantedFrom.has(over) };
-        want("ingress", stream, null, producer.session, over, sinkChannels(producer, null), [], how);
+      for (const technology of networks) {
+        const isWanted = (channel: number): boolean => remote.has(`${technology}:${channel}:${stream}`);
+        const out = { stream, producer: session, consumer: null, technology };
+        want({ kind: "egress", ...out }, egress(member, technology, networks, isWanted));
+        const back = { stream, producer: null, consumer: session, technology };
+        want({ kind: "ingress", ...back }, ingress(member, technology, networks));
       }
     }
   }

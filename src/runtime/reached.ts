@@ -27,16 +27,26 @@ export class Reached {
       return;
     }
     if (of.channels.delete(channel)) of.version = ++this.#version;
-    // A version that is gone is 0: another one than any that was there.
+    // The version of what is gone is 0: another one than any that was there.
     if (of.channels.size === 0) this.#streams.delete(stream);
   }
 
   clear(): void {
+    this.#version++;
     this.#streams.clear();
+  }
+
+  /** A larger number whenever anything is something else. */
+  get changes(): number {
+    return this.#version;
   }
 
   has(stream: string, channel: number): boolean {
     return this.#streams.get(stream)?.channels.has(channel) === true;
+  }
+
+  channels(stream: string): Iterable<number> {
+    return this.#streams.get(stream)?.channels.keys() ?? [];
   }
 
   /** Another number whenever the channels of this stream are others; 0 while there are none. */

@@ -48,7 +48,7 @@ it("opens each link once, though opening one asks for all of them again", async 
   const broker: Broker = new Broker({
     world,
     entries: 16,
-    input: () => ({ members, remote: [], networks: [] }),
+    input: () => ({ members, remote: { version: 0, versionOf: () => 0, has: () => false }, networks: [] }),
     end: silent,
     engine: () => undefined,
     accused: () => {},

@@ -1,0 +1,81 @@
+// Puts together what other runtimes are told: where this one is reached, and which channels its engines deliver. What
+// changes in quick succession goes out together.
+import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
+import type { Announcement, DataEndpoint, Subscription } from "../runtime/directory.ts";
+import type { Clock } from "./clock.ts";
+import type { LinkActor } from "./link.ts";
+
+/** Announcements are put together at most so often, ms, and take at most a tenth of the time, as long as that is not long. */
+const GAP_MS = 2;
+const SHARE = 10;
+const LONGEST_GAP_MS = 20;
+
+export interface AnnouncerPorts {
+  readonly clock: Clock;
+  links(): ReadonlyArray<LinkActor>;
+  /** Messages are to come over this technology: while a stream moves it has two links, and one of them is right. */
+  isReceived(link: LinkActor["spec"], technology: NetworkTechnology): boolean;
+  endpoints(): ReadonlyArray<DataEndpoint>;
+  announce(announcement: Announcement): void;
+}
+
+export class Announcer {
+  readonly #ports: AnnouncerPorts;
+  /** Not before that. */
+  #at = Number.NEGATIVE_INFINITY;
+  #waiting = false;
+  #stopped = false;
+
+  constructor(ports: AnnouncerPorts) {
+    this.#ports = ports;
+  }
+
+  /** What was asked for has not been announced yet. */
+  get waits(): boolean {
+    return this.#waiting;
+  }
+
+  announce(): void {
+    if (this.#waiting || this.#stopped) return;
+    const { clock } = this.#ports;
+    const wait = this.#at - clock.now();
+    if (wait <= 0) {
+      this.#now();
+      return;
+    }
+    this.#waiting = true;
+    clock.after(wait, () => {
+      this.#waiting = false;
+      if (!this.#stopped) this.#now();
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  #now(): void {
+    const { clock } = this.#ports;
+    const began = clock.now();
+    const endpoints = this.#ports.endpoints();
+    const subscriptions = this.#subscriptions();
+    this.#ports.announce({ endpoints, subscriptions, technologies: endpoints.map(({ technology }) => technology) });
+    const took = clock.now() - began;
+    this.#at = clock.now() + Math.min(LONGEST_GAP_MS, Math.max(GAP_MS, SHARE * took));
+  }
+
+  /** What the engines deliver, so that no sequence is missed. */
+  #subscriptions(): Subscription[] {
+    const all = this.#ports.links().flatMap((link) => {
+      const { kind, stream, technology } = link.spec;
+      if (kind !== "ingress" || technology === null || link.state !== "open") return [];
+      if (!this.#ports.isReceived(link.spec, technology)) return [];
+      const tag = streamTag(stream);
+      const wanted = new Set(link.tables.channels.map(({ channel }) => channel));
+      return link.confirmedTables.channels
+        .filter(({ channel }) => wanted.has(channel))
+        .map(({ channel }) => ({ tag, stream, channel, technology }));
+    });
+    return [...new Map(all.map((one) => [`${one.technology}:${one.tag}:${one.channel}`, one])).values()];
+  }
+}
