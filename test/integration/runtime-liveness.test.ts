@@ -5,8 +5,8 @@ import { type EmbeddedRuntime, Runtime } from "../../src/index.ts";
 import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
 import { eventually, Stage, type TestProcess, type Words } from "./runtime/processes.ts";
 
-const SPIN_MS = 6000;
-const QUIET_MS = 4000;
+const SPIN_MS = 7000;
+const QUIET_MS = 5000;
 
 describe("an embedded runtime whose thread spins", () => {
   it.each([
@@ -14,7 +14,7 @@ describe("an embedded runtime whose thread spins", () => {
     ["computes", false],
   ])(`and %s for ${SPIN_MS} ms is never silent to its peer, and messages go on`, async (_, poll) => {
     await using stage = new Stage();
-    const network = { helloIntervalMs: 500, silentAfterMs: 2500 };
+    const network = { helloIntervalMs: 250, silentAfterMs: 3500 };
     await using here = await Runtime.embed({ name: "here", log: { level: "silent" }, network });
     const session = await here.connect();
     const stream = await session.createStream({ name: "spin" });
