@@ -16,6 +16,7 @@ import { rawUdp } from "./rate-udp.ts";
 import { networkConditions, rawUdpSpin } from "./rtt-udp.ts";
 
 const MTU = 1500;
+/** Both on the same kind of device, with the same rings (bench/native/dpdk_device.h). */
 const DEVICE = "net_af_packet";
 
 function rawDpdk({ a, b }: Topology, kind: "rtt" | "rate"): System {

