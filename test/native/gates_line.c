@@ -5,10 +5,15 @@
 
 #include "core/wire.h"
 
-static uint64_t line_monotonic(void *context) { return ((struct line *)context)->now += 20; }
+static uint64_t look(struct line *line) {
+    if (line->stops == 0 || line->now + 20 < line->stops)
+        line->now += 20;
+    return line->now;
+}
+static uint64_t line_monotonic(void *context) { return look(context); }
 static uint64_t line_tai(void *context) {
     struct line *line = context;
-    return (line->now += 20) + line->offset;
+    return look(line) + line->offset;
 }
 static int line_bind(struct ins_datapath *dp, struct ins_pool *pool) {
     (void)dp;

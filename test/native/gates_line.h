@@ -12,6 +12,7 @@ struct line {
     struct ins_datapath base;
     uint64_t now;      /* CLOCK_MONOTONIC; TAI is so much more: */
     uint64_t offset;
+    uint64_t stops;    /* looks do not move it beyond this; 0: they always do */
     uint64_t each;     /* ns that a datagram takes to hand over */
     uint32_t takes;
     uint32_t count;

@@ -208,13 +208,11 @@ static void heartbeats_are_best_effort(void **state) {
     go_to(&b, list.base_ns + 100000);
     assert_int_equal(b.line->count, 1);
     /* Due long since by the clock of heartbeats, which is real; but this is no time for best effort. */
-    uint64_t until = harness_ms() + 50;
-    while (harness_ms() < until) {
-        if (tai(&b) > list.base_ns + 190000)
-            b.line->now -= 50000;
+    b.line->stops = list.base_ns + 190000 - b.line->offset;
+    for (uint64_t until = harness_ms() + 50; harness_ms() < until;)
         node_pump(&b.node);
-    }
     assert_int_equal(b.line->count, 1);
+    b.line->stops = 0;
     HARNESS_UNTIL(node_count(&b.node, INS_COUNT_heartbeats) >= 2, &b.node, &b.node) { b.line->now += 700; }
     for (uint32_t i = 1; i < b.line->count; i++) {
         assert_int_equal(b.line->sent[i].type, INS_WIRE_TYPE_HEARTBEAT);
