@@ -137,9 +137,9 @@ export class LinkActor {
     return this.life.outcome?.how ?? stateText(this.life.actor.getSnapshot().value);
   }
 
-  /** Its sources, as far as they were not told before that it is ready. */
+  /** Sources that both ends know and that were not told so before; or, when it is ready no more, all. */
   sourcesToTell(ready: boolean): ReadonlyArray<SourceEntry> {
-    const { sources } = this.#target;
+    const { sources } = ready ? this.confirmedTables : this.#target;
     const before = this.#readyFor;
     this.#readyFor = new Set(ready ? sources.map(({ source }) => source) : []);
     return ready ? sources.filter(({ source }) => !before.has(source)) : sources;

@@ -10,7 +10,7 @@ import type { RuntimeRequest } from "./control.ts";
 import { Doorbell } from "./doorbell.ts";
 import { PoolView } from "./message.ts";
 import type { StreamPools } from "./pools.ts";
-import { type ChannelRow, ProducerEnd } from "./producer-end.ts";
+import { ProducerEnd } from "./producer-end.ts";
 import type { Pump } from "./pump.ts";
 import type { Sleeper } from "./sleeper.ts";
 import type { Target } from "./source.ts";
@@ -85,7 +85,7 @@ export class Ends implements ConsumerHost {
         const before = pump.producers.find(({ id, stream }) => id === params.replaces && stream === params.stream);
         if (before !== undefined) end.takeOver(before);
         pump.producers.push(end);
-        this.setChannels(end, params.channels);
+        this.setTables(end, params);
       } else {
         const views: PoolView[] = [];
         params.pools.forEach((pool, i) => {
@@ -123,7 +123,7 @@ export class Ends implements ConsumerHost {
     if (producer !== undefined) {
       // What was pushed under the old table leaves before the answer.
       producer.publish();
-      this.setChannels(producer, channels);
+      this.setTables(producer, { channels, sources });
     }
     if (consumer !== undefined) {
       setSources(consumer, sources);
@@ -160,13 +160,14 @@ export class Ends implements ConsumerHost {
   /** Targets of every source on a stream. */
   retarget(stream: number): void {
     for (const source of this.host.pump.sources)
-      if (source.stream === stream) source.retarget(this.targets(stream, source.channel));
+      if (source.stream === stream) source.retarget(this.targets(stream, source.channel, source.id));
   }
 
-  targets(stream: number, channel: number): Target[] {
+  targets(stream: number, channel: number, source: number): Target[] {
     const targets: Target[] = [];
     for (const end of this.host.pump.producers) {
-      if (end.stream !== stream || end.state !== "open") continue;
+      // One whose consumer does not know the source yet: it would take its messages for lies.
+      if (end.stream !== stream || end.state !== "open" || !end.sources.has(source)) continue;
       const row = end.channels.get(channel);
       if (row !== undefined) targets.push({ end, link: end.link, index: row.index, block: row.block });
     }
@@ -237,8 +238,9 @@ export class Ends implements ConsumerHost {
     return requests.some(({ params }) => (params as CloseParams).mode === "drain");
   }
 
-  private setChannels(end: ProducerEnd, rows: ReadonlyArray<ChannelRow>): void {
-    end.channels = new Map(rows.map((row) => [row.channel, row]));
+  private setTables(end: ProducerEnd, { channels, sources }: Pick<UpdateParams, "channels" | "sources">): void {
+    end.channels = new Map(channels.map((row) => [row.channel, row]));
+    end.sources = new Set(sources.map(({ source }) => source));
     this.retarget(end.stream);
   }
 

@@ -28,6 +28,8 @@ export class ProducerEnd {
   readonly ownEngine: boolean;
   /** By channel. */
   channels: ReadonlyMap<number, ChannelRow> = new Map();
+  /** Ids of the sources that its consumer knows. */
+  sources: ReadonlySet<number> = new Set();
   /** retired: another link has taken over, nothing more is pushed; should that one close first, this one goes on. */
   state: "open" | "retired" | "draining" | "closed" = "open";
   /** What this one has taken over from. */

@@ -102,7 +102,7 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
     const source = new EmittingSource(pump, this, pools, init, this.block(result.stats));
     this.sources.add(source);
     pump.sources.add(source);
-    source.retarget(ends.targets(this.id, channel));
+    source.retarget(ends.targets(this.id, channel, source.id));
     return source;
   }
 
