@@ -7,7 +7,7 @@ import type { CapabilityRecord } from "../../src/protocol/control.ts";
 import { completeQos, type NetworkTechnology, type Qos, TECHNOLOGIES } from "../../src/protocol/qos.ts";
 import { probeAll, probeWith } from "../../src/qos/capabilities.ts";
 import { type DecideInput, decide } from "../../src/qos/decide.ts";
-import { NETWORK_TECHNOLOGIES, type Strategy } from "../../src/qos/strategy.ts";
+import { DEFAULT_STRATEGY, NETWORK_TECHNOLOGIES, type Strategy } from "../../src/qos/strategy.ts";
 
 type Presence = "absent" | "emulated" | "present";
 type Host = Readonly<Record<(typeof TECHNOLOGIES)[number], Presence>>;
@@ -84,6 +84,27 @@ describe("the default strategy", () => {
     for (const { host, qos } of cases) {
       const { datapath } = run(host, qos);
       if (datapath !== null) expect(host[datapath]).toBe("present");
+    }
+  });
+
+  it("counts an emulated technology as present once its rules say so, and says that it is", () => {
+    const emulated = {
+      ...DEFAULT_STRATEGY,
+      rules: DEFAULT_STRATEGY.rules.map((rule) => ({ ...rule, emulated: true })),
+    };
+    for (const { host, qos } of cases) {
+      const real = Object.fromEntries(
+        Object.entries(host).map(([technology, presence]) => [
+          technology,
+          presence === "emulated" ? "present" : presence,
+        ]),
+      ) as Host;
+      const { datapath, candidates, warnings } = run(host, qos, emulated);
+      // Rules that find nothing are not obeyed, and the default takes nothing emulated either.
+      if (warnings.some(({ code }) => code === "W_STRATEGY")) continue;
+      expect(datapath, JSON.stringify({ host, qos })).toBe(paper(real, qos));
+      const chosen = candidates.find(({ verdict }) => verdict === "chosen");
+      if (datapath !== null) expect(chosen?.why.includes("emulated")).toBe(host[datapath] === "emulated");
     }
   });
 
