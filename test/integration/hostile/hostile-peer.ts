@@ -85,7 +85,7 @@ export class HostilePeer implements AsyncDisposable {
       if (bytes[WIRE.TYPE] !== WIRE_TYPE.HEARTBEAT) this.received.push(bytes);
     });
     // Stays alive as a good one would, once it has announced something.
-    this.#beat = setInterval(() => this.version > 0 && this.hello(null), 100);
+    this.#beat = setInterval(() => this.version > 0 && this.#goOn(), 100);
   }
 
   /** Bound to a hello port that the target lists; speaks to the target's hello and data endpoints. */
@@ -129,6 +129,17 @@ export class HostilePeer implements AsyncDisposable {
     for (const [i, page] of this.#pages.entries()) {
       this.hello(page);
       if (i % 32 === 31) await new Promise((resolve) => setTimeout(resolve, 4));
+    }
+  }
+
+  /** Another hello; and pages that were lost on the way, as the target asks for them. */
+  #goOn(): void {
+    this.hello(null);
+    const seen = this.heard.at(-1)?.seen;
+    if (seen?.id !== this.id || seen.version !== this.version) return;
+    for (const index of seen.missing.slice(0, 32)) {
+      const page = this.#pages[index];
+      if (page) this.hello(page);
     }
   }
 
