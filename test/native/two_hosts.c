@@ -43,6 +43,16 @@ int shell(const char *format, ...) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* The kernel takes a moment to notice that a pair is up, and drops what is sent before. */
+static int carries(const char *interface_name) {
+    for (int looks = 0; looks < 2000; looks++) {
+        if (shell("ip link show dev %s | grep -q 'state UP'", interface_name) == 0)
+            return 1;
+        usleep(5000);
+    }
+    return 0;
+}
+
 static int set_up(struct two_hosts *hosts, uint32_t mtu, uint32_t queues) {
     stand_in(hosts->a);
     if (shell("ip link add " HOST_A_INTERFACE " mtu %u numrxqueues %u numtxqueues %u type veth peer name "
@@ -55,8 +65,9 @@ static int set_up(struct two_hosts *hosts, uint32_t mtu, uint32_t queues) {
     if (shell("ip addr add " HOST_B_ADDRESS "/24 dev " HOST_B_INTERFACE) || shell("ip link set lo up") ||
         shell("ip link set " HOST_B_INTERFACE " up"))
         return -EIO;
+    int good = carries(HOST_B_INTERFACE);
     stand_in(hosts->a);
-    return 0;
+    return good && carries(HOST_A_INTERFACE) ? 0 : -EIO;
 }
 
 int two_hosts_open(struct two_hosts *hosts, uint32_t mtu, uint32_t queues) {
