@@ -16,6 +16,8 @@ export const DRAIN_MS = 1000;
 const ABANDON_MS = 500;
 /** Its teardown keeps its own deadlines; the machine's is the last resort. */
 const PATIENCE = { teardownMs: 2 * DRAIN_MS + 2 * ABANDON_MS + 2000 };
+/** A stream that moves has messages on its new link as soon as its application knows of it: that is given up late, ms. */
+const MOVE_OPEN_MS = 6000;
 
 export interface LinkSpec {
   readonly id: number;
@@ -28,7 +30,7 @@ export interface LinkSpec {
   readonly producer: LinkEnd;
   readonly consumer: LinkEnd;
   readonly tables: LinkTables;
-  /** Its engine takes nothing from it until it is let go. */
+  /** A stream moves to it. An engine takes nothing from it until it is let go. */
   readonly held: boolean;
   /** The link that it takes over from, by its number, at the moment when the producer is told; or null. */
   replaces(): number | null;
@@ -93,7 +95,8 @@ export class LinkActor {
     const sessions = [...new Set([spec.producer.session, spec.consumer.session])].filter((id) => id > 0);
     const { label: producer } = spec.producer;
     const { label: consumer } = spec.consumer;
-    const input = { name: this.life.name, producer, consumer, credits: spec.entries, patience: PATIENCE };
+    const patience = spec.held ? { ...PATIENCE, openMs: MOVE_OPEN_MS } : PATIENCE;
+    const input = { name: this.life.name, producer, consumer, credits: spec.entries, patience };
     this.#start = () => void this.life.start(machine, "link", input, sessions);
   }
 

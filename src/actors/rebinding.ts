@@ -107,16 +107,31 @@ export class Rebinding {
 
   /**
    * Opens links over the new datapath beside those over the old one. `held`: what is emitted from then on waits on the new
-   * ones. Resolves when all are open.
+   * ones. Resolves when all are open: one whose application did not answer in time is opened again. `over`: nobody waits any
+   * more.
    */
-  async open(from: NetworkTechnology | null, to: NetworkTechnology | null, held: boolean): Promise<void> {
+  async open(
+    from: NetworkTechnology | null,
+    to: NetworkTechnology | null,
+    held: boolean,
+    over: () => boolean,
+  ): Promise<void> {
     this.steps = { keep: from === null ? [] : [from], held };
     this.receives = held ? from : to;
     this.#ports.host.membersChanged();
     if (to === null) return;
     const began = performance.now();
-    await Promise.all([this.#link("egress", to)?.confirmed(), this.#link("ingress", to)?.confirmed()]);
+    while (!(await this.#opened(to)) && !over()) await this.#look();
     this.#swappedAt = held ? performance.now() : began;
+  }
+
+  /** Whether every link over a datapath stands that there is something for. */
+  async #opened(to: NetworkTechnology): Promise<boolean> {
+    const { host, stream } = this.#ports;
+    const { sources, sinks } = this.#ports.channels();
+    const sends = [...host.remote(to, stream)].some((channel) => sources.has(channel));
+    const links = [...(sends ? [this.#link("egress", to)] : []), ...(sinks ? [this.#link("ingress", to)] : [])];
+    return (await Promise.all(links.map((link) => link?.confirmed() ?? false))).every((open) => open);
   }
 
   /** Lets the old engine empty its link and mark the end; resolves when the receivers have said so or had their time. */

@@ -65,7 +65,7 @@ export class StreamMoves {
   drain(): void {
     this.#within(async (over) => {
       this.#moving = this.#next;
-      await this.rebinding.open(network(this.decision), network(this.#moving), true);
+      await this.rebinding.open(network(this.decision), network(this.#moving), true, over);
       if (!over()) this.#ports.send({ type: "drained" });
     });
   }
@@ -83,7 +83,7 @@ export class StreamMoves {
       const failed = this.#moving !== this.#next;
       this.#moving = this.#next;
       const to = network(this.#moving);
-      if (failed) await this.rebinding.open(from, to, false);
+      if (failed) await this.rebinding.open(from, to, false, over);
       else {
         await this.rebinding.release(to);
         await this.rebinding.receive(from, to);

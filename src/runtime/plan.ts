@@ -69,7 +69,7 @@ export interface WantedLink {
   readonly tables: LinkTables;
   /** The index that the next new channel gets: indices are not used again while messages with them may be under way. */
   readonly nextIndex: number;
-  /** It begins held (PlannedMember). */
+  /** A stream moves to it: one to the network begins held (PlannedMember). */
   readonly held: boolean;
 }
 /** What is known of a link that is there. */
@@ -150,7 +150,12 @@ export function ingress(
     bound !== null && networks.includes(bound) && receivesOver(bound, networks).includes(over);
   const now = isFrom(consumer.datapath);
   if (!now && !consumer.keep?.some(isFrom)) return null;
-  return { channels: sinkChannels(consumer, null), sources: [], onlyIfThere: !now };
+  return {
+    channels: sinkChannels(consumer, null),
+    sources: [],
+    onlyIfThere: !now,
+    held: now && consumer.held === true,
+  };
 }
 
 /** The link between these ends as it should be, or null. */

@@ -111,6 +111,11 @@ describe.skipIf(missing !== "")(`streams that move between datapaths ${missing}`
     const told = [await near.moves(26, 20), await far.moves(26, 20)];
     told.push(...(await Promise.all([near.moves(24, 5), far.moves(24, 5)])));
     expect(told.flat().length).toBe(100);
+    // Its application answers nothing for a while: longer than a link that nobody moves to waits for it.
+    await far.app.call("stop", { index: 0 });
+    const busy = near.moves(2, 0);
+    await near.app.call("block", { ms: 1500 });
+    told.push(await busy);
     for (const events of told) {
       expect(events.map(({ from, to, why }) => ({ from, to, why }))).toEqual(
         events.map((_, i) =>
