@@ -53,7 +53,8 @@ static const struct medium media[] = {
     {"dpdk", ON_INTERFACES(",checksum=full"), BESIDE_KERNEL, .set_up = jumbo, .largest = 8924, .bytes = 65536},
     {"rdma", ON_BOTH("provider=net"), LOOPBACK, .largest = INS_WIRE_MAX_PAYLOAD, .bytes = 65536, .probe = "net"},
     {"rdma", ON_BOTH("provider=tcp;ofi_rxm"), LOOPBACK, .largest = INS_WIRE_MAX_PAYLOAD, .bytes = 65536,
-     .probe = "tcp;ofi_rxm"},
+     .probe = "tcp;ofi_rxm",
+     .stops_in_flood = "libfabric 1.17 leaves its TCP socket unread though receives are posted (decision 80)"},
     {"faulty", ON_BOTH("of=udp"), LOOPBACK, .largest = INS_WIRE_MAX_PAYLOAD, .bytes = 65536},
     /* Everything goes through the copies in which datagrams wait. */
     {"faulty", ON_BOTH("of=udp,delay_us=1"), LOOPBACK, .largest = INS_WIRE_MAX_PAYLOAD, .bytes = 65536},

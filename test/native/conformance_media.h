@@ -17,6 +17,7 @@ struct medium {
     void (*tear_down)(const struct medium *medium);
     const struct medium *fellow; /* opens a third end, beside the second; NULL: one that has room for two does it itself */
     const char *probe;           /* what its probe is asked about, on the first host; NULL: nothing in particular */
+    const char *stops_in_flood;  /* why a receiver that was flooded may never go on: not our fault; NULL: it goes on */
     const int *host[2];          /* network namespaces in which the ends are; NULL: where we are */
 };
 

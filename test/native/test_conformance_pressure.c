@@ -58,7 +58,12 @@ static void a_sender_that_does_not_wait_loses_nothing_uncounted(void **state) {
     enum { MESSAGES = 4000 };
     static struct lane lane;
     uint64_t sent = 0, received = 0, last = 0;
-    lane_open(&lane, *state);
+    const struct medium *medium = *state;
+    if (medium->stops_in_flood) {
+        print_message("not here: %s\n", medium->stops_in_flood);
+        skip();
+    }
+    lane_open(&lane, medium);
     HARNESS_UNTIL(sent == MESSAGES, &lane.a, &lane.b) {
         struct ins_descriptor d[8];
         while (sent < MESSAGES && exit_send(&lane.exit, &lane.a, 0, 0, 200, sent))
