@@ -40,7 +40,7 @@ static void without_a_slot_it_says_so_and_goes_on_when_there_is_one(void **state
 
 /* Under engines with threads of their own: order, back-pressure by credits, and the books balance. */
 static void engines_over_it_lose_nothing_within_their_window(void **state) {
-    enum { MESSAGES = 8000 };
+    enum { MESSAGES = 4000 };
     static struct lane lane;
     lane_open(&lane, *state);
     lane_exchange(&lane, 0, MESSAGES);
