@@ -53,9 +53,26 @@ static void engines_over_it_lose_nothing_within_their_window(void **state) {
     node_close(&lane.b);
 }
 
-/* The sender does not wait: what is not delivered was dropped for want of credit, or lost on the way, and is counted. */
+/* Takes up to `most`; later ones only, but not necessarily the next. */
+static void take_later(struct lane *lane, int most, uint64_t *received, uint64_t *last) {
+    struct ins_descriptor d[64];
+    int count = entrance_take(&lane->entrance, &lane->b, d, most);
+    for (int i = 0; i < count; i++, (*received)++) {
+        uint64_t mark = entrance_mark(&lane->b, &d[i]);
+        assert_true(*received == 0 || mark > *last);
+        *last = mark;
+        entrance_give(&lane->entrance, &lane->b, &d[i]);
+    }
+}
+
+static uint64_t uncounted(const struct lane *lane, uint64_t sent, uint64_t received) {
+    return sent - received - node_count(&lane->b, INS_COUNT_rx_lost) - node_count(&lane->b, INS_COUNT_rx_no_credit);
+}
+
+/* The sender does not wait: what is not delivered was dropped for want of credit, or lost on the way, and is counted. It may
+   take as long as it likes on a busy host, as long as it goes on. */
 static void a_sender_that_does_not_wait_loses_nothing_uncounted(void **state) {
-    enum { MESSAGES = 4000 };
+    enum { MESSAGES = 4000, SOME = 200 };
     static struct lane lane;
     uint64_t sent = 0, received = 0, last = 0;
     const struct medium *medium = *state;
@@ -64,26 +81,17 @@ static void a_sender_that_does_not_wait_loses_nothing_uncounted(void **state) {
         skip();
     }
     lane_open(&lane, medium);
-    HARNESS_UNTIL(sent == MESSAGES, &lane.a, &lane.b) {
-        struct ins_descriptor d[8];
-        while (sent < MESSAGES && exit_send(&lane.exit, &lane.a, 0, 0, 200, sent))
-            sent++;
-        int count = entrance_take(&lane.entrance, &lane.b, d, 8);
-        for (int i = 0; i < count; i++, received++) {
-            uint64_t mark = entrance_mark(&lane.b, &d[i]);
-            assert_true(received == 0 || mark > last);
-            last = mark;
-            entrance_give(&lane.entrance, &lane.b, &d[i]);
+    for (uint64_t next = SOME; sent < MESSAGES; next = sent + SOME)
+        HARNESS_UNTIL(sent >= (next < MESSAGES ? next : MESSAGES), &lane.a, &lane.b) {
+            while (sent < MESSAGES && exit_send(&lane.exit, &lane.a, 0, 0, 200, sent))
+                sent++;
+            take_later(&lane, 8, &received, &last);
         }
-    }
     /* Heartbeats tell of a lost tail; what waits is delivered or dropped. */
-    HARNESS_UNTIL(received + node_count(&lane.b, INS_COUNT_rx_lost) + node_count(&lane.b, INS_COUNT_rx_no_credit) == sent,
-                  &lane.a, &lane.b) {
-        struct ins_descriptor d[64];
-        int count = entrance_take(&lane.entrance, &lane.b, d, 64);
-        for (int i = 0; i < count; i++, received++)
-            entrance_give(&lane.entrance, &lane.b, &d[i]);
-    }
+    for (uint64_t left; (left = uncounted(&lane, sent, received));)
+        HARNESS_UNTIL(uncounted(&lane, sent, received) <= (left > SOME ? left - SOME : 0), &lane.a, &lane.b) {
+            take_later(&lane, 64, &received, &last);
+        }
     assert_int_equal(node_count(&lane.b, INS_COUNT_rx_late), 0);
     lane_close(&lane);
     assert_int_equal(lane.exit.returned[INS_STATUS_DONE], MESSAGES);
