@@ -5,6 +5,9 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+/** How long a process may take to be there, ms: on a busy machine a namespace that is taken down holds up others. */
+const START_MS = 45_000;
+
 export type Words = Readonly<Record<string, unknown>>;
 
 export class TestProcess {
@@ -118,7 +121,7 @@ export class Stage implements AsyncDisposable {
   /** A runtime in a process of its own. */
   async daemon(settings: Words = {}): Promise<TestProcess> {
     const daemon = this.start("daemon.ts", "daemon", [JSON.stringify({ socket: this.socket, ...settings })]);
-    await daemon.until((words) => words["up"] === true, "it is up");
+    await daemon.until((words) => words["up"] === true, "it is up", START_MS);
     return daemon;
   }
 
@@ -128,7 +131,7 @@ export class Stage implements AsyncDisposable {
     if (user !== undefined) chmodSync(this.folder, 0o755);
     const args = [this.socket, name, ...(user === undefined ? [] : [String(user)])];
     const application = this.start("application.ts", name, args);
-    await application.until((words) => words["connected"] === true, "it is connected");
+    await application.until((words) => words["connected"] === true, "it is connected", START_MS);
     return application;
   }
 
