@@ -1,13 +1,13 @@
 // rate-udp: one way as fast as it goes over kernel UDP; the receiver's rate, goodput and loss. The raw sides are
 // UDP in C in its three forms. GSO trains cross veth unsegmented: no wire would carry them at that rate.
 import { insaneRates } from "../insane/network.ts";
-import type { Benchmark, System } from "../runner/benchmark.ts";
+import type { System } from "../runner/benchmark.ts";
 import { measurePair, nativeProgram, nativeUnavailable, onHost } from "../runner/hosts.ts";
 import { oneWay } from "../runner/readings.ts";
-import { type Host, openTopology, PORT, type Topology, topologyUnavailable } from "../runner/topology.ts";
-import { networkConditions } from "./rtt-udp.ts";
+import { type Host, PORT, type Topology } from "../runner/topology.ts";
+import { betweenHosts } from "./between-hosts.ts";
 
-export function rawUdp(topology: Topology, method: "sendto" | "mmsg" | "gso"): System {
+function rawUdp(topology: Topology, method: "sendto" | "mmsg" | "gso"): System {
   const name = `raw-udp-${method}`;
   return {
     system: name,
@@ -33,25 +33,16 @@ export function rawUdp(topology: Topology, method: "sendto" | "mmsg" | "gso"): S
   };
 }
 
-export const rateUdp: Benchmark = {
-  name: "rate-udp",
-  summary: "one way over kernel UDP as fast as it goes, measured by the receiver",
-  payloads: [64, 1024, 8192],
-  compared: ["rate", "goodput"],
-  async open({ rps }) {
-    const why = topologyUnavailable();
-    if (why !== undefined) throw new Error(why);
-    const topology = openTopology(rps);
-    return {
-      systems: [
-        ...insaneRates(topology, "udp"),
-        rawUdp(topology, "sendto"),
-        rawUdp(topology, "mmsg"),
-        rawUdp(topology, "gso"),
-      ],
-      conditions: networkConditions(rps),
-      rps,
-      close: topology.close,
-    };
+/** UDP in C in its three forms. */
+export const rawUdpRates = (topology: Topology): System[] =>
+  (["sendto", "mmsg", "gso"] as const).map((method) => rawUdp(topology, method));
+
+export const rateUdp = betweenHosts(
+  {
+    name: "rate-udp",
+    summary: "one way over kernel UDP as fast as it goes, measured by the receiver",
+    payloads: [64, 1024, 8192],
+    compared: ["rate", "goodput"],
   },
-};
+  (topology) => [...insaneRates(topology, "udp"), ...rawUdpRates(topology)],
+);

@@ -1,9 +1,10 @@
 // rtt-udp: one message in flight between two hosts over kernel UDP; insane against what C and Node get from sockets.
 import { insaneUdpRoundTrips } from "../insane/network.ts";
-import type { Benchmark, System } from "../runner/benchmark.ts";
+import type { System } from "../runner/benchmark.ts";
 import { measurePair, nativeProgram, nativeUnavailable, onHost, repositoryFile } from "../runner/hosts.ts";
 import { roundTrip } from "../runner/readings.ts";
-import { type Host, MTU, openTopology, PORT, type Topology, topologyUnavailable } from "../runner/topology.ts";
+import { type Host, PORT, type Topology } from "../runner/topology.ts";
+import { betweenHosts } from "./between-hosts.ts";
 
 type Command = (role: "ping" | "echo", self: Host, peer: Host, tail: number[]) => [string, (string | number)[]];
 
@@ -56,25 +57,12 @@ function nodeDgram(topology: Topology): System {
   ]);
 }
 
-export const networkConditions = (rps: boolean, mtu = MTU): string =>
-  `two namespaces joined by veth, MTU ${mtu}, ${
-    rps ? "each side's receive work on its own core (RPS)" : "receive work on the sender's core (no RPS)"
-  }`;
-
-export const rttUdp: Benchmark = {
-  name: "rtt-udp",
-  summary: "round trip over kernel UDP, one message in flight",
-  payloads: [64, 1024, 8192],
-  compared: ["rtt"],
-  async open({ rps }) {
-    const why = topologyUnavailable();
-    if (why !== undefined) throw new Error(why);
-    const topology = openTopology(rps);
-    return {
-      systems: [...insaneUdpRoundTrips(topology), rawUdpSpin(topology), rawUdpBlock(topology), nodeDgram(topology)],
-      conditions: networkConditions(rps),
-      rps,
-      close: topology.close,
-    };
+export const rttUdp = betweenHosts(
+  {
+    name: "rtt-udp",
+    summary: "round trip over kernel UDP, one message in flight",
+    payloads: [64, 1024, 8192],
+    compared: ["rtt"],
   },
-};
+  (topology) => [...insaneUdpRoundTrips(topology), rawUdpSpin(topology), rawUdpBlock(topology), nodeDgram(topology)],
+);

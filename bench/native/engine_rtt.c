@@ -1,11 +1,8 @@
 /* Round trips of a C application over the engine, which it polls inline: what the library costs beside the raw program of
    the same technology, without JavaScript. Arguments and result as raw_udp_rtt; TECHNOLOGY is a datapath's name, with
    options behind a colon ("xdp:mode=skb"). Prints "ready" (echo) or the result (ping). */
-#include "measure.h"
+#include "engine_program.h"
 
-#include <sys/mman.h>
-
-#include "core/engine.h"
 #include "core/link.h"
 #include "core/platform.h"
 #include "core/pool.h"
@@ -13,38 +10,11 @@
 enum { TAG = 1, CHANNEL = 2, PEER = 3, DATAPATH = 4, OUT = 5, IN = 6, SOURCE = 7, ENTRIES = 1024, SLOTS = 512, XDP_SLOT = 4032 };
 #define LOST_AFTER_NS UINT64_C(100000000)
 
-static struct ins_engine *engine;
 static struct ins_producer out;
 static struct ins_consumer in;
 static struct ins_pool pool;
 static uint8_t *received;
 static struct ins_descriptor held;
-
-static void *shared(uint64_t bytes) {
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (at == MAP_FAILED) die("mmap");
-    return at;
-}
-
-static void fine(int64_t result, const char *what) {
-    if (result >= 0) return;
-    fprintf(stderr, "%s: %s\n", what, strerror((int)-result));
-    exit(1);
-}
-
-/* Waits for a command's acknowledgement, running the engine meanwhile. */
-static void done(int64_t sequence, const char *what) {
-    struct ins_event event;
-    fine(sequence, what);
-    for (;;) {
-        ins_engine_poll(engine, 1);
-        while (ins_engine_next_event(engine, &event))
-            if (event.type == INS_EVENT_ACK) {
-                fine(event.status, what);
-                return;
-            }
-    }
-}
 
 static void set_up(char *technology, const char *local, const char *peer, int port, size_t payload) {
     char *options = strchr(technology, ':');
@@ -128,8 +98,7 @@ static void ping(size_t payload, double warmup, double seconds) {
         }
         sent = now;
     }
-    printf("{\"p50\":%.3f,\"p99\":%.3f,\"count\":%llu,\"lost\":%llu}\n", histogram_quantile(&times, 0.5) / 1e3,
-           histogram_quantile(&times, 0.99) / 1e3, (unsigned long long)times.count, (unsigned long long)lost);
+    print_round_trips(&times, lost);
 }
 
 int main(int argc, char **argv) {

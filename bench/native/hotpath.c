@@ -1,12 +1,9 @@
 /* The hot path one step at a time, for callgrind to count: hotpath STEP BURST ROUNDS. Everything between two calls of
    `measured` is preparation and not counted (--toggle-collect=measured). Steps: get, emit, consume, release and reclaim of
    an application, send and receive of an engine, receive-N with N sinks instead of one. */
-#include "measure.h"
-
-#include <sys/mman.h>
+#include "engine_program.h"
 
 #include "core/datapath.h"
-#include "core/engine.h"
 #include "core/link.h"
 #include "core/pool.h"
 #include "core/wire.h"
@@ -15,7 +12,6 @@ enum { TAG = 1, CHANNEL = 2, PEER = 3, DATAPATH = 4, OUT = 5, IN = 100, SOURCE =
        PAYLOAD = 64, BURST_MOST = 64, SINKS_MOST = 16, WARM_ROUNDS = 16, PORT = 7000 };
 
 static uint32_t burst, sinks = 1;
-static struct ins_engine *engine;
 static struct ins_producer out;
 static struct ins_consumer sunk, in[SINKS_MOST];
 static struct ins_pool pool;
@@ -60,29 +56,6 @@ static const struct ins_datapath_ops null_ops = {.name = "null", .flags = INS_DA
     .tx_burst = null_tx, .rx_burst = null_rx, .fds = null_fds, .unbind = null_end, .close = null_end};
 
 /* ---- set-up ---- */
-
-static void *shared(uint64_t bytes) {
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (at == MAP_FAILED) die("mmap");
-    return at;
-}
-static void fine(int64_t result, const char *what) {
-    if (result >= 0) return;
-    fprintf(stderr, "%s: %s\n", what, strerror((int)-result));
-    exit(1);
-}
-static void done(int64_t sequence, const char *what) {
-    struct ins_event event;
-    fine(sequence, what);
-    for (;;) {
-        ins_engine_poll(engine, 1);
-        while (ins_engine_next_event(engine, &event))
-            if (event.type == INS_EVENT_ACK) {
-                fine(event.status, what);
-                return;
-            }
-    }
-}
 
 static void open_engine(void) {
     /* The stand-by thread must not step in while valgrind is slow; no heartbeats between two counts. */

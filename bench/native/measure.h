@@ -68,6 +68,12 @@ static inline double histogram_quantile(const struct histogram *h, double quanti
     return 0;
 }
 
+/* The result line of every program that measures round trips; `lost` were asked and not answered. */
+static inline void print_round_trips(const struct histogram *times, uint64_t lost) {
+    printf("{\"p50\":%.3f,\"p99\":%.3f,\"count\":%llu,\"lost\":%llu}\n", histogram_quantile(times, 0.5) / 1e3,
+           histogram_quantile(times, 0.99) / 1e3, (unsigned long long)times->count, (unsigned long long)lost);
+}
+
 static inline void die(const char *what) {
     fprintf(stderr, "%s: %s\n", what, strerror(errno));
     exit(1);

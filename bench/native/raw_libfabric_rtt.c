@@ -147,8 +147,7 @@ static void ping(struct side *s, size_t payload, double warmup, double seconds) 
         }
         sent = now;
     }
-    printf("{\"p50\":%.3f,\"p99\":%.3f,\"count\":%llu,\"lost\":%llu}\n", histogram_quantile(&times, 0.5) / 1e3,
-           histogram_quantile(&times, 0.99) / 1e3, (unsigned long long)times.count, (unsigned long long)lost);
+    print_round_trips(&times, lost);
 }
 
 int main(int argc, char **argv) {
