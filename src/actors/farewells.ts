@@ -2,10 +2,13 @@
 // end of a flow that one engine cannot place, or not tell its receiver of, goes to the others.
 import type { EndedFlow, EngineEvent } from "../native/engine-events.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
+import type { Clock } from "./clock.ts";
 import type { Serving } from "./serving.ts";
 
 /** Ended flows that are remembered, so that a marker that comes twice is dealt with once. */
 const REMEMBERED = 4096;
+/** How long after its patience an engine may take to say that a link is empty, ms. */
+const LATE_MS = 1000;
 
 export interface Marked {
   /** Flows whose receiver did not answer in time. */
@@ -19,6 +22,9 @@ export const routeOf = (technology: NetworkTechnology, tag: number, channel: num
   `route ${technology} ${tag} ${channel}`;
 
 export interface FarewellPorts {
+  readonly clock: Clock;
+  /** How long an engine waits for receivers, ms. */
+  readonly patienceMs: number;
   servings(): Iterable<Serving>;
   /** No engine of ours knows this flow: nothing of it has come. */
   unknown(flow: EndedFlow): void;
@@ -33,14 +39,20 @@ export class Farewells {
     this.#ports = ports;
   }
 
-  /** To be called before a link is retired or a route is moved; resolves with what its engine tells. */
-  marked(what: string): Promise<Marked> {
-    return new Promise((resolve) => void this.#waiting.set(what, resolve));
-  }
-
-  /** Nobody waits any more. */
-  forget(what: string): void {
-    this.#waiting.delete(what);
+  /** Gives an order that is answered by `marked` (when it resolves with 1), and waits for that; null: it did not come. */
+  async marked(what: string, order: () => Promise<number>): Promise<Marked | null> {
+    const { clock, patienceMs } = this.#ports;
+    let cancel = (): void => {};
+    const late = new Promise<null>((resolve) => {
+      cancel = clock.after(patienceMs + LATE_MS, () => resolve(null));
+    });
+    const marked = new Promise<Marked>((resolve) => void this.#waiting.set(what, resolve));
+    try {
+      return (await order()) === 1 ? await Promise.race([marked, late]) : null;
+    } finally {
+      cancel();
+      this.#waiting.delete(what);
+    }
   }
 
   event(

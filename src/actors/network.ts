@@ -1,24 +1,22 @@
 // The part of a runtime that reaches other hosts: the technologies it serves, each with an engine and a datapath, and the
 // directory of other runtimes. Nothing of it exists when the network is not enabled.
 import type { Notice } from "../../models/lifecycle.ts";
-import { type EngineEvent, engines } from "../native/engine.ts";
-import { InsaneError, WARNING_CODES, type Warning } from "../protocol/codes.ts";
+import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
-import { STATUS } from "../protocol/layout.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { type GatePort, type GateSchedule, shareOf, USUAL_MTU } from "../qos/gates.ts";
 import type { DataEndpoint, Directory, PeerInfo, PeerReport } from "../runtime/directory.ts";
-import { Losses } from "../runtime/losses.ts";
-import { MtuWatch } from "../runtime/mtu.ts";
+import { NetworkWarnings } from "../runtime/network-warnings.ts";
 import { receivesOver } from "../runtime/plan.ts";
 import type { RemoteWishes } from "../runtime/planner.ts";
 import { rdmaPlan } from "../runtime/rdma.ts";
-import { reaches, streamsWithoutRdma, type Unavailable, withoutRdma } from "../runtime/reach.ts";
+import { streamsWithoutRdma, type Unavailable, withoutRdma } from "../runtime/reach.ts";
 import type { Reached } from "../runtime/reached.ts";
 import { dpdkOptions, dpdkPlan, inPlace, udpPlan, withFaults, xdpInterface, xdpPlan } from "../runtime/servings.ts";
 import { Announcer } from "./announcer.ts";
 import type { EngineActor } from "./engine.ts";
 import type { EngineEnd } from "./engine-end.ts";
+import { EngineReports } from "./engine-reports.ts";
 import { Farewells, linkOf, type Marked, routeOf } from "./farewells.ts";
 import { PREPARE_MS } from "./host.ts";
 import { InlineLease } from "./inline-lease.ts";
@@ -28,12 +26,8 @@ import { affordable, Serving, type ServingPlan } from "./serving.ts";
 import type { SessionActor } from "./session.ts";
 import type { Supervisor } from "./supervisor.ts";
 
-/** How long after its patience an engine may take to say that a link is empty, ms. */
-const LATE_MS = 1000;
 /** How long a start waits for a datapath. */
 const START_MS = 5000;
-/** Least receive buffer of the data socket that is not worth a warning, bytes. */
-const RECEIVE_BUFFER = 4 * 2 ** 20;
 
 export interface NetworkPorts {
   readonly host: RuntimeActor;
@@ -52,17 +46,13 @@ export class Network {
   readonly #servings: ReadonlyMap<NetworkTechnology, Serving>;
   readonly #lease: InlineLease;
   readonly #alive = new Map<number, PeerInfo>();
-  /** Endpoints of peers that were told to be out of reach. */
-  readonly #unreached = new Set<string>();
-  readonly #mtu = new MtuWatch();
-  /** Technologies that were told to be unable to sleep. */
-  readonly #restless = new Set<NetworkTechnology>();
+  readonly #warnings: NetworkWarnings;
   /** The streams that cannot have RDMA because of a peer, as last looked at. */
   #withoutKey = "";
   #directoryRuns = false;
   /** That the inline engines are looked at again is on its way. */
   #following = false;
-  readonly #losses: Losses;
+  readonly #reports: EngineReports;
   readonly #announcer: Announcer;
   /** By which each engine sends: together they do not use more than the line. */
   readonly #schedule: GateSchedule | null;
@@ -78,20 +68,22 @@ export class Network {
         const over = member?.receives;
         return !member || (over != null && receivesOver(over, this.running).includes(technology));
       },
-      endpoints: () =>
-        [...this.#servings.values()].flatMap(({ technology, endpoint, provider }): DataEndpoint[] =>
-          endpoint === null ? [] : [{ technology, ...endpoint, ...(provider === undefined ? {} : { provider }) }],
-        ),
+      endpoints: () => this.#endpoints,
       announce: (announcement) => ports.directory.announce(announcement),
     });
-    this.#losses = new Losses({
-      after: (ms, f) => void ports.host.world.clock.after(ms, f),
-      tell: (session, loss) => ports.host.session(session)?.rpc.tell("sink.lost", loss),
-    });
     this.#farewells = new Farewells({
+      clock: ports.host.world.clock,
+      patienceMs: ports.host.config.rebind.patienceMs,
       servings: () => this.#servings.values(),
-      unknown: ({ tag, channel, source, sent }) => this.#lost(null, tag, channel, source, sent),
+      unknown: ({ tag, channel, source, sent }) => this.#reports.lost(null, tag, channel, source, sent),
     });
+    this.#reports = new EngineReports({
+      host: ports.host,
+      farewells: this.#farewells,
+      sessions: () => ports.sessions(),
+      running: () => this.running,
+    });
+    this.#warnings = new NetworkWarnings((warning) => ports.host.log.warn(warning));
     const { config } = ports.host;
     const plans = [udpPlan(config)];
     if ("name" in xdpInterface(config)) plans.push(xdpPlan(config));
@@ -103,13 +95,7 @@ export class Network {
     this.#servings = new Map(
       plans.map((plan) => [plan.technology, this.#serving(inPlace(withFaults(plan, config), config))]),
     );
-    for (const [technology, faults] of Object.entries(config.network.faults ?? {})) {
-      this.#warned({
-        code: WARNING_CODES.FAULTS_INJECTED,
-        message: `Faults are injected into ${technology}, as network.faults asks for: ${faults}.`,
-        cure: "Take network.faults out of the configuration, unless this is a test.",
-      });
-    }
+    this.#warnings.faults(config.network.faults);
     this.#lease = new InlineLease(() => this.#servings.values());
   }
 
@@ -127,6 +113,13 @@ export class Network {
   end(technology: NetworkTechnology): EngineEnd | undefined {
     const serving = this.#servings.get(technology);
     return serving?.runs ? serving.engine?.end : undefined;
+  }
+
+  /** Where this host receives now. */
+  get #endpoints(): DataEndpoint[] {
+    return [...this.#servings.values()].flatMap(({ technology, endpoint, provider }) =>
+      endpoint === null ? [] : [{ technology, ...endpoint, ...(provider === undefined ? {} : { provider }) }],
+    );
   }
 
   /** Technologies whose engine runs. */
@@ -148,7 +141,7 @@ export class Network {
     const { id, technology } = link.spec;
     const end = technology === null ? undefined : this.end(technology);
     if (!end) return null;
-    return await this.#marked(linkOf(id), async () => {
+    return await this.#farewells.marked(linkOf(id), async () => {
       await end.retire(id, patienceMs);
       return 1;
     });
@@ -156,22 +149,6 @@ export class Network {
 
   get #holdMs(): number {
     return 1000 * this.#ports.host.config.rebind.holdSeconds;
-  }
-
-  /** Does what engines answer by `marked` (when `order` says 1), and waits for that; null: it did not come. */
-  async #marked(what: string, order: () => Promise<number>): Promise<Marked | null> {
-    const { clock } = this.#ports.host.world;
-    let cancel = (): void => {};
-    const late = new Promise<null>((resolve) => {
-      cancel = clock.after(this.#ports.host.config.rebind.patienceMs + LATE_MS, () => resolve(null));
-    });
-    const marked = this.#farewells.marked(what);
-    try {
-      return (await order()) === 1 ? await Promise.race([marked, late]) : null;
-    } finally {
-      cancel();
-      this.#farewells.forget(what);
-    }
   }
 
   /** For the thread that embeds the runtime and polls its engines itself; undefined in the other modes. */
@@ -307,7 +284,7 @@ export class Network {
     const { port } = await directory.start({
       alive: async (info) => {
         this.#alive.set(info.peer, info);
-        this.#lookAtReach(info);
+        this.#warnings.reach(info, this.#endpoints);
         this.#lookAtRdma();
         await Promise.all([...this.#servings.values()].map(({ routes }) => routes.set(info)));
       },
@@ -322,7 +299,7 @@ export class Network {
         for (const { routes } of this.#servings.values()) routes.remove(peer);
       },
       heardMs: (peer) => Math.min(...[...this.#servings.values()].map((serving) => serving.heardMs(peer))),
-      warning: (warning) => this.#warned(warning),
+      warning: (warning) => host.log.warn(warning),
     });
     this.#directoryRuns = true;
     this.port = port;
@@ -351,30 +328,6 @@ export class Network {
     await Promise.all([...this.#servings.values()].map((serving) => serving.stop()));
   }
 
-  /** What a peer wants at an endpoint that no datapath of this host reaches is told once: nothing will come there. */
-  #lookAtReach(info: PeerInfo): void {
-    const { id, name, endpoints, subscriptions } = info;
-    const here = [...this.#servings.values()].flatMap(({ technology, endpoint }) =>
-      endpoint === null ? [] : [{ technology, ...endpoint }],
-    );
-    for (const warning of this.#mtu.look(info, here)) this.#warned(warning);
-    for (const technology of new Set(subscriptions.map((wanted) => wanted.technology))) {
-      const there = endpoints.find((endpoint) => endpoint.technology === technology);
-      const told = `${id} ${technology}`;
-      // What is wanted over RDMA is wanted over UDP as well.
-      if (technology === "rdma") continue;
-      // Without any datapath nothing is reached, and that has been told as such.
-      if (!there || here.length === 0 || this.#unreached.has(told)) continue;
-      if (here.some((ours) => reaches(ours, there))) continue;
-      this.#unreached.add(told);
-      this.#warned({
-        code: WARNING_CODES.PEER_REFUSED,
-        message: `${name} wants messages at its ${technology} endpoint ${there.address}:${there.port}, which nothing reaches from here.`,
-        cure: "Runtimes on one host reach each other over kernel UDP: set network.xdp.enabled to false in one that has peers there.",
-      });
-    }
-  }
-
   /** Peers that have come, changed or gone may change whether streams can have RDMA. */
   #lookAtRdma(): void {
     if (!this.#servings.has("rdma")) return;
@@ -388,13 +341,7 @@ export class Network {
     const { host, supervisor } = this.#ports;
     const { technology } = asked;
     const engine = affordable(asked.engine, technology === "udp" ? 1 : 2);
-    if (engine !== asked.engine) {
-      this.#warned({
-        code: WARNING_CODES.TOO_MANY_SPINNERS,
-        message: `The engine of ${technology} is to spin, and this process has no core left for it: it yields instead.`,
-        cure: "Give the process more cores, or set engine.idle to park or yield.",
-      });
-    }
+    if (engine !== asked.engine) this.#warnings.noCoreLeft(technology);
     const restored = (): void => {
       this.#ports.restored(technology);
       queueMicrotask(() => host.datapathChanged(null));
@@ -407,19 +354,16 @@ export class Network {
         probe: () => host.capability(technology) ?? unprobed(technology),
         patienceMs: host.config.rebind.patienceMs,
         owner: (tag) => host.tagOwner(tag),
-        moving: async (tag, channel, order) => void (await this.#marked(routeOf(technology, tag, channel), order)),
-        collision: ({ name }, stream, owner) =>
-          this.#warned({
-            code: WARNING_CODES.TAG_COLLISION,
-            message: `${name} wants stream ${stream}, whose tag is that of stream ${owner} here: nothing is sent to it.`,
-            cure: "Give one of the two streams another name.",
-          }),
-        event: (event) => this.#event(technology, event),
+        moving: async (tag, channel, order) =>
+          void (await this.#farewells.marked(routeOf(technology, tag, channel), order)),
+        collision: ({ name }, stream, owner) => this.#warnings.collision(name, stream, owner),
+        event: (event) => this.#reports.event(technology, event),
         up: () => {
-          if (technology === "udp") this.#lookAtBuffer();
-          this.#lookAtSleep(technology, engine.idle);
+          const serving = this.#servings.get(technology);
+          if (technology === "udp") this.#warnings.receiveBuffer(serving?.datapath?.counters()["receive_buffer_bytes"]);
+          if (engine.idle === "park") this.#warnings.parking(technology);
           restored();
-          const unsteady = this.#servings.get(technology)?.unsteady(this.#holdMs) ?? 0;
+          const unsteady = serving?.unsteady(this.#holdMs) ?? 0;
           if (unsteady > 0) host.world.clock.after(unsteady + 1, () => host.datapathChanged(null));
         },
         down: (notice, served) => {
@@ -436,85 +380,6 @@ export class Network {
         child: (change, quarantined) => this.#ports.child("engine", change, quarantined),
       },
     );
-  }
-
-  /** The kernel may give less than was asked for, and then bursts are lost without a word. */
-  #lookAtBuffer(): void {
-    const bytes = this.#servings.get("udp")?.datapath?.counters()["receive_buffer_bytes"] ?? RECEIVE_BUFFER;
-    if (bytes >= RECEIVE_BUFFER) return;
-    this.#warned({
-      code: WARNING_CODES.RECEIVE_BUFFER,
-      message: `The kernel gave the data socket a receive buffer of ${bytes} bytes; bursts larger than that are lost.`,
-      cure: `Raise it: \`sysctl net.core.rmem_max=${RECEIVE_BUFFER}\`, or run with CAP_NET_ADMIN.`,
-    });
-  }
-
-  /** A datapath that cannot wake its engine costs CPU time when nothing comes, and answers later. Told once. */
-  #lookAtSleep(technology: NetworkTechnology, idle: ServingPlan["engine"]["idle"]): void {
-    if (idle !== "park" || this.#restless.has(technology) || engines().datapathCanPark(technology)) return;
-    this.#restless.add(technology);
-    this.#warned({
-      code: WARNING_CODES.CANNOT_PARK,
-      message: `Nothing that ${technology} receives can wake its engine: while it is idle it looks every 50 microseconds.`,
-      cure: `Set network.${technology}.idle to spin (with a core of its own) for short round trips, or close the streams that use it.`,
-    });
-  }
-
-  #event(technology: NetworkTechnology, event: Exclude<EngineEvent, { readonly type: "ack" | "datapath-down" }>): void {
-    const { host } = this.#ports;
-    switch (event.type) {
-      case "link-fault": {
-        const link = host.broker.link(event.link);
-        const end = link && (link.spec.kind === "egress" ? link.spec.producer : link.spec.consumer);
-        if (!link || !end) return;
-        link.violation(link.spec.kind === "egress" ? "producer" : "consumer", "it wrote what may not be on a link");
-        host
-          .session(end.session)
-          ?.violation(`${end.label} broke the contract of the shared memory of ${link.life.name}`);
-        return;
-      }
-      case "lost":
-        this.#lost(technology, event.tag, event.channel, event.source, event.count);
-        return;
-      case "dropped": {
-        const link = host.broker.link(event.link);
-        const session = link && host.session(link.spec.consumer.session);
-        if (!link || !session) return;
-        const reason = event.reason === STATUS.NO_CREDIT ? "no-credit" : "wire";
-        for (const sink of session.streamNamed(link.spec.stream)?.sinks.values() ?? []) {
-          if (sink.spec.channel !== event.channel) continue;
-          this.#losses.add(session.id, { sink: sink.spec.id, source: 0, count: event.count, reason });
-        }
-        return;
-      }
-      case "marked":
-      case "ended":
-      case "untold":
-        this.#farewells.event(technology, event);
-        return;
-      case "stalled-owner":
-        return;
-    }
-  }
-
-  /** `technology` null: over one that was left, whichever that was. */
-  #lost(technology: NetworkTechnology | null, tag: number, channel: number, source: number, count: number): void {
-    for (const session of this.#ports.sessions()) {
-      for (const stream of session.streams.values()) {
-        if (stream.tag !== tag) continue;
-        const over = stream.carriers.flatMap((one) => receivesOver(one, this.running));
-        if (technology === null ? !stream.left() : !over.includes(technology) && !stream.left(technology)) continue;
-        for (const sink of stream.sinks.values()) {
-          if (sink.spec.channel !== channel || sink.closing) continue;
-          stream.lost(count);
-          this.#losses.add(session.id, { sink: sink.spec.id, source, count, reason: "wire" });
-        }
-      }
-    }
-  }
-
-  #warned(warning: Warning): void {
-    this.#ports.host.log.warn(warning);
   }
 }
 
