@@ -8,18 +8,17 @@ import * as Scope from "effect/Scope";
 import type { World } from "../actors/life.ts";
 import { PeerActor } from "../actors/peer.ts";
 import { datagramSocket } from "../effects/datagram-socket.ts";
-import { InsaneError, WARNING_CODES, type Warning } from "../protocol/codes.ts";
-import { decodeHello, encodeHello, type HelloPage, paginate } from "../protocol/hello.ts";
-import type { NetworkTechnology } from "../protocol/qos.ts";
-import { announcementOf, contentOf } from "./announcement.ts";
+import { InsaneError, type Warning } from "../protocol/codes.ts";
+import { decodeHello, encodeHello, type HelloPage } from "../protocol/hello.ts";
+import { announcementOf } from "./announcement.ts";
 import type { RuntimeConfig } from "./api.ts";
 import type { Announcement, Directory, DirectoryEvents, PeerInfo, PeerReport } from "./directory.ts";
+import { announcementCut, cureOf, peerUnlisted, tagCollision, unauthenticated } from "./directory-warnings.ts";
 import { formatEndpoint, isLoopback, parseEndpoint } from "./endpoint.ts";
 import { HelloExchange } from "./hello-exchange.ts";
+import { OwnPages } from "./own-pages.ts";
 import { TagClaims } from "./tag-claims.ts";
 
-/** Two announcements are at least so far apart, ms: what changes meanwhile goes out together. */
-const ANNOUNCE_GAP_MS = 5;
 /** Pages that nobody acknowledged are sent again after this, then twice as long, at most the hello interval; ms. */
 const RETRY_MS = 50;
 /** Strangers that are told of; the others are only counted. */
@@ -57,8 +56,6 @@ interface Peer {
   ackDue: boolean;
 }
 
-const NOTHING: Announcement = { endpoints: [], subscriptions: [], technologies: [] };
-
 export class HelloDirectory implements Directory {
   /** What came and went, by label; for status and tests. */
   readonly counters: Record<string, number> = { sent: 0, sendErrors: 0, received: 0, strangers: 0, ignored: 0 };
@@ -66,6 +63,7 @@ export class HelloDirectory implements Directory {
   readonly #world: World;
   readonly #scope = Scope.makeUnsafe();
   readonly #peers = new Map<string, Peer>();
+  readonly #own: OwnPages;
   readonly #claims = new TagClaims();
   readonly #strangers = new Set<string>();
   #events: DirectoryEvents | null = null;
@@ -73,13 +71,6 @@ export class HelloDirectory implements Directory {
   #port = 0;
   #lastNumber = 0;
   #sequence = 0n;
-  #version = 1;
-  #pages: ReadonlyArray<HelloPage> = paginate({ endpoints: [], technologies: [], streams: [] }).pages;
-  #announcement = NOTHING;
-  /** Our endpoints by technology, and since which version they are announced as they are. */
-  readonly #since = new Map<NetworkTechnology, { readonly text: string; readonly version: number }>();
-  #announceDue: (() => void) | null = null;
-  #announcedAt = Number.NEGATIVE_INFINITY;
   #stopping: Promise<void> | null = null;
 
   constructor(options: HelloDirectoryOptions) {
@@ -89,9 +80,11 @@ export class HelloDirectory implements Directory {
     this.#world = {
       clock: world.clock,
       inspection: world.inspection,
-      warn: (about, { code, message }) => this.#warn(code as Warning["code"], message, cureOf(code, about)),
+      warn: (about, { code, message }) =>
+        this.#warn({ code: code as Warning["code"], message, cure: cureOf(code, about) }),
       defect: (about, cause) => world.defect(about, cause),
     };
+    this.#own = new OwnPages({ clock: world.clock, published: (omitted) => this.#published(omitted) });
   }
 
   /** Throws InsaneError EADDRINUSE, ECONFIG (no such address), EPERM, ESYSTEM. */
@@ -105,32 +98,15 @@ export class HelloDirectory implements Directory {
     this.#port = socket.address().port;
     socket.on("message", (frame, { address, port }) => this.#receive(frame, formatEndpoint({ address, port })));
     socket.on("error", (cause) => this.#world.defect("directory", cause));
-    if (!isLoopback(address)) {
-      this.#warn(
-        WARNING_CODES.UNAUTHENTICATED,
-        `This runtime exchanges messages on ${address} without authentication or encryption: whoever can send from the address of a peer can pose as it.`,
-        "Use a network that only your hosts are on, or filter its UDP ports; bind to a loopback address when no other host is needed.",
-      );
-    }
+    if (!isLoopback(address)) this.#warn(unauthenticated(address));
     // What was announced before goes out with the first hello.
-    if (this.#announceDue !== null) {
-      this.#announceDue();
-      this.#publish();
-    }
+    this.#own.flush();
     for (const peer of peers) this.addPeer(peer);
     return { port: this.#port };
   }
 
   announce(announcement: Announcement): void {
-    this.#announcement = announcement;
-    if (this.#announceDue !== null || this.#stopping !== null) return;
-    const wait = this.#announcedAt + ANNOUNCE_GAP_MS - this.#world.clock.now();
-    if (wait > 0) {
-      this.#announceDue = this.#world.clock.after(wait, () => this.#publish());
-    } else {
-      const immediate = setImmediate(() => this.#publish());
-      this.#announceDue = () => clearImmediate(immediate);
-    }
+    if (this.#stopping === null) this.#own.announce(announcement);
   }
 
   /** Throws InsaneError ECONFIG. A peer that is listed already, or is this runtime itself, is passed over. */
@@ -142,7 +118,7 @@ export class HelloDirectory implements Directory {
     const own = parsed.address === this.#options.network.address && parsed.port === this.#port;
     if (own || this.#stopping !== null || this.#peers.has(endpoint)) return;
     const exchange = new HelloExchange();
-    exchange.announce(this.#version, this.#pages.length);
+    exchange.announce(this.#own.version, this.#own.pages.length);
     const peer: Peer = {
       endpoint,
       ...parsed,
@@ -191,14 +167,12 @@ export class HelloDirectory implements Directory {
 
   /** Every peer that is alive is known to have all that was announced. */
   get settled(): boolean {
-    return (
-      this.#announceDue === null && [...this.#peers.values()].every((peer) => !peer.sending || !peer.exchange.lacks)
-    );
+    return !this.#own.due && [...this.#peers.values()].every((peer) => !peer.sending || !peer.exchange.lacks);
   }
 
   get inForce(): boolean {
-    const behind = ({ sending, exchange }: Peer): boolean => sending && exchange.applied < this.#version;
-    return this.#announceDue === null && ![...this.#peers.values()].some(behind);
+    const behind = ({ sending, exchange }: Peer): boolean => sending && exchange.applied < this.#own.version;
+    return !this.#own.due && ![...this.#peers.values()].some(behind);
   }
 
   /** Says farewell, closes the peers' machines, then the socket. */
@@ -208,7 +182,7 @@ export class HelloDirectory implements Directory {
   }
 
   async #stop(): Promise<void> {
-    this.#announceDue?.();
+    this.#own.stop();
     const peers = [...this.#peers.values()];
     for (const peer of peers) {
       peer.cancelRetry?.();
@@ -231,8 +205,8 @@ export class HelloDirectory implements Directory {
     const hello = {
       id,
       name,
-      version: this.#version,
-      pages: this.#pages.length,
+      version: this.#own.version,
+      pages: this.#own.pages.length,
       seen: peer.exchange.seen(),
       page,
       bye,
@@ -252,7 +226,7 @@ export class HelloDirectory implements Directory {
     peer.cancelRetry = null;
     if (!peer.exchange.lacks || this.#stopping !== null) return;
     for (const index of peer.exchange.next()) {
-      const page = this.#pages[index];
+      const page = this.#own.pages[index];
       if (page !== undefined) this.#send(peer, page);
     }
     const { helloIntervalMs, silentAfterMs } = this.#options.network;
@@ -265,24 +239,12 @@ export class HelloDirectory implements Directory {
     peer.retryMs = Math.min(2 * peer.retryMs, helloIntervalMs);
   }
 
-  #publish(): void {
-    this.#announceDue = null;
-    this.#announcedAt = this.#world.clock.now();
-    const { pages, omitted } = paginate(contentOf(this.#announcement));
-    if (JSON.stringify(pages) === JSON.stringify(this.#pages)) return;
-    this.#pages = pages;
-    this.#version++;
-    this.#date();
-    if (omitted > 0) {
-      this.#warn(
-        WARNING_CODES.ANNOUNCEMENT_CUT,
-        `${omitted} subscriptions do not fit the hello frames: other hosts will not send messages of those channels here.`,
-        "Open fewer channels, or spread them over several runtimes.",
-      );
-    }
+  #published(omitted: number): void {
+    const { version, pages } = this.#own;
+    if (omitted > 0) this.#warn(announcementCut(omitted));
     this.#tell();
     for (const peer of this.#peers.values()) {
-      peer.exchange.announce(this.#version, pages.length);
+      peer.exchange.announce(version, pages.length);
       peer.retryMs = RETRY_MS;
       if (peer.sending) this.#sendPages(peer);
     }
@@ -309,7 +271,11 @@ export class HelloDirectory implements Directory {
     const { exchange } = peer;
     const lacked = exchange.lacks;
     const { applied } = exchange;
-    const heard = exchange.receive(hello, { id: this.#options.id, version: this.#version, pages: this.#pages.length });
+    const heard = exchange.receive(hello, {
+      id: this.#options.id,
+      version: this.#own.version,
+      pages: this.#own.pages.length,
+    });
     if (heard === "ignored") {
       this.#count("ignored");
       return;
@@ -353,11 +319,7 @@ export class HelloDirectory implements Directory {
     const { hello } = decodeHello(frame);
     if (hello === null || hello.bye) return;
     this.#strangers.add(from);
-    this.#warn(
-      WARNING_CODES.PEER_UNLISTED,
-      `The runtime "${hello.name}" at ${from} greets this one, which does not list it: no message goes there.`,
-      `If it belongs here, add "${from}" to network.peers.`,
-    );
+    this.#warn(peerUnlisted(hello.name, from));
   }
 
   // ---- telling ------------------------------------------------------------------------------------------------------
@@ -366,7 +328,7 @@ export class HelloDirectory implements Directory {
   #tell(): void {
     const claims = this.#claims;
     claims.begin();
-    for (const { tag, stream } of this.#announcement.subscriptions) claims.own(tag, stream);
+    for (const { tag, stream } of this.#own.announcement.subscriptions) claims.own(tag, stream);
     for (const peer of this.#peers.values()) {
       const { known } = peer.exchange;
       if (known === null || !peer.sending) continue;
@@ -374,11 +336,13 @@ export class HelloDirectory implements Directory {
       const subscriptions = announcement.subscriptions.filter(({ tag, stream }) => {
         const holder = claims.claim(tag, stream);
         if (holder === null) return true;
-        if (claims.firstTime(`${peer.number} ${tag} ${stream}`)) this.#collision(peer, tag, stream, holder);
+        if (claims.firstTime(`${peer.number} ${tag} ${stream}`)) {
+          this.#warn(tagCollision(peer.endpoint, tag, stream, holder));
+        }
         return false;
       });
       const { id, name } = known;
-      const knows = [...this.#since].flatMap(([ours, { version }]) => (version <= peer.exchange.applied ? [ours] : []));
+      const knows = this.#own.knownAt(peer.exchange.applied);
       const { number, endpoint } = peer;
       const info: PeerInfo = { ...announcement, peer: number, id, name, endpoint, subscriptions, knows };
       const text = JSON.stringify(info);
@@ -402,23 +366,6 @@ export class HelloDirectory implements Directory {
     this.#send(peer, null);
   }
 
-  /** From which version on each of our endpoints is what it is. */
-  #date(): void {
-    const endpoints = new Map(this.#announcement.endpoints.map((one) => [one.technology, JSON.stringify(one)]));
-    for (const technology of this.#since.keys()) if (!endpoints.has(technology)) this.#since.delete(technology);
-    for (const [technology, text] of endpoints) {
-      if (this.#since.get(technology)?.text !== text) this.#since.set(technology, { text, version: this.#version });
-    }
-  }
-
-  #collision(peer: Peer, tag: number, stream: string, holder: string): void {
-    this.#warn(
-      WARNING_CODES.TAG_COLLISION,
-      `Peer ${peer.endpoint} subscribes to stream "${stream}", whose tag ${tag} is that of stream "${holder}": its subscription is refused.`,
-      "Rename one of the two streams.",
-    );
-  }
-
   /** What was told of this incarnation is over; the next one gets another number. */
   #retire(peer: Peer): void {
     if (peer.told) {
@@ -434,22 +381,11 @@ export class HelloDirectory implements Directory {
     return peer.told ? (this.#events?.heardMs(peer.number) ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY;
   }
 
-  #warn(code: Warning["code"], message: string, cure: string): void {
-    this.#events?.warning({ code, message, cure });
+  #warn(warning: Warning): void {
+    this.#events?.warning(warning);
   }
 
   #count(label: string): void {
     this.counters[label] = (this.counters[label] ?? 0) + 1;
-  }
-}
-
-function cureOf(code: string, about: string): string {
-  switch (code) {
-    case WARNING_CODES.PEER_SILENT:
-      return `See whether the runtime of ${about} runs, lists this one among its peers, and can be reached by UDP. It is used again as soon as it is heard of.`;
-    case WARNING_CODES.PEER_REFUSED:
-      return "Run the same version of INSANE on both hosts.";
-    default:
-      return "";
   }
 }
