@@ -1,6 +1,6 @@
 // What engines tell of messages and links goes to those it concerns: a broken contract to the session that broke it, what was
 // lost or dropped to the sinks it was for, the end of flows to whoever waits for it.
-import type { EngineEvent } from "../native/engine.ts";
+import type { EngineEvent } from "../native/engine-events.ts";
 import { STATUS } from "../protocol/layout.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { Losses } from "../runtime/losses.ts";

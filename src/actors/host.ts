@@ -8,6 +8,7 @@ import type { ExplainReport, RuntimeConfig, StatusReport } from "../runtime/api.
 import type { Broker } from "../runtime/broker.ts";
 import type { Gates } from "../runtime/gates.ts";
 import type { Log } from "../runtime/log.ts";
+import type { StreamTags } from "../runtime/stream-tags.ts";
 import type { Marked } from "./farewells.ts";
 import type { World } from "./life.ts";
 import type { LinkActor } from "./link.ts";
@@ -31,6 +32,8 @@ export interface Host {
   readonly log: Log;
   readonly broker: Broker;
   readonly gates: Gates;
+  /** Which stream name owns which tag, as long as somebody uses it. */
+  readonly tags: StreamTags;
   /** A number for a source or sink, never used again while the runtime lives. */
   nextEndpoint(): number;
   /** Null, or why this user may not attach. */
@@ -39,9 +42,6 @@ export interface Host {
   decide(qos: Qos, stream?: string): DecisionRecord;
   /** Opens what a stream of this quality would be bound to; null when nothing is to be opened. Never rejects. */
   prepare(qos: Qos, stream?: string): Promise<void> | null;
-  /** Makes the name this tag's, as long as somebody uses it. Throws ECOLLISION. */
-  claimTag(name: string): number;
-  releaseTag(name: string): void;
   /** Sources, sinks or pools have changed: links follow, and so does what other hosts are told. */
   membersChanged(): void;
   /** Channels of a stream that other hosts want and that can be sent to them over this datapath now. */

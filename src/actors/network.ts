@@ -353,7 +353,7 @@ export class Network {
         supervisor,
         probe: () => host.capability(technology) ?? unprobed(technology),
         patienceMs: host.config.rebind.patienceMs,
-        owner: (tag) => host.tagOwner(tag),
+        owner: (tag) => host.tags.owner(tag),
         moving: async (tag, channel, order) =>
           void (await this.#farewells.marked(routeOf(technology, tag, channel), order)),
         collision: ({ name }, stream, owner) => this.#warnings.collision(name, stream, owner),

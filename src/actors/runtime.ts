@@ -9,8 +9,9 @@ import { ownConnection } from "../effects/own-connection.ts";
 import { closeDescriptor } from "../effects/segment.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
-import { type NetworkTechnology, type Qos, streamTag } from "../protocol/qos.ts";
+import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
 import { decide } from "../qos/decide.ts";
+import { refusalOf } from "../runtime/admission.ts";
 import type { ExplainReport, RuleStrategy, RuntimeConfig, StatusReport, Strategy } from "../runtime/api.ts";
 import { Broker } from "../runtime/broker.ts";
 import { withCure } from "../runtime/cures.ts";
@@ -18,6 +19,7 @@ import type { Directory } from "../runtime/directory.ts";
 import { Gates } from "../runtime/gates.ts";
 import type { Log } from "../runtime/log.ts";
 import { explainReport, type Reported, statusReport } from "../runtime/status.ts";
+import { StreamTags } from "../runtime/stream-tags.ts";
 import { packageVersion } from "../runtime/version.ts";
 import { SYSTEM_CLOCK } from "./clock.ts";
 import type { Marked } from "./farewells.ts";
@@ -55,10 +57,10 @@ export class RuntimeActor implements Host {
     decide: (qos) => this.#decide(qos, true),
     port: (technology) => this.network.gates(technology),
   });
+  readonly tags = new StreamTags((tag, name) => this.network.foreign(tag, name));
   readonly #options: RuntimeOptions;
   readonly #supervisor: Supervisor;
   readonly #sessions = new Map<number, SessionActor>();
-  readonly #tags = new Map<number, { readonly name: string; uses: number }>();
   readonly #startedAt: number;
   #capabilities: ReadonlyArray<CapabilityRecord> = [];
   #nextSession = 1;
@@ -181,28 +183,14 @@ export class RuntimeActor implements Host {
     return this.#nextEndpoint++;
   }
 
-  refusal({ pid, uid, gid }: Credentials): Notice | null {
-    const { uids, gids } = this.config.allow;
-    const own = pid === process.pid;
-    if (!own && (uids.length > 0 || gids.length > 0) && !uids.includes(uid) && !gids.includes(gid)) {
-      const message = `User ${uid} (group ${gid}) may not attach to this runtime; its configuration (allow) names who may.`;
-      return { code: "EPERM", message };
-    }
-    const limit = this.config.limits.sessions;
-    const attached = [...this.#sessions.values()].filter((session) => session.attached).length;
-    if (attached >= limit) {
-      return { code: "ELIMIT", message: `${attached} sessions are attached, as many as may be (limits.sessions).` };
-    }
-    // So that one user's sessions do not keep everybody else out. The embedding process is not among them.
-    const most = this.config.limits.sessionsPerUser;
-    const theirs = [...this.#sessions.values()].filter(
-      ({ attached, who }) => attached && who.uid === uid && who.pid !== process.pid,
-    ).length;
-    if (!own && theirs >= most) {
-      const message = `User ${uid} has ${theirs} sessions attached, as many as one user may have (limits.sessionsPerUser).`;
-      return { code: "ELIMIT", message };
-    }
-    return null;
+  refusal(who: Credentials): Notice | null {
+    const attached = [...this.#sessions.values()].filter((session) => session.attached);
+    return refusalOf(
+      who,
+      attached.map((session) => session.who),
+      this.config,
+      process.pid,
+    );
   }
 
   decide(qos: Qos, stream?: string): DecisionRecord {
@@ -231,39 +219,6 @@ export class RuntimeActor implements Host {
       this.network.waits(decision.datapath === "shm" ? null : decision.datapath) ?? this.config.engine;
     const pinned = cpu === null ? "" : ` on cpu ${cpu}`;
     return { ...decision, wait: `${mode === "inline" ? "inline" : idle}${pinned}` };
-  }
-
-  claimTag(name: string): number {
-    const tag = streamTag(name);
-    const holder = this.#tags.get(tag);
-    if (holder && holder.name !== name) {
-      throw new InsaneError(
-        "ECOLLISION",
-        `The stream names ${name} and ${holder.name} have the same tag (${tag}); choose another name.`,
-        { name, other: holder.name, tag },
-      );
-    }
-    const foreign = this.network.foreign(tag, name);
-    if (foreign !== undefined) {
-      throw new InsaneError(
-        "ECOLLISION",
-        `The stream name ${name} has the tag (${tag}) of ${foreign}, which another host uses; choose another name.`,
-        { name, other: foreign, tag },
-      );
-    }
-    if (holder) holder.uses++;
-    else this.#tags.set(tag, { name, uses: 1 });
-    return tag;
-  }
-
-  tagOwner(tag: number): string | undefined {
-    return this.#tags.get(tag)?.name;
-  }
-
-  releaseTag(name: string): void {
-    const tag = streamTag(name);
-    const holder = this.#tags.get(tag);
-    if (holder && --holder.uses <= 0) this.#tags.delete(tag);
   }
 
   membersChanged(): void {

@@ -3,7 +3,8 @@
 import { availableParallelism } from "node:os";
 import type { Notice } from "../../models/lifecycle.ts";
 import type { RestartPolicy } from "../../models/policy.ts";
-import type { Endpoint, EngineEvent } from "../native/engine.ts";
+import type { Endpoint } from "../native/engine.ts";
+import type { EngineEvent } from "../native/engine-events.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";

@@ -225,12 +225,12 @@ export class SessionActor {
         { limit: streamsPerSession },
       );
     }
-    const tag = this.#host.claimTag(name);
+    const tag = this.#host.tags.claim(name);
     let promised: Promised;
     try {
       promised = this.#host.gates.admit(name, qos);
     } catch (cause) {
-      this.#host.releaseTag(name);
+      this.#host.tags.release(name);
       throw cause;
     }
     const stream = new StreamActor(this.#host, this, this.#nextStream++, name, tag, qos, promised);
@@ -238,7 +238,7 @@ export class SessionActor {
     this.life.send({ type: "childAdded", kind: "stream" });
     stream.life.onEnd(({ quarantined }) => {
       this.streams.delete(stream.id);
-      this.#host.releaseTag(name);
+      this.#host.tags.release(name);
       promised.release();
       this.#host.membersChanged();
       this.life.send({ type: "childEnded", kind: "stream", quarantined });

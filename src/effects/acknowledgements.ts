@@ -1,6 +1,6 @@
 // The commands of one engine that wait for their acknowledgement: each resolves, is refused, or is overdue. It knows nothing
 // of how they travel.
-import type { EngineEvent } from "../native/engine.ts";
+import type { EngineEvent } from "../native/engine-events.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import * as native from "./native.ts";
 

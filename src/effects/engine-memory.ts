@@ -2,7 +2,8 @@
 // is only read, but for an engine whose thread is in this process and works on these very mappings.
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
-import { type EngineConfig, engines, LATENCIES, receivePoolBytes } from "../native/engine.ts";
+import { engines } from "../native/engine.ts";
+import { type EngineConfig, LATENCIES, receivePoolBytes } from "../native/engine-config.ts";
 import type { InsaneError } from "../protocol/codes.ts";
 import type { PoolRecord } from "../protocol/control.ts";
 import { COUNTERS, PARKED_PAGE, slotStride } from "../protocol/layout.ts";

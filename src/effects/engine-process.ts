@@ -5,16 +5,11 @@ import { readSync } from "node:fs";
 import { constants } from "node:os";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
-import {
-  configWords,
-  decodeEvent,
-  type EngineConfig,
-  type EngineEvent,
-  ipv4FromNetwork,
-  ipv4ToNetwork,
-} from "../native/engine.ts";
 import { type FrameExtras, processCommands } from "../native/engine-commands.ts";
+import { configWords, type EngineConfig } from "../native/engine-config.ts";
+import { decodeEvent, type EngineEvent } from "../native/engine-events.ts";
 import { ANSWER, decodeStats, encodeFrame, encodeTexts, FRAME, LONGEST_ANSWER } from "../native/engine-frames.ts";
+import { ipv4FromNetwork, ipv4ToNetwork } from "../native/ipv4.ts";
 import { engineProgram } from "../native/library.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import { LAYOUT_HASH } from "../protocol/layout.ts";

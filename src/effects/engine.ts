@@ -3,15 +3,10 @@
 // its thread cannot be joined, all of that memory is kept aside: a thread that hangs may still touch it.
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
-import {
-  type DatapathHandle,
-  type Endpoint,
-  type EngineConfig,
-  type EngineEvent,
-  type EngineHandle,
-  engines,
-} from "../native/engine.ts";
+import { type DatapathHandle, type Endpoint, type EngineHandle, engines } from "../native/engine.ts";
 import { type EngineCommands, threadCommands } from "../native/engine-commands.ts";
+import type { EngineConfig } from "../native/engine-config.ts";
+import type { EngineEvent } from "../native/engine-events.ts";
 import { type Turns, turnsOf } from "../native/turns.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import { Acknowledgements, COMMAND_MS } from "./acknowledgements.ts";

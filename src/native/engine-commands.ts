@@ -1,8 +1,8 @@
 // What control tells an engine, wherever that runs: a thread of this process takes addresses, a process of its own takes
 // descriptors. Both give back the number that the acknowledgement will carry.
 import type { DatapathHandle, Endpoint, EngineHandle, Engines } from "./engine.ts";
-import { ipv4ToNetwork } from "./engine.ts";
 import { FRAME } from "./engine-frames.ts";
+import { ipv4ToNetwork } from "./ipv4.ts";
 
 /** A segment as mapped here, and its descriptor for an engine that has to map it itself. */
 export interface Shared {

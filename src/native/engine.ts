@@ -1,65 +1,17 @@
 // The typed face of core/engine.h and of the datapath registry (core/datapath.h): thin functions, what they fill in decoded
 // by engine-events.ts and probe.ts. Importing is free; the library is loaded by the first call of `engines()`.
 import { InsaneError } from "../protocol/codes.ts";
+import { configWords, type EngineConfig } from "./engine-config.ts";
 import { decodeEvent, type EndedFlow, type EngineEvent, EVENT_BYTES } from "./engine-events.ts";
+import { ipv4FromNetwork, ipv4ToNetwork } from "./ipv4.ts";
 import { loadLibrary } from "./library.ts";
 import { check, ERRNO, systemError } from "./platform.ts";
 import { decodeProbe, PROBE_BYTES, type Probe } from "./probe.ts";
-
-export { decodeEvent, type EndedFlow, type EngineEvent, PEER_ENDPOINTS } from "./engine-events.ts";
 
 /** Address of a native `struct ins_engine`; 0n when there is none. */
 export type EngineHandle = bigint;
 /** Address of an open `struct ins_datapath`. */
 export type DatapathHandle = bigint;
-
-/** Histograms of latencies in the counter segment: u64 from index FIRST on, BUCKETS each; below 2, 4, ... 32768 us, and more. */
-export const LATENCIES = { FIRST: 512, BUCKETS: 16 } as const;
-
-export const IDLE = { PARK: 0, YIELD: 1, SPIN: 2 } as const;
-export const LEASE = { NONE: 0, INLINE: 1 } as const;
-
-/** As in engine.h, in its order. */
-export interface EngineConfig {
-  /** `IDLE`: what the thread does when there is nothing to do. */
-  readonly idle: number;
-  /** Parking: how long it looks before it sleeps. */
-  readonly spinUs: number;
-  /** A core, or -1: not pinned. */
-  readonly cpu: number;
-  /** `LEASE`. */
-  readonly lease: number;
-  /** How long an inline owner may be away. */
-  readonly takeoverUs: number;
-  /** First heartbeat after the last message of a flow, then doubled, six times. 0: none. */
-  readonly heartbeatMs: number;
-  readonly receiveSlots: number;
-  /** Payload bytes of a receive slot; trains are received as such only into slots of 65536. */
-  readonly receiveBytes: number;
-  /** Descriptors taken from one link in one turn, at most 64. */
-  readonly linkBurst: number;
-  /** Datagrams received in one turn, at most 64. */
-  readonly receiveBurst: number;
-  /** How often each peer gets a heartbeat, whatever else it gets. 0: never. */
-  readonly aliveMs: number;
-  /** SCHED_FIFO priority of its thread, 1 to 99, where that is permitted (counter `realtime`); 0: as any thread. */
-  readonly fifoPriority: number;
-}
-
-export const DEFAULT_ENGINE: EngineConfig = {
-  idle: IDLE.PARK,
-  spinUs: 50,
-  cpu: -1,
-  lease: LEASE.NONE,
-  takeoverUs: 1000,
-  heartbeatMs: 10,
-  receiveSlots: 512,
-  receiveBytes: 65536,
-  linkBurst: 64,
-  receiveBurst: 32,
-  aliveMs: 1000,
-  fifoPriority: 0,
-};
 
 /** Where an open datapath listens. */
 export interface Endpoint {
@@ -196,44 +148,7 @@ export interface Engines {
 /** Routes that one command may carry (engine.h). */
 export const ROUTES_AT_ONCE = 256;
 
-/** Bytes of the receive pool's segment for a configuration. */
-export const receivePoolBytes = (config: Pick<EngineConfig, "receiveSlots" | "receiveBytes">): number =>
-  Math.ceil((config.receiveSlots * (64 + Math.ceil(config.receiveBytes / 64) * 64)) / 4096) * 4096;
-
-/** A configuration as `struct ins_engine_config`. */
-export const configWords = (config: EngineConfig): Uint32Array =>
-  Uint32Array.of(
-    config.idle,
-    config.spinUs,
-    config.cpu + 1,
-    config.lease,
-    config.takeoverUs,
-    config.heartbeatMs,
-    config.receiveSlots,
-    config.receiveBytes,
-    config.linkBurst,
-    config.receiveBurst,
-    config.aliveMs,
-    config.fifoPriority,
-  );
-
 const ENGINE_GONE = -108;
-
-/** Dotted IPv4 as the u32 that C holds in network order. Throws `ESCHEMA`. */
-export function ipv4ToNetwork(address: string): number {
-  const parts = address.split(".");
-  const bytes = parts.map((part) => (/^\d{1,3}$/.test(part) ? Number(part) : 256));
-  if (bytes.length !== 4 || bytes.some((byte) => byte > 255)) {
-    throw new InsaneError("ESCHEMA", `"${address}" is no IPv4 address; write four numbers, like 192.0.2.1.`, {
-      address,
-    });
-  }
-  return new Uint32Array(new Uint8Array(bytes).buffer)[0] ?? 0;
-}
-
-export function ipv4FromNetwork(address: number): string {
-  return new Uint8Array(new Uint32Array([address]).buffer).join(".");
-}
 
 let bound: Engines | undefined;
 

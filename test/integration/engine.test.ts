@@ -1,17 +1,10 @@
 // The engine as TypeScript sees it: probes, endpoints and their errors, commands and their acknowledgements, the lease, and
 // an end that leaves nothing mapped behind.
 import { afterEach, expect, test } from "vitest";
-import {
-  DEFAULT_ENGINE,
-  type EngineConfig,
-  type EngineEvent,
-  type EngineHandle,
-  engines,
-  ipv4FromNetwork,
-  ipv4ToNetwork,
-  LEASE,
-  receivePoolBytes,
-} from "../../src/native/engine.ts";
+import { type EngineHandle, engines } from "../../src/native/engine.ts";
+import { DEFAULT_ENGINE, type EngineConfig, LEASE, receivePoolBytes } from "../../src/native/engine-config.ts";
+import type { EngineEvent } from "../../src/native/engine-events.ts";
+import { ipv4FromNetwork, ipv4ToNetwork } from "../../src/native/ipv4.ts";
 import { platform } from "../../src/native/platform.ts";
 import { type Mapping, mapSegment } from "../../src/native/views.ts";
 import type { InsaneError } from "../../src/protocol/codes.ts";
