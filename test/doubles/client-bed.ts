@@ -3,6 +3,7 @@
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "vitest";
 import type { Session, Sink, SinkOptions, Source } from "../../src/index.ts";
 import { connect, type Message } from "../../src/index.ts";
 import type { Qos } from "../../src/protocol/qos.ts";
@@ -78,3 +79,7 @@ export async function until(holds: () => boolean, ms = 25_000): Promise<void> {
     if (performance.now() > end) throw new Error(`not within ${ms} ms: ${holds}`);
   }
 }
+
+/** An error with this code, and with such a message. */
+export const refusal = (code: string, message?: RegExp) =>
+  expect.objectContaining({ code, ...(message && { message: expect.stringMatching(message) }) });

@@ -1,103 +1,16 @@
-// The command line end to end: real daemons, real applications, all as processes of their own.
-import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+// The command line end to end: real daemons, real applications, all as processes of their own. Several hosts: cli-hosts.
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { connect } from "../../src/index.ts";
 import type { CapabilityRecord } from "../../src/protocol/control.ts";
 import type { ExplainReport, RuntimeConfig, StatusReport } from "../../src/runtime/api.ts";
+import { CommandLine } from "./cli/command-line.ts";
 
-const MAIN = join(import.meta.dirname, "../../src/apps/cli/main.ts");
-let folder = "";
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "insane-cli-"));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-const running = new Set<Insane>();
-afterEach(async () => {
-  for (const insane of running) insane.child.kill("SIGKILL");
-  for (const insane of running) await insane.exit;
-});
-
-/** One run of `insane`. */
-class Insane {
-  readonly child: ChildProcess;
-  /** Exit code, or the signal that ended it. */
-  readonly exit: Promise<number | string>;
-  out = "";
-  err = "";
-  #wake: Array<() => void> = [];
-
-  /** `inside`: a network namespace to run in. */
-  constructor(line: ReadonlyArray<string>, input?: string, inside?: string) {
-    const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: "1" };
-    delete env["INSANE_SOCKET"];
-    const command = [...(inside === undefined ? [] : ["ip", "netns", "exec", inside]), process.execPath, MAIN, ...line];
-    this.child = spawn(command[0]!, command.slice(1), { env, stdio: ["pipe", "pipe", "pipe"] });
-    const note = (): void => {
-      for (const wake of this.#wake.splice(0)) wake();
-    };
-    this.child.stdout?.setEncoding("utf8").on("data", (text) => {
-      this.out += text;
-      note();
-    });
-    this.child.stderr?.setEncoding("utf8").on("data", (text) => {
-      this.err += text;
-      note();
-    });
-    // A program that ends without reading its input is no failure of the test.
-    this.child.stdin?.on("error", () => {}).end(input ?? "");
-    running.add(this);
-    this.exit = once(this.child, "close").then(([code, signal]) => {
-      running.delete(this);
-      note();
-      return (code ?? signal) as number | string;
-    });
-  }
-
-  /** Resolves when what it has said matches; rejects when it ends before that. */
-  async says(pattern: RegExp, where: "out" | "err" = "out"): Promise<RegExpExecArray> {
-    for (;;) {
-      const match = pattern.exec(this[where]);
-      if (match) return match;
-      if (!running.has(this)) throw new Error(`ended without ${pattern}: ${this.out}${this.err}`);
-      await new Promise<void>((resolve) => this.#wake.push(resolve));
-    }
-  }
-
-  json<T>(): T {
-    return JSON.parse(this.out) as T;
-  }
-}
-
-const run = async (...line: string[]): Promise<Insane & { readonly code: number | string }> => {
-  const insane = new Insane(line);
-  return Object.assign(insane, { code: await insane.exit });
-};
-
-let sockets = 0;
-interface Daemon {
-  readonly insane: Insane;
-  readonly socket: string;
-  readonly hello: string;
-  readonly pid: number;
-}
-async function up(...options: string[]): Promise<Daemon> {
-  const socket = join(folder, `${sockets++}.sock`);
-  const insane = new Insane(["up", "--json", "--socket", socket, "--listen", "127.0.0.1:0", ...options]);
-  const [line] = await insane.says(/^\{"ready".*$/m);
-  const ready = JSON.parse(line) as { readonly hello: string; readonly pid: number };
-  return { insane, socket, ...ready };
-}
-/** A subscriber that listens. */
-async function sub(socket: string, ...options: string[]): Promise<Insane> {
-  const insane = new Insane(["sub", "--socket", socket, ...options]);
-  await insane.says(/listening on|"ready":true/, "err");
-  return insane;
-}
+const cli = new CommandLine();
+const { folder, run, start, up, sub } = cli;
+afterEach(() => cli.stop());
+afterAll(() => cli.remove());
 
 describe("the command line", () => {
   it("helps", async () => {
@@ -199,7 +112,7 @@ describe("insane up", () => {
     first.insane.child.kill("SIGKILL");
     await first.insane.exit;
     expect(existsSync(first.socket)).toBe(true);
-    const third = new Insane(["up", "--socket", first.socket, "--listen", "127.0.0.1:0"]);
+    const third = start(["up", "--socket", first.socket, "--listen", "127.0.0.1:0"]);
     await third.says(/is up/);
   });
 });
@@ -209,8 +122,8 @@ describe("with a runtime", () => {
     const { socket } = await up();
     const text = await sub(socket, "42", "--count", "3");
     const json = await sub(socket, "42", "--count", "3", "--json");
-    expect(await new Insane(["pub", "42", "hello, edge", "--socket", socket]).exit).toBe(0);
-    const lines = new Insane(["pub", "42", "-", "--socket", socket, "--json"], "two\nthree\n");
+    expect(await start(["pub", "42", "hello, edge", "--socket", socket]).exit).toBe(0);
+    const lines = start(["pub", "42", "-", "--socket", socket, "--json"], "two\nthree\n");
     expect(await lines.exit).toBe(0);
     expect(lines.json()).toMatchObject({ channel: 42, messages: 2, bytes: 8, pushed: 4, consumed: 4, outstanding: 0 });
     expect([await text.exit, await json.exit]).toEqual([0, 0]);
@@ -231,7 +144,7 @@ describe("with a runtime", () => {
   it("messages of any size go, as fast as they are taken; top shows them", async () => {
     const { socket } = await up();
     const taker = await sub(socket, "7", "--rate", "--json", "--max-message", "4000000");
-    const giver = new Insane([
+    const giver = start([
       "pub",
       "7",
       "--size",
@@ -316,7 +229,7 @@ describe("with a runtime", () => {
     const text = await run("status", "--socket", socket);
     expect(text.out).toMatch(/telemetry/);
     expect(text.out).toMatch(/^edge-1 /);
-    const watcher = new Insane(["status", "--watch", "0", "--socket", socket]);
+    const watcher = start(["status", "--watch", "0", "--socket", socket]);
     await watcher.says(/session \d+ +attached/);
     listener.child.kill("SIGKILL");
     await listener.exit;
@@ -348,100 +261,5 @@ describe("a large runtime", () => {
     } finally {
       await Promise.all(sessions.map((session) => session.close()));
     }
-  });
-});
-
-describe("two runtimes", () => {
-  it("that list each other carry messages, and show each other as peers", async () => {
-    const a = await up("--name", "a");
-    const b = await up("--name", "b", "--peer", a.hello);
-    // A runtime that is not listed is told of, with the line that would list it.
-    const warning = await a.insane.says(/^.*W_PEER_UNLISTED.*$/m, "err");
-    expect(warning[0]).toContain(b.hello);
-    a.insane.child.kill("SIGTERM");
-    await a.insane.exit;
-    const again = new Insane([
-      "up",
-      "--json",
-      "--name",
-      "a",
-      "--socket",
-      a.socket,
-      "--listen",
-      a.hello,
-      "--peer",
-      b.hello,
-    ]);
-    await again.says(/"ready"/);
-    const listener = await sub(a.socket, "9", "--count", "2");
-    expect((await run("pub", "9", "over the wire", "--count", "2", "--wait", "10", "--socket", b.socket)).code).toBe(0);
-    expect(await listener.exit).toBe(0);
-    expect(listener.out).toBe("over the wire\nover the wire\n");
-    const { peers } = (await run("status", "--json", "--socket", b.socket)).json<StatusReport>();
-    expect(peers).toMatchObject([{ name: "a", endpoint: a.hello, state: "alive" }]);
-  });
-});
-
-/** Network namespaces need root and iproute2. */
-const canMakeNamespaces = process.getuid?.() === 0 && spawnSync("ip", ["netns", "list"]).status === 0;
-
-describe.runIf(canMakeNamespaces)("two hosts", () => {
-  const names = [`icl-a-${process.pid}`, `icl-b-${process.pid}`] as const;
-  const ip = (...line: string[]) => execFileSync("ip", line, { stdio: ["ignore", "ignore", "pipe"] });
-  beforeAll(() => {
-    for (const name of names) ip("netns", "add", name);
-    ip("link", "add", "icl0", "netns", names[0], "type", "veth", "peer", "name", "icl0", "netns", names[1]);
-    names.forEach((name, i) => {
-      ip("-n", name, "addr", "add", `10.84.0.${i + 1}/24`, "dev", "icl0");
-      ip("-n", name, "link", "set", "lo", "up");
-      ip("-n", name, "link", "set", "icl0", "up");
-    });
-  });
-  afterAll(() => {
-    for (const name of names) spawnSync("ip", ["netns", "del", name]);
-  });
-
-  const host = async (i: 0 | 1, instance: string) => {
-    const file = join(folder, `host-${i}.json`);
-    const socket = join(folder, `host-${i}-${instance}.sock`);
-    // The same list on both: each finds itself in it and passes it over.
-    const peers = ["10.84.0.1:6174", "10.84.0.2:6174"];
-    writeFileSync(file, JSON.stringify({ network: { peers, helloIntervalMs: 50, silentAfterMs: 200 } }));
-    const line = [
-      "up",
-      "--config",
-      file,
-      "--json",
-      "--name",
-      `host-${i}`,
-      "--socket",
-      socket,
-      "--listen",
-      `10.84.0.${i + 1}`,
-    ];
-    const insane = new Insane(line, "", names[i]);
-    await insane.says(/^\{"ready".*$/m);
-    return { insane, socket };
-  };
-  const send = async (from: string, to: Insane, text: string) => {
-    expect((await run("pub", "3", text, "--wait", "10", "--socket", from)).code).toBe(0);
-    await to.says(new RegExp(`^${text}$`, "m"));
-  };
-
-  it("find each other, warn that nobody is authenticated, notice a death and use the other again", async () => {
-    const a = await host(0, "first");
-    const b = await host(1, "first");
-    for (const { insane } of [a, b]) await insane.says(/W_UNAUTHENTICATED/, "err");
-    const listener = await sub(b.socket, "3");
-    await send(a.socket, listener, "one");
-    b.insane.child.kill("SIGKILL");
-    await b.insane.exit;
-    await a.insane.says(/W_PEER_SILENT/, "err");
-    const { peers } = (await run("status", "--json", "--socket", a.socket)).json<StatusReport>();
-    expect(peers).toMatchObject([{ name: "host-1", state: "silent" }]);
-    // Nobody is there to listen, so nobody is waited for in vain.
-    expect((await run("pub", "3", "nobody", "--wait", "0.1", "--socket", a.socket)).code).toBe(6);
-    const again = await host(1, "second");
-    await send(a.socket, await sub(again.socket, "3"), "two");
   });
 });
