@@ -156,19 +156,24 @@ struct lane {
     struct entrance entrance;
 };
 
-static inline void lane_open(struct lane *lane, const struct medium *medium) {
-    struct ins_engine_config config = node_config();
+/* `payload`: of the slots that are sent from. Engines receive into slots of what the medium takes. */
+static inline void lane_open_with(struct lane *lane, const struct medium *medium, struct ins_engine_config config,
+                                  uint32_t payload) {
     config.receive_bytes = medium->bytes;
     conformance_stand(medium, 0);
     node_open_at(&lane->a, &config, medium->technology, medium->options[0], inet_addr(medium->address[0]));
     conformance_stand(medium, 1);
     node_open_at(&lane->b, &config, medium->technology, medium->options[1], inet_addr(medium->address[1]));
     node_introduce(&lane->a, &lane->b, PEER);
-    exit_open(&lane->exit, &lane->a, EXIT, TAG, 32, 48, 2048);
+    exit_open(&lane->exit, &lane->a, EXIT, TAG, 32, 48, payload);
     entrance_open(&lane->entrance, &lane->b, ENTRANCE, 256);
     node_do(&lane->a, ins_engine_add_source(lane->a.engine, EXIT, 0, SOURCE, 0, CHANNEL));
     node_do(&lane->b, ins_engine_subscribe(lane->b.engine, ENTRANCE, TAG, CHANNEL, 0));
     node_do(&lane->a, ins_engine_add_route(lane->a.engine, TAG, CHANNEL, PEER));
+}
+
+static inline void lane_open(struct lane *lane, const struct medium *medium) {
+    lane_open_with(lane, medium, node_config(), 2048);
 }
 
 /* Takes what is there, which must be in order from `*received`. */

@@ -29,6 +29,33 @@ static int available(const struct medium *medium) {
     return ins_datapath_probe("rdma", medium->probe, &probe) == 0 && probe.available;
 }
 
+/* The next provider that this host has, or NULL: for (uint32_t which = 0; (medium = next(&which));) */
+static const struct medium *next(uint32_t *which) {
+    while (*which < sizeof both / sizeof *both) {
+        const struct medium *medium = both[(*which)++];
+        if (available(medium))
+            return medium;
+    }
+    return NULL;
+}
+
+/* Two ends between which a first message has gone, with the sequence 0. */
+struct pair {
+    struct end a, b;
+};
+
+static void pair_open(struct pair *pair, const struct medium *medium) {
+    end_open(&pair->a, medium, 0);
+    end_open(&pair->b, medium, 1);
+    send_one(&pair->a, &pair->b, 64, 0);
+    receive(&pair->b, &pair->a, 0, 1, 8);
+}
+
+static void pair_close(struct pair *pair) {
+    end_close(&pair->a);
+    end_close(&pair->b);
+}
+
 static void a_probe_says_what_there_is_and_changes_no_handler(void **state) {
     (void)state;
     struct ins_probe probe;
@@ -82,6 +109,25 @@ static void what_it_cannot_be_opened_with_is_refused(void **state) {
     assert_true(ins_datapath_open("rdma", "provider=net", &elsewhere, &dp) < 0);
 }
 
+/* Sends until something arrives: a connection may have gone, and what was sent into that. */
+static void until_reached(struct end *from, struct end *to, const char *what) {
+    uint64_t until = harness_ms() + PATIENCE_MS;
+    int got = 0;
+    for (uint64_t i = 1; got <= 0; i++) {
+        struct ins_rx rx[8];
+        struct parcel parcel;
+        pack(&parcel, 64, i);
+        struct ins_tx tx = tx_of(&parcel, to);
+        from->dp->ops->tx_burst(from->dp, &tx, 1);
+        free(parcel.payload);
+        got = to->dp->ops->rx_burst(to->dp, rx, 8);
+        assert_true(got >= 0);
+        for (int k = 0; k < got; k++)
+            ins_pool_unref(&to->pool, rx[k].slot);
+        harness_deadline(until, what, __FILE__, __LINE__);
+    }
+}
+
 /* Sends to one that is not there until that is refused. */
 static void swamp(struct end *from, const struct ins_endpoint *to, uint32_t length) {
     struct parcel parcel;
@@ -96,109 +142,81 @@ static void swamp(struct end *from, const struct ins_endpoint *to, uint32_t leng
 
 static void a_destination_that_takes_nothing_does_not_take_it_from_others(void **state) {
     (void)state;
-    for (uint32_t which = 0; which < 2; which++) {
-        const struct medium *medium = both[which];
-        if (!available(medium))
-            continue;
-        struct end a, b, deaf;
-        end_open(&a, medium, 0);
-        end_open(&b, medium, 1);
+    const struct medium *medium;
+    for (uint32_t which = 0; (medium = next(&which));) {
+        struct pair pair;
+        struct end deaf;
+        pair_open(&pair, medium);
         end_open(&deaf, medium, 1); /* there, but nobody looks after it */
-        send_one(&a, &b, 64, 0);
-        receive(&b, &a, 0, 1, 8);
         /* Without a connection, then with one whose buffers are full. */
-        swamp(&a, &deaf.at, 64);
+        swamp(&pair.a, &deaf.at, 64);
         for (uint64_t i = 1; i < 500; i++) {
-            send_one(&a, &b, 64, i);
-            receive(&b, &a, i, 1, 8);
+            send_one(&pair.a, &pair.b, 64, i);
+            receive(&pair.b, &pair.a, i, 1, 8);
         }
-        assert_true(stat(&a, "tx_unreached") + stat(&a, "tx_refused") > 0);
+        assert_true(stat(&pair.a, "tx_unreached") + stat(&pair.a, "tx_refused") > 0);
         uint64_t until = harness_ms() + PATIENCE_MS;
         for (uint64_t i = 0; stat(&deaf, "rx_datagrams") < 3; i++) {
             struct parcel parcel;
             struct ins_rx rx[8];
             pack(&parcel, 64, i);
             struct ins_tx tx = tx_of(&parcel, &deaf);
-            a.dp->ops->tx_burst(a.dp, &tx, 1); /* refused for a while, and then not any more */
+            pair.a.dp->ops->tx_burst(pair.a.dp, &tx, 1); /* refused for a while, and then not any more */
             int got = deaf.dp->ops->rx_burst(deaf.dp, rx, 8);
             for (int k = 0; k < got; k++)
                 ins_pool_unref(&deaf.pool, rx[k].slot);
             free(parcel.payload);
             harness_deadline(until, "the deaf one to hear", __FILE__, __LINE__);
         }
-        swamp(&a, &deaf.at, 65000);
+        swamp(&pair.a, &deaf.at, 65000);
         for (uint64_t i = 500; i < 1000; i++) {
-            send_one(&a, &b, 64, i);
-            receive(&b, &a, i, 1, 8);
+            send_one(&pair.a, &pair.b, 64, i);
+            receive(&pair.b, &pair.a, i, 1, 8);
         }
-        end_close(&a);
-        end_close(&b);
+        pair_close(&pair);
         end_close(&deaf);
     }
 }
 
 static void a_peer_that_comes_back_at_its_port_is_reached_again(void **state) {
     (void)state;
-    for (uint32_t which = 0; which < 2; which++) {
-        const struct medium *medium = both[which];
-        if (!available(medium))
-            continue;
-        struct end a, b;
-        end_open(&a, medium, 0);
-        end_open(&b, medium, 1);
-        send_one(&a, &b, 64, 0);
-        receive(&b, &a, 0, 1, 8);
-        struct ins_endpoint at = b.at;
-        struct ins_rx rx[8];
-        end_close(&b);
-        swamp(&a, &at, 64);
+    const struct medium *medium;
+    for (uint32_t which = 0; (medium = next(&which));) {
+        struct pair pair;
+        pair_open(&pair, medium);
+        struct ins_endpoint at = pair.b.at;
+        end_close(&pair.b);
+        swamp(&pair.a, &at, 64);
         struct medium again = *medium;
-        memset(&b, 0, sizeof b);
-        end_open(&b, &again, 1); /* somewhere else, for its memory */
-        b.dp->ops->unbind(b.dp);
-        ins_datapath_close(b.dp);
-        b.at = at;
-        assert_int_equal(ins_datapath_open("rdma", medium->options[1], &b.at, &b.dp), 0);
-        assert_int_equal(b.dp->ops->bind(b.dp, &b.pool), 0);
-        uint64_t until = harness_ms() + PATIENCE_MS;
-        int got = 0;
-        for (uint64_t i = 1; got <= 0; i++) {
-            struct parcel parcel;
-            pack(&parcel, 64, i);
-            struct ins_tx tx = tx_of(&parcel, &b);
-            a.dp->ops->tx_burst(a.dp, &tx, 1);
-            free(parcel.payload);
-            got = b.dp->ops->rx_burst(b.dp, rx, 8);
-            assert_true(got >= 0);
-            harness_deadline(until, "the peer to be reached again", __FILE__, __LINE__);
-        }
-        for (int k = 0; k < got; k++)
-            ins_pool_unref(&b.pool, rx[k].slot);
-        end_close(&a);
-        end_close(&b);
+        memset(&pair.b, 0, sizeof pair.b);
+        end_open(&pair.b, &again, 1); /* somewhere else, for its memory */
+        pair.b.dp->ops->unbind(pair.b.dp);
+        ins_datapath_close(pair.b.dp);
+        pair.b.at = at;
+        assert_int_equal(ins_datapath_open("rdma", medium->options[1], &pair.b.at, &pair.b.dp), 0);
+        assert_int_equal(pair.b.dp->ops->bind(pair.b.dp, &pair.b.pool), 0);
+        until_reached(&pair.a, &pair.b, "the peer to be reached again");
+        pair_close(&pair);
     }
 }
 
 static void it_can_be_bound_again(void **state) {
     (void)state;
-    for (uint32_t which = 0; which < 2; which++) {
-        const struct medium *medium = both[which];
-        if (!available(medium))
-            continue;
-        struct end a, b;
-        end_open(&a, medium, 0);
-        end_open(&b, medium, 1);
+    const struct medium *medium;
+    for (uint32_t which = 0; (medium = next(&which));) {
+        struct pair pair;
+        end_open(&pair.a, medium, 0);
+        end_open(&pair.b, medium, 1);
         for (uint64_t i = 0; i < 3; i++) {
-            b.dp->ops->unbind(b.dp);
-            assert_int_equal(b.pool.free_count, SLOTS);
-            assert_int_equal(b.dp->ops->bind(b.dp, &b.pool), 0);
-            a.dp->ops->unbind(a.dp);
-            assert_int_equal(a.dp->ops->bind(a.dp, &a.pool), 0);
-            send_one(&a, &b, 64, i);
-            receive(&b, &a, i, 1, 8);
+            pair.b.dp->ops->unbind(pair.b.dp);
+            assert_int_equal(pair.b.pool.free_count, SLOTS);
+            assert_int_equal(pair.b.dp->ops->bind(pair.b.dp, &pair.b.pool), 0);
+            pair.a.dp->ops->unbind(pair.a.dp);
+            assert_int_equal(pair.a.dp->ops->bind(pair.a.dp, &pair.a.pool), 0);
+            send_one(&pair.a, &pair.b, 64, i);
+            receive(&pair.b, &pair.a, i, 1, 8);
         }
-        end_close(&a);
-        end_close(&b);
+        pair_close(&pair);
     }
 }
 
@@ -220,21 +238,7 @@ static void a_message_that_the_other_end_has_no_room_for_is_dropped_there(void *
         assert_int_equal(b.dp->ops->rx_burst(b.dp, rx, 8), 0);
         harness_deadline(until, "the long message", __FILE__, __LINE__);
     }
-    /* The connection may have gone with it, and what was sent into that. */
-    int got = 0;
-    for (uint64_t i = 2; got <= 0; i++) {
-        struct ins_rx rx[8];
-        struct parcel parcel;
-        pack(&parcel, 64, i);
-        struct ins_tx tx = tx_of(&parcel, &b);
-        a.dp->ops->tx_burst(a.dp, &tx, 1);
-        free(parcel.payload);
-        got = b.dp->ops->rx_burst(b.dp, rx, 8);
-        assert_true(got >= 0);
-        for (int k = 0; k < got; k++)
-            ins_pool_unref(&b.pool, rx[k].slot);
-        harness_deadline(until, "what comes after it", __FILE__, __LINE__);
-    }
+    until_reached(&a, &b, "what comes after it");
     end_close(&a);
     end_close(&b);
 }
@@ -244,22 +248,12 @@ static void a_message_that_the_other_end_has_no_room_for_is_dropped_there(void *
 static void parked_engines_wake_each_other(void **state) {
     (void)state;
     enum { BURST = 16, ROUNDS = 20, LARGE = 65000 };
-    for (uint32_t which = 0; which < 2; which++) {
-        const struct medium *medium = both[which];
-        if (!available(medium))
-            continue;
+    const struct medium *medium;
+    for (uint32_t which = 0; (medium = next(&which));) {
         static struct lane lane;
         struct ins_engine_config config = node_config();
-        config.receive_bytes = medium->bytes;
         config.heartbeat_ms = 0;
-        node_open_at(&lane.a, &config, medium->technology, medium->options[0], inet_addr(medium->address[0]));
-        node_open_at(&lane.b, &config, medium->technology, medium->options[1], inet_addr(medium->address[1]));
-        node_introduce(&lane.a, &lane.b, PEER);
-        exit_open(&lane.exit, &lane.a, EXIT, TAG, 32, 48, LARGE);
-        entrance_open(&lane.entrance, &lane.b, ENTRANCE, 256);
-        node_do(&lane.a, ins_engine_add_source(lane.a.engine, EXIT, 0, SOURCE, 0, CHANNEL));
-        node_do(&lane.b, ins_engine_subscribe(lane.b.engine, ENTRANCE, TAG, CHANNEL, 0));
-        node_do(&lane.a, ins_engine_add_route(lane.a.engine, TAG, CHANNEL, PEER));
+        lane_open_with(&lane, medium, config, LARGE);
         uint64_t received = 0, sent = 0;
         for (uint32_t round = 0; round < ROUNDS; round++) {
             uint64_t until = sent + BURST;
@@ -284,22 +278,16 @@ static void parked_engines_wake_each_other(void **state) {
 /* Whether a message goes at once or is fetched by the receiver is the provider's business, its place in line is ours. */
 static void small_messages_do_not_overtake_large_ones(void **state) {
     (void)state;
-    for (uint32_t which = 0; which < 2; which++) {
-        const struct medium *medium = both[which];
-        if (!available(medium))
-            continue;
-        struct end a, b;
-        end_open(&a, medium, 0);
-        end_open(&b, medium, 1);
-        send_one(&a, &b, 64, 0);
-        receive(&b, &a, 0, 1, 8);
+    const struct medium *medium;
+    for (uint32_t which = 0; (medium = next(&which));) {
+        struct pair pair;
+        pair_open(&pair, medium);
         for (uint64_t i = 1; i < 400; i += 40) {
             for (uint64_t k = 0; k < 40; k++)
-                send_one(&a, &b, (i + k) % 3 ? 65000 : 24, i + k);
-            receive(&b, &a, i, 40, 32);
+                send_one(&pair.a, &pair.b, (i + k) % 3 ? 65000 : 24, i + k);
+            receive(&pair.b, &pair.a, i, 40, 32);
         }
-        end_close(&a);
-        end_close(&b);
+        pair_close(&pair);
     }
 }
 
