@@ -82,6 +82,9 @@ struct ins_datapath_ops {
     int (*arm)(struct ins_datapath *dp);
     /* Named counters; writes up to `max` values, returns how many; names[] are static strings. */
     int (*stats)(struct ins_datapath *dp, const char **names, uint64_t *values, uint32_t max);
+    /* The one endpoint that there is to talk to, or NULL when there are several or none (on the engine's thread; NULL:
+       the datapath does not care). What comes from others may then be refused by whoever is below us. */
+    void (*sole_peer)(struct ins_datapath *dp, const struct ins_endpoint *peer);
     /* Gives receive slots it still holds back to the pool given by bind (on the engine's thread). */
     void (*unbind)(struct ins_datapath *dp);
     void (*close)(struct ins_datapath *dp);

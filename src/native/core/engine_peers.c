@@ -12,6 +12,26 @@ static uint64_t endpoint_key(uint32_t port, const struct ins_endpoint *at) {
     return ins_map_key(at->address, port << 16 | at->port);
 }
 
+/* Tells a datapath when it has come to talk to one peer only, or no longer does. */
+static void tell_sole(struct ins_engine *e, uint32_t number) {
+    struct ins_datapath *datapath = e->ports[number].datapath;
+    const struct ins_endpoint *sole = NULL;
+    uint32_t count = 0;
+    if (!datapath || !datapath->ops->sole_peer)
+        return;
+    for (uint32_t i = 0, left = e->peer_ids.count; i < INS_ENGINE_PEERS && left && count < 2; i++) {
+        const struct ins_peer *peer = &e->peers[i];
+        if (!peer->used)
+            continue;
+        left--;
+        if (!peer->endpoints[number].used)
+            continue;
+        count++;
+        sole = &peer->endpoints[number].at;
+    }
+    datapath->ops->sole_peer(datapath, count == 1 ? sole : NULL);
+}
+
 void ins_peer_forget_endpoint(struct ins_engine *e, struct ins_peer *peer, uint32_t port) {
     if (!peer->endpoints[port].used)
         return;
@@ -49,6 +69,7 @@ int ins_peer_set(struct ins_engine *e, const struct ins_command *c) {
         return error;
     peer->endpoints[number].at = c->endpoint;
     peer->endpoints[number].used = 1;
+    tell_sole(e, number);
     return 0;
 }
 
@@ -68,6 +89,8 @@ int ins_peer_remove(struct ins_engine *e, uint32_t id) {
         ins_peer_forget_endpoint(e, peer, i);
     ins_map_remove(&e->peer_ids, id);
     peer->used = 0;
+    for (uint32_t i = 0; i < e->port_count; i++)
+        tell_sole(e, i);
     ins_liveness_remove(e, index);
     ins_gauge(e, INS_COUNT_peers, e->peer_ids.count);
     return 0;

@@ -28,6 +28,7 @@ static const char *const stat_names[UDP_STATS] = {
     [UDP_TX_COPIED] = "tx_copied",
     [UDP_TX_AGAIN] = "tx_again",
     [UDP_TX_REFUSED] = "tx_refused",
+    [UDP_CONNECTS] = "connects",
 };
 
 /* "rcvbuf=BYTES,sndbuf=BYTES", both optional. */
@@ -125,6 +126,7 @@ const struct ins_datapath_ops ins_udp_ops = {
     .rx_burst = ins_udp_rx_burst,
     .fds = udp_fds,
     .stats = udp_stats,
+    .sole_peer = ins_udp_sole_peer,
     .unbind = ins_udp_unbind,
     .close = udp_close,
 };

@@ -70,13 +70,13 @@ static int is_train(const uint8_t *data, uint32_t length) {
     return length - INS_WIRE_HEADER > be32toh(body);
 }
 
-static void fill(struct udp *udp, struct ins_rx *rx, uint32_t i, uint32_t length) {
+static struct ins_endpoint sender(const struct sockaddr_in *from) {
+    return (struct ins_endpoint){.address = from->sin_addr.s_addr, .port = ntohs(from->sin_port)};
+}
+
+static void fill(struct udp *udp, struct ins_rx *rx, uint32_t i, uint32_t length, struct ins_endpoint from) {
     *rx = (struct ins_rx){
-        .slot = udp->slots[i],
-        .offset = slot_begin(udp, udp->slots[i]),
-        .length = length,
-        .from = {.address = udp->from[i].sin_addr.s_addr, .port = ntohs(udp->from[i].sin_port)},
-    };
+        .slot = udp->slots[i], .offset = slot_begin(udp, udp->slots[i]), .length = length, .from = from};
     if (udp->coalesces && is_train(udp->pool->base + rx->offset, length)) {
         ins_udp_count(udp, UDP_RX_TRAINS, 1);
         udp->calm = 0;
@@ -99,6 +99,10 @@ static void ebbed(struct udp *udp) {
         return;
     if (udp->coalesces && udp->streak < STREAK_BURST && ++udp->calm >= CALM_ENOUGH)
         coalesce(udp, 0);
+    if (udp->streak > 1)
+        udp->lone = 0;
+    else if (++udp->lone == UDP_LONE && udp->sole.address && !udp->connected)
+        ins_udp_connect(udp);
     udp->streak = 0;
 }
 
@@ -122,10 +126,13 @@ static int broken(struct udp *udp, int error) {
 /* A call for one message costs some 150 ns less than one for several, be there one or none. */
 static int receive_one(struct udp *udp, struct ins_rx *rx) {
     uint32_t last = udp->held - 1;
-    long got = udp_recvfrom(udp->fd, udp->rx_iov[last].iov_base, udp->room, &udp->from[last]);
+    void *room = udp->rx_iov[last].iov_base;
+    /* What came before it was connected may be from anybody: of that nothing is left after so many empty looks. */
+    int nameless = udp->connected && udp->lone >= UDP_LONE;
+    long got = nameless ? udp_recv(udp->fd, room, udp->room) : udp_recvfrom(udp->fd, room, udp->room, &udp->from[last]);
     if (got < 0)
         return broken(udp, errno);
-    fill(udp, rx, last, (uint32_t)got);
+    fill(udp, rx, last, (uint32_t)got, nameless ? udp->sole : sender(&udp->from[last]));
     udp->held = last;
     received(udp, 1);
     return 1;
@@ -147,7 +154,7 @@ int ins_udp_rx_burst(struct ins_datapath *dp, struct ins_rx *rx, uint32_t max) {
     if (got <= 0)
         return got < 0 ? broken(udp, errno) : 0;
     for (uint32_t i = 0; i < (uint32_t)got; i++) {
-        fill(udp, &rx[i], first + i, udp->rx[first + i].msg_len);
+        fill(udp, &rx[i], first + i, udp->rx[first + i].msg_len, sender(&udp->from[first + i]));
         if (udp->rx[first + i].msg_hdr.msg_flags & MSG_TRUNC)
             ins_udp_count(udp, UDP_RX_TRUNCATED, 1);
     }

@@ -98,15 +98,19 @@ static int send_train(struct udp *udp, const struct ins_tx *tx, uint32_t count) 
 }
 
 static int send_one(struct udp *udp, const struct ins_tx *tx) {
+    int nameless = udp->connected && udp_is_sole(udp, &tx->to);
     struct sockaddr_in name = name_of(tx);
     if (tx->payload_length <= COPY_MOST) {
         uint32_t end = copy_out(udp, 0, tx);
         ins_udp_count(udp, UDP_TX_COPIED, 1);
-        return udp_sendto(udp->fd, udp->staged, end, &name) < 0 ? -1 : 1;
+        return udp_sendto(udp->fd, udp->staged, end, nameless ? NULL : &name) < 0 ? -1 : 1;
     }
     struct iovec iov[2];
     gather(iov, tx);
-    struct msghdr message = {.msg_name = &name, .msg_namelen = sizeof name, .msg_iov = iov, .msg_iovlen = 2};
+    struct msghdr message = {.msg_name = nameless ? NULL : &name,
+                             .msg_namelen = nameless ? 0 : sizeof name,
+                             .msg_iov = iov,
+                             .msg_iovlen = 2};
     return udp_sendmsg(udp->fd, &message) < 0 ? -1 : 1;
 }
 
@@ -137,14 +141,20 @@ static int send_some(struct udp *udp, const struct ins_tx *tx, uint32_t total) {
     return count == 1 ? send_one(udp, tx) : send_several(udp, tx, count);
 }
 
+/* A connected socket tells with the next call what became of an earlier datagram (its port was closed, the route gone):
+   this one was not tried. */
+static int echo_of_before(int error) {
+    return error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH || error == EMSGSIZE;
+}
+
 int ins_udp_tx_burst(struct ins_datapath *dp, struct ins_tx *tx, uint32_t total) {
     struct udp *udp = (struct udp *)dp;
-    uint32_t done = 0;
+    uint32_t done = 0, again = 0;
     while (done < total) {
         int sent = send_some(udp, &tx[done], total - done);
         for (int i = 0; i < sent; i++)
             tx[done++].error = 0;
-        if (sent >= 0 || errno == EINTR)
+        if (sent >= 0 || errno == EINTR || (udp->connected && echo_of_before(errno) && !again++))
             continue;
         if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM) {
             ins_udp_count(udp, UDP_TX_AGAIN, 1);

@@ -22,6 +22,7 @@ enum {
     UDP_BURST = 64,                /* datagrams in one call; also the segments of a train that every kernel takes */
     UDP_HELD = 32,                 /* receive slots kept ready */
     UDP_TRAIN_BYTES = 64 * 1024 - 512, /* of a train, headers of the network included */
+    UDP_LONE = 1024, /* lone messages in a row after which the socket is connected, and again before it is relied on */
 };
 
 enum {
@@ -35,6 +36,7 @@ enum {
     UDP_TX_COPIED, /* datagrams whose payload was copied behind the header */
     UDP_TX_AGAIN,
     UDP_TX_REFUSED,
+    UDP_CONNECTS, /* times the socket was connected to its only peer */
     UDP_STATS
 };
 
@@ -55,6 +57,10 @@ struct udp {
     struct iovec rx_iov[UDP_HELD];
     struct sockaddr_in from[UDP_HELD];
 
+    struct ins_endpoint sole; /* the only peer; address 0: none, or several */
+    uint32_t connected;       /* to it */
+    uint32_t lone;            /* streaks of one in a row since the only peer or the connection changed */
+
     uint32_t can_segment;
     struct mmsghdr tx[UDP_BURST];
     struct iovec tx_iov[UDP_BURST][2];
@@ -68,11 +74,15 @@ static inline long udp_recvfrom(int fd, void *data, size_t bytes, struct sockadd
     uint32_t length = sizeof *from;
     return syscall(SYS_recvfrom, fd, data, bytes, 0, from, &length);
 }
+static inline long udp_recv(int fd, void *data, size_t bytes) {
+    return syscall(SYS_recvfrom, fd, data, bytes, 0, NULL, NULL);
+}
 static inline long udp_recvmmsg(int fd, struct mmsghdr *messages, uint32_t count) {
     return syscall(SYS_recvmmsg, fd, messages, count, 0, NULL);
 }
+/* to NULL: whoever the socket is connected to. */
 static inline long udp_sendto(int fd, const void *data, size_t bytes, const struct sockaddr_in *to) {
-    return syscall(SYS_sendto, fd, data, bytes, 0, to, sizeof *to);
+    return syscall(SYS_sendto, fd, data, bytes, 0, to, to ? sizeof *to : 0);
 }
 static inline long udp_sendmsg(int fd, const struct msghdr *message) {
     return syscall(SYS_sendmsg, fd, message, 0);
@@ -88,6 +98,12 @@ static inline void ins_udp_count(struct udp *udp, uint32_t which, uint32_t more)
 int ins_udp_bind(struct ins_datapath *dp, struct ins_pool *pool);
 void ins_udp_unbind(struct ins_datapath *dp);
 int ins_udp_rx_burst(struct ins_datapath *dp, struct ins_rx *rx, uint32_t max);
+/* Messages to and from the only peer come one by one: from now on without addresses (udp_sole.c). */
+void ins_udp_connect(struct udp *udp);
+void ins_udp_sole_peer(struct ins_datapath *dp, const struct ins_endpoint *peer);
+static inline int udp_is_sole(const struct udp *udp, const struct ins_endpoint *at) {
+    return at->address == udp->sole.address && at->port == udp->sole.port;
+}
 void ins_udp_prepare_send(struct udp *udp);
 int ins_udp_tx_burst(struct ins_datapath *dp, struct ins_tx *tx, uint32_t total);
 
