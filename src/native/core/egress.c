@@ -130,10 +130,15 @@ int ins_egress_waits(const struct ins_engine *e) {
     return 0;
 }
 
-static struct ins_port *port_of(struct ins_engine *e, uint32_t id) {
+static struct ins_port *port_of(struct ins_engine *e, struct ins_egress *out) {
+    struct ins_port *last = &e->ports[out->port];
+    if (last->datapath && last->id == out->datapath)
+        return last->down ? NULL : last;
     for (uint32_t i = 0; i < e->port_count; i++)
-        if (e->ports[i].datapath && e->ports[i].id == id)
+        if (e->ports[i].datapath && e->ports[i].id == out->datapath) {
+            out->port = i;
             return e->ports[i].down ? NULL : &e->ports[i];
+        }
     return NULL;
 }
 
@@ -148,45 +153,52 @@ static int sound(const struct ins_egress *out, const struct ins_descriptor *d) {
            source->channel_index == d->channel;
 }
 
+/* Its source may run our turns by itself and leave the clock to us. */
+static uint64_t emit_time(struct ins_engine *e, const uint8_t *payload) {
+    uint64_t time;
+    memcpy(&time, payload - INS_META_BYTES + INS_META_EMIT_TIME, sizeof time);
+    if (time)
+        return time;
+    if (e->stamp_turn != e->turn)
+        e->stamp = ins_clock_now(&e->clock);
+    e->stamp_turn = e->turn;
+    return e->stamp;
+}
+
 static void stage_one(struct ins_engine *e, struct ins_port *port, struct ins_link *link,
                       const struct ins_descriptor *d, struct ins_flow *flow, const struct ins_endpoint *to) {
     struct ins_stage *stage = port->stage;
     uint32_t at = stage->tail++;
     const uint8_t *payload = link->out.pools[d->pool].base + d->offset;
-    struct ins_wire wire = {
-        .type = INS_WIRE_TYPE_DATA,
-        .tag = flow->tag,
-        .channel = flow->channel,
-        .source = flow->source,
-        .flow = flow->id,
-        .sequence = ins_flow_next(e, flow),
-        .length = d->length,
-    };
-    memcpy(&wire.emit_time, payload - INS_META_BYTES + INS_META_EMIT_TIME, sizeof wire.emit_time);
-    if (wire.emit_time == 0) {
-        /* Its source runs our turns by itself and leaves the clock to us. */
-        if (e->stamp_turn != e->turn)
-            e->stamp = ins_clock_now(&e->clock);
-        e->stamp_turn = e->turn;
-        wire.emit_time = e->stamp;
-    }
-    ins_wire_write(stage->header[at], &wire);
-    stage->tx[at] = (struct ins_tx){
-        .header = stage->header[at],
-        .payload = payload,
-        .header_length = INS_WIRE_HEADER,
-        .payload_length = d->length,
-        .to = *to,
-    };
+    ins_wire_write_next(stage->header[at], flow->head, ins_flow_next(e, flow), emit_time(e, payload), d->length);
+    struct ins_tx *tx = &stage->tx[at];
+    tx->header = stage->header[at];
+    tx->payload = payload;
+    tx->header_length = INS_WIRE_HEADER;
+    tx->payload_length = d->length;
+    tx->to = *to;
+    tx->error = 0;
     stage->of[at] = (struct ins_staged){
         .link = link, .entry = d->entry, .last = 0, .flow = (uint32_t)(flow - e->flows), .flow_id = flow->id};
+}
+
+/* The flow of a source's only route is nearly always the one it had last. */
+static struct ins_flow *flow_of(struct ins_engine *e, struct ins_egress_source *source, const struct ins_route *route,
+                                uint32_t port) {
+    struct ins_flow *flow = &e->flows[source->flow];
+    if (flow->used && flow->key == ins_map_key(source->uid, route->uid))
+        return flow;
+    flow = ins_flow_need(e, source, route, port);
+    if (flow)
+        source->flow = (uint32_t)(flow - e->flows);
+    return flow;
 }
 
 /* 0: staged, or given back with a reason. -EAGAIN: no room, nothing done. -EPROTO: not what was agreed. */
 static int stage_message(struct ins_engine *e, struct ins_link *link, const struct ins_descriptor *d) {
     if (!sound(&link->out, d))
         return -EPROTO;
-    const struct ins_egress_source *source = &link->out.sources[d->source];
+    struct ins_egress_source *source = &link->out.sources[d->source];
     enum ins_engine_counter reason = INS_COUNT_tx_no_peer;
     uint32_t status = INS_STATUS_NO_PEER;
     struct ins_port *port;
@@ -198,7 +210,7 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
         status = INS_STATUS_TOO_LARGE;
     } else if (source->topic->route_count == 0) {
         /* nobody there has a sink for it */
-    } else if (!(port = port_of(e, link->out.datapath))) {
+    } else if (!(port = port_of(e, &link->out))) {
         reason = INS_COUNT_tx_no_datapath;
         status = INS_STATUS_NETWORK;
     } else {
@@ -223,7 +235,7 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
                 status = INS_STATUS_TOO_LARGE;
                 continue;
             }
-            struct ins_flow *flow = ins_flow_need(e, source, route, index);
+            struct ins_flow *flow = flow_of(e, source, route, index);
             if (flow)
                 stage_one(e, port, link, d, flow, &peer->endpoints[index].at);
             else {

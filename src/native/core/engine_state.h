@@ -56,6 +56,7 @@ struct ins_egress_source {
     uint32_t channel_index;
     uint32_t link; /* id */
     uint32_t uid;  /* unique in the engine's life: key of its flows */
+    uint32_t flow; /* index of the one used last, where it is looked for first */
     struct ins_topic *topic;
 };
 
@@ -66,6 +67,7 @@ struct ins_egress {
     uint32_t source_capacity;
     uint32_t tag;
     uint32_t datapath;                        /* id */
+    uint32_t port;                            /* index of the port that had it last, where it is looked for first */
     uint32_t traffic_class;                   /* where its datapath has a schedule; 0: best effort */
     uint32_t histogram;                       /* of its latencies, plus one; 0: none */
     uint32_t held;                            /* nothing is taken: another link's messages go first */
@@ -137,6 +139,7 @@ struct ins_flow {
     uint32_t beats;   /* heartbeats sent since */
     uint32_t active;  /* position in the list of flows that owe heartbeats, plus one; 0: none */
     uint32_t next_free;
+    uint8_t head[INS_WIRE_SEQUENCE]; /* the header of its messages up to there */
 };
 
 /* What we know of a peer's flow at the receiver. */

@@ -8,6 +8,7 @@
 
 #include "egress.h"
 #include "farewell.h"
+#include "wire.h"
 
 int ins_flows_init(struct ins_engine *e) {
     e->flows = calloc(e->flow_limit, sizeof *e->flows);
@@ -91,6 +92,13 @@ struct ins_flow *ins_flow_need(struct ins_engine *e, const struct ins_egress_sou
         .channel = source->topic->channel,
         .source = source->source,
     };
+    uint8_t header[INS_WIRE_HEADER];
+    ins_wire_write(header, &(struct ins_wire){.type = INS_WIRE_TYPE_DATA,
+                                              .tag = flow->tag,
+                                              .channel = flow->channel,
+                                              .source = flow->source,
+                                              .flow = flow->id});
+    memcpy(flow->head, header, sizeof flow->head);
     ins_gauge(e, INS_COUNT_flows, e->flow_keys.count);
     return flow;
 }

@@ -235,7 +235,9 @@ static uint32_t ingest(struct ins_engine *e, uint32_t port, const struct ins_rx 
         struct ins_wire wire;
         uint8_t *header = e->pool.base + at;
         messages++;
-        enum ins_wire_fault fault = ins_wire_parse(header, left, &wire);
+        enum ins_wire_fault fault = INS_WIRE_OK;
+        if (!ins_wire_parse_plain(header, left, &wire))
+            fault = ins_wire_parse(header, left, &wire);
         if (fault) {
             /* Where the next one would begin is not known. */
             ins_count(e, INS_COUNT_rx_bad_short + (fault - INS_WIRE_BAD_SHORT), 1);

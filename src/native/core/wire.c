@@ -37,6 +37,31 @@ static void store64(uint8_t *at, uint64_t value) {
     memcpy(at, &wire, sizeof wire);
 }
 
+static void read_rest(const uint8_t *data, struct ins_wire *out) {
+    out->tag = load32(data + INS_WIRE_TAG);
+    out->channel = load32(data + INS_WIRE_CHANNEL);
+    out->source = load32(data + INS_WIRE_SOURCE);
+    out->flow = load32(data + INS_WIRE_FLOW);
+    out->sequence = load64(data + INS_WIRE_SEQUENCE);
+    out->emit_time = load64(data + INS_WIRE_EMIT_TIME);
+}
+
+int ins_wire_parse_plain(const uint8_t *data, uint32_t available, struct ins_wire *out) {
+    /* Magic, version, type, no flags, no fragment size. */
+    const uint64_t plain = (uint64_t)INS_WIRE_MAGIC_VALUE << 48 | (uint64_t)INS_WIRE_VERSION_VALUE << 40 |
+                           (uint64_t)INS_WIRE_TYPE_DATA << 32;
+    if (available < INS_WIRE_HEADER || load64(data) != plain)
+        return 0;
+    uint64_t length = load64(data + INS_WIRE_LENGTH);
+    out->length = (uint32_t)(length >> 32);
+    if ((uint32_t)length != 0 || out->length > INS_WIRE_MAX_PAYLOAD || out->length > available - INS_WIRE_HEADER)
+        return 0;
+    out->type = INS_WIRE_TYPE_DATA;
+    out->flags = 0;
+    read_rest(data, out);
+    return 1;
+}
+
 enum ins_wire_fault ins_wire_parse(const uint8_t *data, uint32_t available, struct ins_wire *out) {
     if (available < INS_WIRE_HEADER)
         return INS_WIRE_BAD_SHORT;
@@ -61,12 +86,7 @@ enum ins_wire_fault ins_wire_parse(const uint8_t *data, uint32_t available, stru
         return INS_WIRE_BAD_LENGTH;
     if (marker && out->length != 0)
         return INS_WIRE_BAD_LENGTH;
-    out->tag = load32(data + INS_WIRE_TAG);
-    out->channel = load32(data + INS_WIRE_CHANNEL);
-    out->source = load32(data + INS_WIRE_SOURCE);
-    out->flow = load32(data + INS_WIRE_FLOW);
-    out->sequence = load64(data + INS_WIRE_SEQUENCE);
-    out->emit_time = load64(data + INS_WIRE_EMIT_TIME);
+    read_rest(data, out);
     return INS_WIRE_OK;
 }
 

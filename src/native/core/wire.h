@@ -3,7 +3,9 @@
 #ifndef INSANE_WIRE_H
 #define INSANE_WIRE_H
 
+#include <endian.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "layout.h"
 
@@ -34,8 +36,17 @@ enum ins_wire_fault {
 
 /* Parses one message at the beginning of `available` bytes; more may follow (a coalesced train). */
 enum ins_wire_fault ins_wire_parse(const uint8_t *data, uint32_t available, struct ins_wire *out);
+/* The same for nearly all there is, data without flags and in order: 1, or 0 when ins_wire_parse has to look at it. */
+int ins_wire_parse_plain(const uint8_t *data, uint32_t available, struct ins_wire *out);
 /* Writes INS_WIRE_HEADER bytes. */
 void ins_wire_write(uint8_t *header, const struct ins_wire *wire);
+/* The same where all before the sequence has been written once, to `head`. */
+static inline void ins_wire_write_next(uint8_t *header, const uint8_t *head, uint64_t sequence, uint64_t emit_time,
+                                       uint32_t length) {
+    const uint64_t words[3] = {htobe64(sequence), htobe64(emit_time), htobe64((uint64_t)length << 32)};
+    memcpy(header, head, INS_WIRE_SEQUENCE);
+    memcpy(header + INS_WIRE_SEQUENCE, words, sizeof words);
+}
 /* Turns a header that was parsed into metadata (layout.h, INS_META_*) where it lies; may be unaligned. */
 void ins_wire_to_meta(uint8_t *header, const struct ins_wire *wire, uint64_t receive_time);
 

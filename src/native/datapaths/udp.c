@@ -62,6 +62,30 @@ static uint64_t enlarge(int fd, int forced, int plain, int bytes) {
     return getsockopt(fd, SOL_SOCKET, plain, &got, &length) ? 0 : (uint64_t)got / 2;
 }
 
+/* A socket bound to `name`, whose port is filled in, or -errno. A port that the kernel has chosen is bound once more by its
+   number: else the kernel would take it back when the socket is connected to nobody any more (udp_sole.c). */
+static int bound_socket(struct sockaddr_in *name) {
+    enum { TRIES = 16 };
+    for (uint32_t i = 0; i < TRIES; i++) {
+        struct sockaddr_in at = *name;
+        socklen_t length = sizeof at;
+        int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+            return -errno;
+        int error = bind(fd, (struct sockaddr *)&at, sizeof at) ? -errno : 0;
+        if (!error && name->sin_port)
+            return fd;
+        if (!error && getsockname(fd, (struct sockaddr *)&at, &length))
+            error = -errno;
+        close(fd);
+        /* Somebody was quicker: another port. */
+        if (error && !(error == -EADDRINUSE && i))
+            return error;
+        name->sin_port = error ? 0 : at.sin_port;
+    }
+    return -EADDRINUSE;
+}
+
 static int udp_open(const char *options, struct ins_endpoint *at, struct ins_datapath **out) {
     int receive_buffer, send_buffer, error = parse_options(options, &receive_buffer, &send_buffer);
     if (error)
@@ -70,20 +94,15 @@ static int udp_open(const char *options, struct ins_endpoint *at, struct ins_dat
     if (!udp)
         return -ENOMEM;
     udp->base.ops = &ins_udp_ops;
-    udp->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(at->port), .sin_addr.s_addr = at->address};
-    socklen_t length = sizeof name;
-    if (udp->fd < 0 || bind(udp->fd, (struct sockaddr *)&name, sizeof name) ||
-        getsockname(udp->fd, (struct sockaddr *)&name, &length)) {
-        error = -errno;
-        if (udp->fd >= 0)
-            close(udp->fd);
+    udp->fd = bound_socket(&name);
+    if (udp->fd < 0) {
+        error = udp->fd;
         free(udp);
         return error;
     }
     udp->stats[UDP_RECEIVE_BUFFER] = enlarge(udp->fd, SO_RCVBUFFORCE, SO_RCVBUF, receive_buffer);
     udp->stats[UDP_SEND_BUFFER] = enlarge(udp->fd, SO_SNDBUFFORCE, SO_SNDBUF, send_buffer);
-    at->address = name.sin_addr.s_addr;
     at->port = ntohs(name.sin_port);
     at->mtu = (uint16_t)ins_udp_mtu(at->address);
     udp->mtu = at->mtu;

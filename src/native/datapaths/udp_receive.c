@@ -132,7 +132,10 @@ static int receive_one(struct udp *udp, struct ins_rx *rx) {
     long got = nameless ? udp_recv(udp->fd, room, udp->room) : udp_recvfrom(udp->fd, room, udp->room, &udp->from[last]);
     if (got < 0)
         return broken(udp, errno);
-    fill(udp, rx, last, (uint32_t)got, nameless ? udp->sole : sender(&udp->from[last]));
+    struct ins_endpoint from = nameless ? udp->sole : sender(&udp->from[last]);
+    if (!udp_is_sole(udp, &from))
+        udp->lone = 0; /* strangers are to be seen and counted while there are any */
+    fill(udp, rx, last, (uint32_t)got, from);
     udp->held = last;
     received(udp, 1);
     return 1;
