@@ -122,14 +122,15 @@ export const lifecycleActions = {
 };
 
 /** Parts of machine configurations. They read and write the Lifecycle part of a context only. */
-interface Args {
+export interface Args {
   readonly context: Lifecycle;
 }
 // A part must fit into machines of different contexts and events, for which XState has no type but this one.
 // biome-ignore lint/suspicious/noExplicitAny: the part itself is typed by its argument
 type PartAction = ActionFunction<any, any, any, undefined, never, any, any, never, never>;
-const note = <E extends StopEvent>(f: (args: Args & { readonly event: E }) => Partial<Lifecycle>): PartAction =>
-  assign(f as never) as PartAction;
+export const note = <E extends { readonly type: string }>(
+  f: (args: Args & { readonly event: E }) => object,
+): PartAction => assign(f as never) as PartAction;
 
 export const armOpen = {
   type: "armDeadline",

@@ -2,54 +2,43 @@
 // from when on nothing passes it by; it says who did not answer; and it gives back what it holds before it goes.
 import { assign, setup } from "xstate";
 import {
+  closingEndpoint,
+  dies,
+  type Endpoint,
+  type EndpointEvent,
+  type EndpointInput,
+  endpointActions,
+} from "./endpoint.ts";
+import {
   armOpen,
-  armTeardown,
   born,
   effect,
-  end,
   ends,
-  type Lifecycle,
-  type LifecycleInput,
   lifecycleActions,
   type Mood,
   type Notice,
   nothingKept,
   outcome,
-  releasing,
   type StopEvent,
-  stopping,
   stops,
-  unanswered,
 } from "./lifecycle.ts";
 
-export interface SinkInput extends LifecycleInput {
-  readonly channel: number;
-}
-
-export interface SinkContext extends Lifecycle {
-  readonly channel: number;
+export interface SinkContext extends Endpoint {
   /** The sources that must acknowledge are named in `missing`. */
   readonly announced: boolean;
   /** Local sources that have not acknowledged this sink yet. */
   readonly missing: readonly string[];
-  /** Messages it was given and never consumed. */
-  readonly abandoned: number;
 }
 
 export type SinkEvent =
   | StopEvent
+  | EndpointEvent
   /** The local sources of its channel; they are being told. */
   | { readonly type: "announced"; readonly sources: readonly string[] }
   /** A source emits to this sink from now on. */
   | { readonly type: "acknowledged"; readonly source: string }
   /** A source went before it answered. */
-  | { readonly type: "sourceGone"; readonly source: string }
-  /** All that it held is given back. */
-  | { readonly type: "drained" }
-  /** What it still holds, as sampled from outside. */
-  | { readonly type: "outstanding"; readonly count: number }
-  /** The application died; what it held is reclaimed without it. */
-  | { readonly type: "died"; readonly outstanding: number };
+  | { readonly type: "sourceGone"; readonly source: string };
 
 const silent = (context: SinkContext): Notice => ({
   code: "W_SINK_UNCONFIRMED",
@@ -61,18 +50,15 @@ export const sinkMachine = setup({
     context: {} as SinkContext,
     events: {} as SinkEvent,
     tags: {} as Mood,
-    input: {} as SinkInput,
+    input: {} as EndpointInput,
   },
   actions: {
     ...lifecycleActions,
+    ...endpointActions,
     /** Tell every local source of this channel; answer `announced`, then `acknowledged` for each. */
     announce: effect(),
     /** Resolve the application's createSink; `missing` did not acknowledge yet. */
     publishOpen: effect<{ missing: readonly string[] }>(),
-    /** Take no more, give back what was not consumed; answer `outstanding` as it changes and `drained` at the end. */
-    drain: effect(),
-    /** Account these messages as abandoned. */
-    abandon: effect<{ count: number }>(),
   },
   guards: {
     nothingKept,
@@ -105,13 +91,7 @@ export const sinkMachine = setup({
         missing: ({ context, event }) => context.missing.filter((source) => source !== event.source),
       }),
     },
-    died: {
-      target: ".closing.releasing",
-      actions: [
-        assign(({ context, event }) => ({ ...end(context, "death"), abandoned: event.outstanding })),
-        { type: "abandon", params: ({ event }) => ({ count: event.outstanding }) },
-      ],
-    },
+    died: dies,
   },
   states: {
     opening: {
@@ -146,34 +126,7 @@ export const sinkMachine = setup({
         },
       },
     },
-    closing: {
-      on: { ...stopping, died: {} },
-      initial: "draining",
-      states: {
-        draining: {
-          description: "Takes nothing more and gives back what it holds.",
-          entry: ["drain", armTeardown],
-          exit: "disarmDeadline",
-          on: {
-            quarantine: unanswered.quarantine,
-            outstanding: { actions: assign({ abandoned: ({ event }) => event.count }) },
-            died: {
-              target: "releasing",
-              actions: [
-                assign(({ context, event }) => ({ ...end(context, "death"), abandoned: event.outstanding })),
-                { type: "abandon", params: ({ event }) => ({ count: event.outstanding }) },
-              ],
-            },
-            drained: { target: "releasing", actions: assign({ abandoned: 0 }) },
-            deadline: {
-              target: "releasing",
-              actions: { type: "abandon", params: ({ context }) => ({ count: context.abandoned }) },
-            },
-          },
-        },
-        releasing: releasing("sink"),
-      },
-    },
+    closing: closingEndpoint("sink", "Takes nothing more and gives back what it holds."),
     ...ends,
   },
 });

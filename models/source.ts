@@ -2,56 +2,45 @@
 // before it goes. What it had under way when it went is counted as abandoned, never forgotten.
 import { assign, setup } from "xstate";
 import {
+  closingEndpoint,
+  dies,
+  type Endpoint,
+  type EndpointEvent,
+  type EndpointInput,
+  endpointActions,
+} from "./endpoint.ts";
+import {
   armOpen,
-  armTeardown,
   born,
   effect,
-  end,
   ends,
-  type Lifecycle,
-  type LifecycleInput,
   lifecycleActions,
   type Mood,
   type Notice,
   nothingKept,
   outcome,
-  releasing,
   type StopEvent,
-  stopping,
   stops,
-  unanswered,
 } from "./lifecycle.ts";
 
-export interface SourceInput extends LifecycleInput {
-  readonly channel: number;
-}
-
-export interface SourceContext extends Lifecycle {
-  readonly channel: number;
+export interface SourceContext extends Endpoint {
   /** The links that this source has to be known on are named in `pending`. */
   readonly announced: boolean;
   /** Links whose other end has not acknowledged this source yet. */
   readonly pending: readonly string[];
   /** Links to sinks of this channel, on this host and, by way of an engine, on others. */
   readonly links: readonly string[];
-  /** Messages that were under way when it stopped and are not accounted for by any sink. */
-  readonly abandoned: number;
 }
 
 export type SourceEvent =
   | StopEvent
+  | EndpointEvent
   /** The links that lead to sinks of its channel; their far ends are being told. */
   | { readonly type: "announced"; readonly links: readonly string[] }
   /** A link is there and its far end knows this source; also later, when a sink appears. */
   | { readonly type: "linked"; readonly link: string }
   /** That link is gone: its sink was closed, died, or could not be told. */
-  | { readonly type: "unlinked"; readonly link: string }
-  /** All its credits have come back, or none were out. */
-  | { readonly type: "drained" }
-  /** What is still under way, as sampled from outside. */
-  | { readonly type: "outstanding"; readonly count: number }
-  /** The application died; nobody will take back what is under way. */
-  | { readonly type: "died"; readonly outstanding: number };
+  | { readonly type: "unlinked"; readonly link: string };
 
 const unheard = (context: SourceContext): Notice => ({
   code: "W_SOURCE_UNCONFIRMED",
@@ -63,18 +52,15 @@ export const sourceMachine = setup({
     context: {} as SourceContext,
     events: {} as SourceEvent,
     tags: {} as Mood,
-    input: {} as SourceInput,
+    input: {} as EndpointInput,
   },
   actions: {
     ...lifecycleActions,
+    ...endpointActions,
     /** Find the links to sinks of this channel and tell their far ends; answer `announced`, then `linked` for each. */
     announce: effect(),
     /** Tell the application that somebody listens, or that nobody does any more. */
     publishMatched: effect<{ matched: boolean }>(),
-    /** Emit nothing more, then answer `outstanding` as it changes and `drained` at the end. */
-    drain: effect(),
-    /** Account these messages as abandoned. */
-    abandon: effect<{ count: number }>(),
   },
   guards: {
     nothingKept,
@@ -109,13 +95,7 @@ export const sourceMachine = setup({
         links: context.links.filter((link) => link !== event.link),
       })),
     },
-    died: {
-      target: ".closing.releasing",
-      actions: [
-        assign(({ context, event }) => ({ ...end(context, "death"), abandoned: event.outstanding })),
-        { type: "abandon", params: ({ event }) => ({ count: event.outstanding }) },
-      ],
-    },
+    died: dies,
   },
   states: {
     opening: {
@@ -151,34 +131,7 @@ export const sourceMachine = setup({
         },
       },
     },
-    closing: {
-      on: { ...stopping, died: {} },
-      initial: "draining",
-      states: {
-        draining: {
-          description: "Emits nothing more; what is under way comes home.",
-          entry: ["drain", armTeardown],
-          exit: "disarmDeadline",
-          on: {
-            quarantine: unanswered.quarantine,
-            outstanding: { actions: assign({ abandoned: ({ event }) => event.count }) },
-            died: {
-              target: "releasing",
-              actions: [
-                assign(({ context, event }) => ({ ...end(context, "death"), abandoned: event.outstanding })),
-                { type: "abandon", params: ({ event }) => ({ count: event.outstanding }) },
-              ],
-            },
-            drained: { target: "releasing", actions: assign({ abandoned: 0 }) },
-            deadline: {
-              target: "releasing",
-              actions: { type: "abandon", params: ({ context }) => ({ count: context.abandoned }) },
-            },
-          },
-        },
-        releasing: releasing("source"),
-      },
-    },
+    closing: closingEndpoint("source", "Emits nothing more; what is under way comes home."),
     ...ends,
   },
 });

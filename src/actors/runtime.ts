@@ -10,6 +10,7 @@ import { closeDescriptor } from "../effects/segment.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
 import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
+import { VERSION } from "../protocol/version.ts";
 import { decide } from "../qos/decide.ts";
 import { refusalOf } from "../runtime/admission.ts";
 import type { ExplainReport, RuleStrategy, RuntimeConfig, StatusReport, Strategy } from "../runtime/api.ts";
@@ -20,7 +21,6 @@ import { Gates } from "../runtime/gates.ts";
 import type { Log } from "../runtime/log.ts";
 import { explainReport, type Reported, statusReport } from "../runtime/status.ts";
 import { StreamTags } from "../runtime/stream-tags.ts";
-import { packageVersion } from "../runtime/version.ts";
 import { SYSTEM_CLOCK } from "./clock.ts";
 import type { Marked } from "./farewells.ts";
 import type { Host, RuntimeIdentity } from "./host.ts";
@@ -75,7 +75,7 @@ export class RuntimeActor implements Host {
     this.#options = options;
     this.config = config;
     this.log = log;
-    this.identity = { id: randomUUID(), name: config.name, version: packageVersion(), pid: process.pid };
+    this.identity = { id: randomUUID(), name: config.name, version: VERSION, pid: process.pid };
     this.world = {
       clock: SYSTEM_CLOCK,
       inspection: new Inspection(),

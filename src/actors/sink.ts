@@ -3,7 +3,7 @@
 import { sinkMachine } from "../../models/sink.ts";
 import type { SinkPolicyRecord } from "../protocol/control.ts";
 import { SINK_CONFIRM_MS } from "../protocol/control.ts";
-import { abandonedBy, type EndpointNumbers, settled, underWay } from "./endpoint.ts";
+import { type EndpointNumbers, Leaving } from "./endpoint.ts";
 import type { Host } from "./host.ts";
 import { stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
@@ -26,17 +26,21 @@ export class SinkActor {
   /** Resolves when it is open, with those who had not acknowledged; null when it was closed before. */
   readonly opened: Promise<ReadonlyArray<Unconfirmed> | null>;
   readonly #host: Host;
-  readonly #leaves: () => void;
-  #closing = false;
+  readonly #leaving: Leaving;
   #start = (): void => {};
   #missing = new Map<string, Unconfirmed>();
 
   /** `leaves`: it is `closing` from now on. */
   constructor(host: Host, world: World, spec: SinkSpec, leaves: () => void) {
     this.#host = host;
-    this.#leaves = leaves;
     this.spec = spec;
     this.life = new Life(world, `sink ${spec.id}`);
+    this.#leaving = new Leaving({
+      send: (event) => this.life.send(event),
+      links: () => this.#links(),
+      left: leaves,
+      membersChanged: () => host.membersChanged(),
+    });
     this.opened = new Promise((resolve) => {
       const machine = sinkMachine.provide({
         actions: {
@@ -44,7 +48,7 @@ export class SinkActor {
           // In a turn of its own: actions are not the place to start other machines.
           announce: () => this.life.soon(() => this.#announce()),
           publishOpen: (_, { missing }) => resolve(missing.flatMap((name) => this.#missing.get(name) ?? [])),
-          drain: () => this.life.soon(() => this.#drain()),
+          drain: () => this.life.soon(() => this.#leaving.drain()),
           abandon: () => {},
         },
       });
@@ -62,7 +66,7 @@ export class SinkActor {
 
   /** From here on no link is to carry to it. */
   get closing(): boolean {
-    return this.#closing;
+    return this.#leaving.begun;
   }
 
   get state(): string {
@@ -74,13 +78,7 @@ export class SinkActor {
   }
 
   died(): void {
-    this.#leave();
-    this.life.send({ type: "died", outstanding: underWay(this.#links()) });
-  }
-
-  #leave(): void {
-    this.#closing = true;
-    this.#leaves();
+    this.#leaving.died();
   }
 
   #links(): LinkActor[] {
@@ -100,15 +98,5 @@ export class SinkActor {
         this.life.send({ type: ready ? "acknowledged" : "sourceGone", source: who(link) });
       });
     }
-  }
-
-  async #drain(): Promise<void> {
-    const links = this.#links();
-    this.#leave();
-    this.life.send({ type: "outstanding", count: underWay(links) });
-    this.#host.membersChanged();
-    await settled(links);
-    this.life.send({ type: "outstanding", count: abandonedBy(links) });
-    this.life.send({ type: "drained" });
   }
 }

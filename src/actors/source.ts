@@ -1,7 +1,7 @@
 // A source made live: it is open when the links to the sinks of its channel are, and closes when what it has under way
 // is home. Messages themselves never come by here.
 import { sourceMachine } from "../../models/source.ts";
-import { abandonedBy, type EndpointNumbers, settled, underWay } from "./endpoint.ts";
+import { type EndpointNumbers, Leaving } from "./endpoint.ts";
 import type { Host } from "./host.ts";
 import { stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
@@ -23,16 +23,20 @@ export class SourceActor {
   /** The links that carried it when it closed, and how far their producer had got by then; null: it did not close. */
   carriers: ReadonlyArray<Carrier> | null = null;
   readonly #host: Host;
-  readonly #leaves: () => void;
-  #closing = false;
+  readonly #leaving: Leaving;
   #start = (): void => {};
 
   /** `leaves`: it is `closing` from now on. */
   constructor(host: Host, world: World, spec: SourceSpec, leaves: () => void) {
     this.#host = host;
-    this.#leaves = leaves;
     this.spec = spec;
     this.life = new Life(world, `source ${spec.id}`);
+    this.#leaving = new Leaving({
+      send: (event) => this.life.send(event),
+      links: () => this.#links(),
+      left: leaves,
+      membersChanged: () => host.membersChanged(),
+    });
     this.opened = new Promise((resolve) => {
       const machine = sourceMachine.provide({
         actions: {
@@ -58,7 +62,7 @@ export class SourceActor {
 
   /** From here on no link is to carry it. */
   get closing(): boolean {
-    return this.#closing;
+    return this.#leaving.begun;
   }
 
   get state(): string {
@@ -75,13 +79,7 @@ export class SourceActor {
   }
 
   died(): void {
-    this.#leave();
-    this.life.send({ type: "died", outstanding: underWay(this.#links()) });
-  }
-
-  #leave(): void {
-    this.#closing = true;
-    this.#leaves();
+    this.#leaving.died();
   }
 
   #links(): LinkActor[] {
@@ -96,14 +94,9 @@ export class SourceActor {
   }
 
   async #drain(): Promise<void> {
-    const links = this.#links();
-    this.#leave();
-    this.life.send({ type: "outstanding", count: underWay(links) });
-    this.#host.membersChanged();
-    await settled(links);
-    // From here on its producer pushes nothing more for it.
-    this.carriers = links.map((link) => ({ link, mark: link.mark }));
-    this.life.send({ type: "outstanding", count: abandonedBy(links) });
-    this.life.send({ type: "drained" });
+    // Once they are settled, its producer pushes nothing more for it.
+    await this.#leaving.drain((links) => {
+      this.carriers = links.map((link) => ({ link, mark: link.mark }));
+    });
   }
 }

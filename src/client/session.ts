@@ -7,6 +7,7 @@ import type { RuntimeNotificationTable } from "../protocol/control.ts";
 import { CONTROL_PAGE, LAYOUT_HASH, PARKED_PAGE, SESSION_STATE, STATS_PAGE } from "../protocol/layout.ts";
 import { completeQos, type Qos } from "../protocol/qos.ts";
 import { PROTOCOL_VERSION } from "../protocol/rpc.ts";
+import { VERSION } from "../protocol/version.ts";
 import type { ConnectOptions, Session, Stream, WarningEvent } from "./api.ts";
 import { Clock } from "./clock.ts";
 import { ControlConnection, type RuntimeRequest } from "./control.ts";
@@ -17,7 +18,6 @@ import type { StreamPools } from "./pools.ts";
 import { type InlineEngine, Pump } from "./pump.ts";
 import { Sleeper } from "./sleeper.ts";
 import { OpenStream, type StreamHost } from "./stream.ts";
-import { VERSION } from "./version.ts";
 
 const DEFAULT_TIMEOUT_MS = 5000;
 

@@ -3,8 +3,8 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { VERSION } from "../../src/client/version.ts";
 import { connect, InsaneError } from "../../src/index.ts";
+import { VERSION } from "../../src/protocol/version.ts";
 import { ClientBed, holdings, refusal, send, until } from "../doubles/client-bed.ts";
 
 describe("a session", () => {

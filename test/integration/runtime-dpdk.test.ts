@@ -1,11 +1,9 @@
 // Streams for which resources are no concern, on two hosts (namespaces joined by veth) that have DPDK: over its af_packet
 // device, with an address of its own, its engine in a process of its own or in the runtime's.
 import { describe, expect, it } from "vitest";
-import type { EmbeddedRuntime } from "../../src/index.ts";
 import { engines } from "../../src/native/engine.ts";
-import type { DecisionRecord } from "../../src/protocol/control.ts";
-import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
-import { eventually, Stage, type TestProcess, type Words } from "./runtime/processes.ts";
+import { type NamespaceHost, networkTowards, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
+import { decisionOf, eventually, Stage, statusOf, type TestProcess, type Words } from "./runtime/processes.ts";
 
 const HELLO = 7520;
 const PATIENCE_MS = 60_000;
@@ -35,25 +33,10 @@ interface Settings {
 async function daemon(stage: Stage, host: NamespaceHost, other: NamespaceHost, settings: Settings) {
   const { dpdk, process: apart = true, port = HELLO } = settings;
   return await stage.daemon({
-    network: {
-      enabled: true,
-      address: host.address,
-      port,
-      peers: [`${other.address}:${HELLO}`],
-      helloIntervalMs: 50,
-      silentAfterMs: 5000,
-      xdp: { enabled: false },
-      dpdk,
-    },
+    network: networkTowards(host, other, HELLO, { port, xdp: { enabled: false }, dpdk }),
     engines: { process: { dpdk: apart } },
   });
 }
-
-const decisionOf = async (application: TestProcess): Promise<DecisionRecord> =>
-  (await application.call("binding", fast))["result"] as DecisionRecord;
-
-const status = async (of: TestProcess): Promise<ReturnType<EmbeddedRuntime["status"]>> =>
-  (await of.call("status"))["result"] as ReturnType<EmbeddedRuntime["status"]>;
 
 /** Messages both ways between two applications, each once and in order; then nothing is left outstanding. */
 async function exchange(daemons: readonly [TestProcess, TestProcess], stages: readonly [Stage, Stage], size: number) {
@@ -61,7 +44,7 @@ async function exchange(daemons: readonly [TestProcess, TestProcess], stages: re
   const [pa, pb] = await Promise.all([a.application("a"), b.application("b")]);
   await Promise.all([pa.call("sink", { ...fast, channel: 2 }), pb.call("sink", { ...fast, channel: 1 })]);
   await Promise.all([pa.call("source", { ...fast, channel: 1 }), pb.call("source", { ...fast, channel: 2 })]);
-  const bound = [(await decisionOf(pa)).datapath, (await decisionOf(pb)).datapath];
+  const bound = [(await decisionOf(pa, fast)).datapath, (await decisionOf(pb, fast)).datapath];
   await Promise.all([pa.call("matched", { index: 0 }), pb.call("matched", { index: 0 })]);
   // Never more under way than the device's rings hold: nothing makes a sender wait for a receiver that has no core.
   const [rounds, each] = [10, 50];
@@ -83,7 +66,7 @@ async function exchange(daemons: readonly [TestProcess, TestProcess], stages: re
   await Promise.all([pa.call("close"), pb.call("close")].map((closing) => closing.catch(() => {})));
   for (const one of daemons) {
     await eventually(
-      () => status(one),
+      () => statusOf(one),
       ({ links, slots, quarantined }) => links.length === 0 && slots.outstanding === 0 && quarantined === 0,
     );
   }
@@ -126,16 +109,16 @@ describe.skipIf(lacks !== "")(`DPDK between two hosts ${lacks}`, { timeout: PATI
     await using third = new Stage(hosts.a.prefix);
     hosts.a.ip("addr", "add", "10.84.0.77/24", "dev", hosts.a.interface);
     await daemon(first, hosts.a, hosts.b, { dpdk: dpdkOf(hosts.a, { address: "10.84.0.77" }) });
-    const kernels = await decisionOf(await first.application("one"));
+    const kernels = await decisionOf(await first.application("one"), fast);
     expect([kernels.datapath, kernels.warnings[0]?.code]).toEqual(["udp", "W_FALLBACK_UDP"]);
     expect(kernels.warnings[0]?.message).toContain("the kernel owns the address");
 
     const dpdk = dpdkOf(hosts.a, { port: 7777 });
     const holder = await daemon(second, hosts.a, hosts.b, { dpdk, port: HELLO + 1, process: false });
     const application = await second.application("two");
-    expect((await decisionOf(application)).datapath).toBe("dpdk");
+    expect((await decisionOf(application, fast)).datapath).toBe("dpdk");
     await daemon(third, hosts.a, hosts.b, { dpdk, port: HELLO + 2 });
-    const late = await decisionOf(await third.application("three"));
+    const late = await decisionOf(await third.application("three"), fast);
     expect(late.datapath).toBe("udp");
     expect(late.warnings[0]?.message).toContain(`process ${holder.pid} serves`);
   });
@@ -145,11 +128,11 @@ describe.skipIf(lacks !== "")(`DPDK between two hosts ${lacks}`, { timeout: PATI
     await using stage = new Stage(hosts.a.prefix);
     await daemon(stage, hosts.a, hosts.b, { dpdk: dpdkOf(hosts.a) });
     const application = await stage.application("a");
-    expect((await decisionOf(application)).datapath).toBe("dpdk");
+    expect((await decisionOf(application, fast)).datapath).toBe("dpdk");
     await application.call("sink", fast);
     hosts.a.ip("link", "del", "dev", hosts.a.interface);
     await eventually(
-      () => decisionOf(application),
+      () => decisionOf(application, fast),
       ({ datapath }) => datapath === "udp",
     );
   });

@@ -1,9 +1,9 @@
 // Who counts as alive: a runtime whose thread never comes back to its event loop, because its engine speaks for it; and
 // what a silence in one direction or both leaves behind, in exact numbers.
 import { describe, expect, it } from "vitest";
-import { type EmbeddedRuntime, Runtime } from "../../src/index.ts";
-import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
-import { eventually, Stage, type TestProcess, type Words } from "./runtime/processes.ts";
+import { Runtime } from "../../src/index.ts";
+import { type NamespaceHost, networkTowards, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
+import { eventually, Stage, statusOf, type TestProcess, type Words } from "./runtime/processes.ts";
 
 const SPIN_MS = 7000;
 const QUIET_MS = 5000;
@@ -69,27 +69,16 @@ const HELLO = 7500;
 
 async function daemon(stage: Stage, host: NamespaceHost, other: NamespaceHost): Promise<TestProcess> {
   return await stage.daemon({
-    network: {
-      enabled: true,
-      address: host.address,
-      port: HELLO,
-      dataPort: HELLO + 1,
-      peers: [`${other.address}:${HELLO}`],
-      helloIntervalMs: 50,
-      silentAfterMs: 400,
-      xdp: { enabled: false },
-    },
+    network: networkTowards(host, other, HELLO, { dataPort: HELLO + 1, silentAfterMs: 400, xdp: { enabled: false } }),
   });
 }
 
-type Status = ReturnType<EmbeddedRuntime["status"]>;
-const status = async (of: TestProcess): Promise<Status> => (await of.call("status"))["result"] as Status;
 const peerIs = (of: TestProcess, state: string) =>
   eventually(
-    async () => (await status(of)).peers.map((peer) => peer.state),
+    async () => (await statusOf(of)).peers.map((peer) => peer.state),
     ([seen]) => seen === state,
   );
-const lost = async (of: TestProcess): Promise<number> => (await status(of)).engines[0]?.counters["rx_lost"] ?? -1;
+const lost = async (of: TestProcess): Promise<number> => (await statusOf(of)).engines[0]?.counters["rx_lost"] ?? -1;
 
 /** From now on what `host` sends to `other` vanishes, without its noticing: nobody there has that hardware address. */
 const drop = (host: NamespaceHost, other: NamespaceHost): void =>

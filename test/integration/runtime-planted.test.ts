@@ -3,19 +3,13 @@
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { EmbeddedRuntime } from "../../src/index.ts";
-import type { DecisionRecord } from "../../src/protocol/control.ts";
-import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
-import { eventually, Stage, type TestProcess, type Words } from "./runtime/processes.ts";
+import { type NamespaceHost, networkTowards, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
+import { decisionOf, eventually, Stage, statusOf, type TestProcess, type Words } from "./runtime/processes.ts";
 
 const missing = noNamespaces();
 const HELLO = 7500;
 const PATIENCE_MS = 30_000;
 
-type Status = ReturnType<EmbeddedRuntime["status"]>;
-const status = async (of: TestProcess): Promise<Status> => (await of.call("status"))["result"] as Status;
-const bound = async (application: TestProcess, stream: Words): Promise<DecisionRecord> =>
-  (await application.call("binding", stream))["result"] as DecisionRecord;
 const fast = { stream: "s", acceleration: "fast" };
 const plain = { stream: "p", acceleration: "none" };
 
@@ -44,15 +38,7 @@ class Planted implements AsyncDisposable {
   async #start(fault: string): Promise<void> {
     const { hosts, near, far, armed } = this;
     const settings = (host: NamespaceHost, other: NamespaceHost, faults: Words | null): Words => ({
-      network: {
-        enabled: true,
-        address: host.address,
-        port: HELLO,
-        peers: [`${other.address}:${HELLO}`],
-        helloIntervalMs: 50,
-        silentAfterMs: 5000,
-        faults,
-      },
+      network: networkTowards(host, other, HELLO, { faults }),
     });
     [this.da, this.db] = await Promise.all([
       near.daemon(settings(hosts.a, hosts.b, { xdp: `${fault},armed=${armed}` })),
@@ -63,7 +49,7 @@ class Planted implements AsyncDisposable {
       await this.sink.call("sink", stream);
       await this.source.call("source", stream);
     }
-    expect((await bound(this.source, fast)).datapath).toBe("xdp");
+    expect((await decisionOf(this.source, fast)).datapath).toBe("xdp");
     for (const index of [0, 1]) await this.source.call("matched", { index });
     await this.exchange(0, 100);
     await this.exchange(1, 100);
@@ -102,18 +88,18 @@ describe.skipIf(missing !== "")(`a fault that is planted in XDP ${missing}`, { t
     planted.arm();
     await planted.source.call("emit", { index: 0, size: 64, burst: 8, pace: 2 });
     await eventually(
-      () => bound(planted.source, fast),
+      () => decisionOf(planted.source, fast),
       ({ datapath }) => datapath === "udp",
       PATIENCE_MS,
     );
-    expect((await bound(planted.source, fast)).warnings.map(({ code }) => code)).toContain("W_FALLBACK_UDP");
+    expect((await decisionOf(planted.source, fast)).warnings.map(({ code }) => code)).toContain("W_FALLBACK_UDP");
     await planted.source.call("stop", { index: 0 });
     await planted.exchange(0, 200);
     await planted.exchange(1, 200);
-    expect((await status(planted.da)).quarantined).toBe(0);
+    expect((await statusOf(planted.da)).quarantined).toBe(0);
     planted.disarm();
     await eventually(
-      () => bound(planted.source, fast),
+      () => decisionOf(planted.source, fast),
       ({ datapath }) => datapath === "xdp",
       PATIENCE_MS,
     );
@@ -125,12 +111,12 @@ describe.skipIf(missing !== "")(`a fault that is planted in XDP ${missing}`, { t
     planted.arm();
     // Nobody wants anything of that engine: it is asked all the same.
     await eventually(
-      () => bound(planted.source, fast),
+      () => decisionOf(planted.source, fast),
       ({ datapath }) => datapath === "udp",
       PATIENCE_MS,
     );
     await eventually(
-      () => status(planted.da),
+      () => statusOf(planted.da),
       ({ quarantined }) => quarantined > 0,
       PATIENCE_MS,
     );
@@ -148,7 +134,7 @@ describe.skipIf(missing !== "")(`a fault that is planted in XDP ${missing}`, { t
       (filtered) => !filtered,
       PATIENCE_MS,
     );
-    const { runtime, quarantined } = await status(planted.db);
+    const { runtime, quarantined } = await statusOf(planted.db);
     expect(runtime.state).toMatch(/^running/);
     expect(quarantined).toBe(0);
   });

@@ -1,11 +1,9 @@
 // Streams on RDMA between two hosts (namespaces joined by veth), emulated by a software provider that the configuration names:
 // they run on it when both ends have it, and on kernel UDP as long as one has not.
 import { describe, expect, it } from "vitest";
-import type { EmbeddedRuntime } from "../../src/index.ts";
-import type { DecisionRecord } from "../../src/protocol/control.ts";
 import { probeOf } from "../../src/qos/capabilities.ts";
-import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
-import { eventually, Stage, type TestProcess, type Words } from "./runtime/processes.ts";
+import { type NamespaceHost, networkTowards, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
+import { decisionOf, eventually, Stage, statusOf, type TestProcess, type Words } from "./runtime/processes.ts";
 
 /** Here and not at the top of a file: a test process must not load libfabric unless it is root and has it. */
 const missing = noNamespaces() || (probeOf("rdma", "net").available ? "" : "needs libfabric");
@@ -25,30 +23,18 @@ async function daemon(
   provider: string | null,
   settings: Words = {},
 ): Promise<TestProcess> {
-  const network = {
-    enabled: true,
-    address: host.address,
-    port: HELLO,
-    peers: [`${other.address}:${HELLO}`],
-    helloIntervalMs: 50,
-    silentAfterMs: 2000,
-    xdp: { enabled: false },
-    rdma: { provider },
-  };
+  const more = { silentAfterMs: 2000, xdp: { enabled: false }, rdma: { provider } };
+  const network = networkTowards(host, other, HELLO, more);
   return await stage.daemon({ strategy: EMULATED, ...settings, network });
 }
 
 const fast = { stream: "s", acceleration: "fast", maxMessage: LARGEST };
 
-const decisionOf = async (application: TestProcess, stream: Words = fast): Promise<DecisionRecord> =>
-  (await application.call("binding", stream))["result"] as DecisionRecord;
 const datapathOf = async (application: TestProcess, stream: Words = fast): Promise<unknown> =>
   (await decisionOf(application, stream)).datapath;
 
-const status = async (of: TestProcess): Promise<ReturnType<EmbeddedRuntime["status"]>> =>
-  (await of.call("status"))["result"] as ReturnType<EmbeddedRuntime["status"]>;
 const sent = async (of: TestProcess, engine: string): Promise<number> =>
-  (await status(of)).engines.find(({ name }) => name === `engine ${engine}`)?.counters["tx_messages"] ?? 0;
+  (await statusOf(of)).engines.find(({ name }) => name === `engine ${engine}`)?.counters["tx_messages"] ?? 0;
 
 /** Emits so many from the first source of one, and waits until they are at the first sink of the other. */
 async function exchange(from: TestProcess, to: TestProcess, size: number, count: number): Promise<void> {
@@ -80,14 +66,14 @@ describe.skipIf(missing !== "")(`RDMA between two hosts ${missing}`, () => {
     await Promise.all([pa.call("sink", { ...fast, channel: 2 }), pb.call("sink", { ...fast, channel: 1 })]);
     await Promise.all([pa.call("source", { ...fast, channel: 1 }), pb.call("source", { ...fast, channel: 2 })]);
     for (const one of [pa, pb]) {
-      const { datapath, candidates, warnings } = await decisionOf(one);
+      const { datapath, candidates, warnings } = await decisionOf(one, fast);
       expect({ datapath, warnings }).toEqual({ datapath: "rdma", warnings: [] });
       expect(candidates.find(({ technology }) => technology === "rdma")?.why).toContain("emulated");
     }
     await exchange(pa, pb, 64, 500);
     await exchange(pb, pa, LARGEST, 100);
     expect([await sent(da, "rdma"), await sent(db, "rdma")]).toEqual([500, 100]);
-    const { datapaths, engines } = await status(da);
+    const { datapaths, engines } = await statusOf(da);
     expect(datapaths.find(({ technology }) => technology === "rdma")).toMatchObject({
       emulated: true,
       counters: { emulated: 1 },
@@ -99,7 +85,7 @@ describe.skipIf(missing !== "")(`RDMA between two hosts ${missing}`, () => {
     await Promise.all([pa.call("close"), pb.call("close")].map((closing) => closing.catch(() => {})));
     for (const one of [da, db]) {
       await eventually(
-        () => status(one),
+        () => statusOf(one),
         ({ links, slots, quarantined }) => links.length === 0 && slots.outstanding === 0 && quarantined === 0,
       );
     }
@@ -111,7 +97,7 @@ describe.skipIf(missing !== "")(`RDMA between two hosts ${missing}`, () => {
     using hosts = new TwoHosts();
     await using stage = new Stage(hosts.a.prefix);
     await daemon(stage, hosts.a, hosts.b, "net", { strategy: null });
-    const { datapath, candidates, warnings } = await decisionOf(await stage.application("a"));
+    const { datapath, candidates, warnings } = await decisionOf(await stage.application("a"), fast);
     expect(datapath).toBe("udp");
     expect(warnings.map(({ code }) => code)).toEqual(["W_FALLBACK_UDP"]);
     expect(candidates.find(({ technology }) => technology === "rdma")).toMatchObject({ rule: "emulated" });
@@ -134,7 +120,7 @@ describe.skipIf(missing !== "")(`RDMA between two hosts ${missing}`, () => {
       () => datapathOf(pa),
       (datapath) => datapath === "udp",
     );
-    const rdma = (await decisionOf(pa)).candidates.find(({ technology }) => technology === "rdma");
+    const rdma = (await decisionOf(pa, fast)).candidates.find(({ technology }) => technology === "rdma");
     expect(rdma?.why).toMatch(provider === null ? /has no RDMA/ : /has RDMA by tcp;ofi_rxm/);
     await exchange(pa, pb, 64, 200);
     expect([await sent(da, "network"), await sent(da, "rdma")]).toEqual([200, 0]);

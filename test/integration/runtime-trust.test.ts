@@ -2,18 +2,15 @@
 // in which everybody's messages arrive. As root, to be somebody else.
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, writeSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import type { EmbeddedRuntime } from "../../src/index.ts";
 import type { ExplainReport } from "../../src/runtime/api.ts";
 import { trustDomain } from "../../src/runtime/trust.ts";
-import { eventually, Stage, type TestProcess, type Words } from "./runtime/processes.ts";
+import { eventually, Stage, statusOf, type TestProcess, type Words } from "./runtime/processes.ts";
 
 const PATIENCE_MS = 30_000;
 const NOBODY = 65_534;
 const SOMEBODY = 65_533;
 const missing = process.getuid?.() === 0 ? "" : "needs root (to be another user)";
 
-type Status = ReturnType<EmbeddedRuntime["status"]>;
-const status = async (of: TestProcess): Promise<Status> => (await of.call("status"))["result"] as Status;
 const received = async (of: TestProcess): Promise<Words> =>
   (await of.call("received", { index: 0 }))["result"] as Words;
 
@@ -90,7 +87,7 @@ describe.skipIf(missing !== "")(`an application of another user ${missing}`, { t
     for (const sink of sinks) await sink.call("sink", { channel: 1 });
     await emitTo(stages, sinks, 500);
 
-    const { engines } = await status(df);
+    const { engines } = await statusOf(df);
     const counters = engines.find(({ name }) => name === "engine network")?.counters ?? {};
     expect(counters["rx_messages"]).toBe(2000);
     expect(counters["rx_copied_domain"]).toBe(1000);
@@ -138,7 +135,7 @@ describe.skipIf(missing !== "")(`an application of another user ${missing}`, { t
     await emitTo(stages, [own, victim], 200);
     await victim.kill();
     await eventually(
-      () => status(df),
+      () => statusOf(df),
       ({ links }) => links.length === 1,
       PATIENCE_MS,
     );
@@ -166,7 +163,7 @@ describe.skipIf(missing !== "")(`an application of another user ${missing}`, { t
       );
     }
     await eventually(
-      () => status(df),
+      () => statusOf(df),
       ({ slots, quarantined, engines }) =>
         slots.outstanding === 0 && quarantined === 0 && engines[0]?.counters["slots_out"] === 0,
       PATIENCE_MS,
@@ -179,7 +176,7 @@ describe.skipIf(missing !== "")(`an application of another user ${missing}`, { t
     await trusted.call("sink", { channel: 1 });
     await emitTo(stages, [trusted], 100);
     expect(memoryOf(trusted.pid).filter((name) => RECEIVE_POOL.test(name))).toHaveLength(1);
-    const { engines } = await status(stages.df);
+    const { engines } = await statusOf(stages.df);
     expect(engines[0]?.counters["rx_copied_domain"]).toBe(0);
   });
 });

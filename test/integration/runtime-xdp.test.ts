@@ -1,10 +1,10 @@
 // Streams that ask for acceleration on two hosts (namespaces joined by veth): they run on XDP where it can be had, speak
 // with hosts that have none, and leave nothing behind.
 import { describe, expect, it } from "vitest";
-import { type EmbeddedRuntime, Runtime } from "../../src/index.ts";
+import { Runtime } from "../../src/index.ts";
 import type { DecisionRecord } from "../../src/protocol/control.ts";
-import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
-import { eventually, Stage, type TestProcess, type Words } from "./runtime/processes.ts";
+import { type NamespaceHost, networkTowards, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
+import { decisionOf, eventually, Stage, statusOf, type TestProcess, type Words } from "./runtime/processes.ts";
 
 const missing = noNamespaces();
 const HELLO = 7500;
@@ -15,15 +15,7 @@ async function daemon(
   other: NamespaceHost,
   settings: Words = {},
 ): Promise<TestProcess> {
-  const network = {
-    enabled: true,
-    address: host.address,
-    port: HELLO,
-    peers: [`${other.address}:${HELLO}`],
-    helloIntervalMs: 50,
-    silentAfterMs: 2000,
-    ...(settings["network"] as object),
-  };
+  const network = networkTowards(host, other, HELLO, { silentAfterMs: 2000, ...(settings["network"] as object) });
   return await stage.daemon({ ...settings, network });
 }
 
@@ -31,12 +23,9 @@ const ENGINE = { udp: "engine network", xdp: "engine xdp" } as const;
 
 /** What a stream is bound to, and what it was warned of, in words where that was a surprise. */
 async function boundTo(application: TestProcess, stream: Words): Promise<[unknown, unknown[]]> {
-  const decision = (await application.call("binding", stream))["result"] as DecisionRecord;
+  const decision = await decisionOf(application, stream);
   return [decision.datapath, decision.warnings.map(({ code }) => code)];
 }
-
-const status = async (of: TestProcess): Promise<ReturnType<EmbeddedRuntime["status"]>> =>
-  (await of.call("status"))["result"] as ReturnType<EmbeddedRuntime["status"]>;
 
 describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
   const SIZES = { small: 64, jumbo: 3600 } as const;
@@ -82,7 +71,7 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
           [da, from],
           [db, to],
         ] as const) {
-          const engine = (await status(one)).engines.find(({ name }) => name === ENGINE[technology]);
+          const engine = (await statusOf(one)).engines.find(({ name }) => name === ENGINE[technology]);
           expect(engine?.counters["tx_messages"]).toBe(count);
           expect(engine?.counters["rx_messages"]).toBe(count);
           expect(engine?.counters["rx_unknown_peer"]).toBe(0);
@@ -93,7 +82,7 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
         await Promise.all([pa.call("close"), pb.call("close")].map((closing) => closing.catch(() => {})));
         for (const one of [da, db]) {
           await eventually(
-            () => status(one),
+            () => statusOf(one),
             ({ links, slots, quarantined }) => links.length === 0 && slots.outstanding === 0 && quarantined === 0,
           );
         }
@@ -154,7 +143,7 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
     expect(await boundTo(application, fast)).toEqual(["udp", ["W_FALLBACK_UDP"]]);
     const decision = (await application.call("binding", fast))["result"] as DecisionRecord;
     expect(decision.warnings[0]?.cure).toMatch(/CAP_NET_RAW/);
-    const xdp = (await status(runtime)).datapaths.map(({ technology }) => technology);
+    const xdp = (await statusOf(runtime)).datapaths.map(({ technology }) => technology);
     expect(xdp).toEqual(["udp"]);
     expect(hosts.a.filtered).toBe(false);
   });
@@ -182,12 +171,12 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
     const other = await daemon(second, hosts.a, hosts.b, { network: { port: HELLO + 1, ...peers(HELLO) } });
     await (await first.application("one")).call("sink", fast);
     await eventually(
-      async () => (await status(other)).peers,
+      async () => (await statusOf(other)).peers,
       ([peer]) => peer?.subscriptions === 1,
     );
     const application = await second.application("two");
     await application.call("source", { ...fast, acceleration: "none" });
-    expect((await status(other)).links).toEqual([]);
+    expect((await statusOf(other)).links).toEqual([]);
   });
 
   it("reports a message that does not fit the other end's frame", async () => {

@@ -9,7 +9,7 @@ import type { ClientMethodTable, Params, Result } from "../../protocol/control.t
 import { LAYOUT_HASH } from "../../protocol/layout.ts";
 import { isPart, joinParts, type Part } from "../../protocol/parts.ts";
 import { PROTOCOL_VERSION } from "../../protocol/rpc.ts";
-import { packageVersion } from "../../runtime/version.ts";
+import { VERSION } from "../../protocol/version.ts";
 
 type Question = "status" | "doctor" | "explain" | "watch" | "stream.rebind";
 
@@ -77,7 +77,7 @@ export async function connectOperator(socket: string | undefined, command: strin
       layout: LAYOUT_HASH,
       role: "operator",
       name: `insane ${command} (${process.pid})`,
-      version: packageVersion(),
+      version: VERSION,
     });
     asked = true;
     operator.runtime = result.runtime;

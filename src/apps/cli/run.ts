@@ -45,8 +45,8 @@ export async function run(line: ReadonlyArray<string>): Promise<number> {
     }
     if (name === "--help" || name === "-h" || name === "help") return await help(rest[0]);
     if (name === "--version" || name === "version") {
-      const { packageVersion } = await import("../../runtime/version.ts");
-      process.stdout.write(`${packageVersion()}\n`);
+      const { VERSION } = await import("../../protocol/version.ts");
+      process.stdout.write(`${VERSION}\n`);
       return EXIT.OK;
     }
     const command = await find(name);

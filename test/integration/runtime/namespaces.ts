@@ -30,6 +30,17 @@ export interface NamespaceHost {
   readonly filtered: boolean;
 }
 
+/** `network` of a runtime on one host whose only peer is on the other, at the same port. */
+export const networkTowards = (host: NamespaceHost, other: NamespaceHost, port: number, more: object = {}) => ({
+  enabled: true,
+  address: host.address,
+  port,
+  peers: [`${other.address}:${port}`],
+  helloIntervalMs: 50,
+  silentAfterMs: 5000,
+  ...more,
+});
+
 export class TwoHosts implements Disposable {
   readonly a: NamespaceHost;
   readonly b: NamespaceHost;

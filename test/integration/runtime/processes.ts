@@ -4,6 +4,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { EmbeddedRuntime } from "../../../src/index.ts";
+import type { DecisionRecord } from "../../../src/protocol/control.ts";
 
 /** How long a process may take to be there, ms: on a busy machine a namespace that is taken down holds up others. */
 const START_MS = 45_000;
@@ -174,3 +176,13 @@ export async function eventually<T>(look: () => T | Promise<T>, good: (seen: T) 
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+export type Status = ReturnType<EmbeddedRuntime["status"]>;
+
+/** What a daemon says of itself. */
+export const statusOf = async (daemon: TestProcess): Promise<Status> =>
+  (await daemon.call("status"))["result"] as Status;
+
+/** What a stream of an application is bound to, and why. */
+export const decisionOf = async (application: TestProcess, stream: Words): Promise<DecisionRecord> =>
+  (await application.call("binding", stream))["result"] as DecisionRecord;
