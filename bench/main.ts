@@ -2,6 +2,7 @@
 // a line and nothing else; progress goes to standard error. Everything made for a run is removed, also on Ctrl-C.
 import { parseArgs } from "node:util";
 import { rateDpdk, rttDpdk } from "./families/dpdk.ts";
+import { fanout } from "./families/fanout.ts";
 import { gates } from "./families/gates.ts";
 import { hotpath } from "./families/hotpath.ts";
 import { idle } from "./families/idle.ts";
@@ -28,6 +29,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   rttLocal,
   rateLocal,
   idle,
+  fanout,
   gates,
   hotpath,
 ];

@@ -9,6 +9,7 @@ export type {
   LostEvent,
   Message,
   Outcome,
+  ReceiverInfo,
   Session,
   Sink,
   SinkOptions,

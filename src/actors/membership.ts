@@ -46,7 +46,7 @@ export class Membership {
         .map(({ spec: { id, index, channel } }) => ({ id, index, channel })),
       sinks: [...this.#sinks.values()]
         .filter((sink) => !sink.closing)
-        .map(({ spec: { channel, policy } }) => ({ channel, block: policy.kind === "block" })),
+        .map(({ spec: { channel, policy } }) => ({ channel, block: policy.kind === "block", policy })),
     };
     return this.#member;
   }

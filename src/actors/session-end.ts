@@ -1,6 +1,7 @@
 // A session as one end of a link: what the link's actor asks is asked of the application by control messages, and the
 // session's control page shows the link's state to whoever spins.
 import { InsaneError } from "../protocol/codes.ts";
+import type { Params, RuntimeMethodTable } from "../protocol/control.ts";
 import { CONTROL_PAGE, LINK_STATE, linkBytes } from "../protocol/layout.ts";
 import { trafficClassOf } from "../qos/gates.ts";
 import type { LinkTables } from "../runtime/plan.ts";
@@ -88,7 +89,7 @@ export class SessionEnd implements LinkEnd {
         peer: { session: peer.session, name: peer.label },
         ...this.#replaced(offer),
         pools: share.infos,
-        channels: tables.channels,
+        channels: asTold(tables.channels),
         sources: tables.sources,
       },
       [memory.segment.fd, offer.bell, peer.parkedPage, ...share.fds],
@@ -108,7 +109,11 @@ export class SessionEnd implements LinkEnd {
 
   async update(offer: LinkOffer, _: LinkTables, tables: LinkTables): Promise<void> {
     const { channels, sources } = tables;
-    await this.#session.rpc.ask("link.update", { link: this.#index(offer), channels, sources });
+    await this.#session.rpc.ask("link.update", {
+      link: this.#index(offer),
+      channels: asTold(channels),
+      sources,
+    });
   }
 
   async close(offer: LinkOffer, mode: "drain" | "abandon", reason: string): Promise<number> {
@@ -169,3 +174,14 @@ export class SessionEnd implements LinkEnd {
 }
 
 const keyOf = (offer: LinkOffer): string => `${offer.link} ${offer.role}`;
+
+/** Tables larger than that say only whether a channel blocks: they must fit into one frame. */
+const POLICIES_TOLD = 256;
+
+/** Most channels have one sink, which blocks: that goes without saying. */
+function asTold(channels: LinkTables["channels"]): Params<RuntimeMethodTable, "link.open">["channels"] {
+  return channels.map(({ index, channel, block, policies }) => {
+    const usual = policies.every(({ kind }) => kind === "block");
+    return { index, channel, block, ...(usual || channels.length > POLICIES_TOLD ? {} : { policies }) };
+  });
+}

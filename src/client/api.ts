@@ -126,11 +126,30 @@ export interface SourceStats {
   readonly unmatched: number;
 }
 
+/** A consumer as a source knows it. */
+export interface ReceiverInfo {
+  /** Of the session; 0: the network. */
+  readonly session: number;
+  readonly name: string;
+  readonly kind: "direct" | "egress";
+  /** What its sinks of the channel asked for; the network blocks. */
+  readonly policies: ReadonlyArray<SinkPolicyRecord>;
+  /** Without a credit this source has to wait for it; else the message is dropped for it alone. */
+  readonly blocks: boolean;
+  /** Messages of all sources of this stream that it has, and how many it may have. */
+  readonly outstanding: number;
+  readonly entries: number;
+  /** Messages of this source that it was not given because its credits, or its share of slots, were used up. */
+  readonly dropped: number;
+}
+
 export interface Source extends AsyncDisposable, Emitter<{ matched: { consumers: number } }> {
   readonly id: number;
   readonly channel: number;
   /** Consumers (sessions, or the engine for other hosts) that now get what is emitted. */
   readonly consumers: number;
+  /** Who they are, how each of them wants to be waited for, and what it missed. */
+  readonly receivers: ReadonlyArray<ReceiverInfo>;
   /** Resolves when at least `count` consumers are there. */
   matched(count?: number, options?: { readonly signal?: AbortSignal }): Promise<void>;
   /** Faults in the slots that messages of `bytes` use, off the hot path. */
@@ -205,6 +224,13 @@ export interface SinkStats {
 export interface Sink extends AsyncDisposable, AsyncIterable<Message>, Emitter<{ lost: LostEvent }> {
   readonly id: number;
   readonly channel: number;
+  readonly policy: SinkPolicyRecord;
+  /**
+   * Messages it may hold, queued or taken and not released, while more than a quarter of a
+   * link's entries are held; then its policy begins to drop. Less where several sinks of this session and stream share their links. Infinity: until a link is full,
+   * and then the source drops or waits.
+   */
+  readonly mayHold: number;
   /** Local sources that had not acknowledged when the sink opened. */
   readonly unconfirmed: ReadonlyArray<{ readonly session: number; readonly name: string }>;
   /** Messages that can be consumed now (polls once); none of a sink with a callback, here and below. */

@@ -262,6 +262,16 @@ export class ConsumerEnd {
     if (this.state === "closed" && this.link.held <= 0) this.unmap();
   }
 
+  /** More of its entries are held than sinks that may go without a message can have for good. */
+  get crowded(): boolean {
+    return this.link.held > this.link.entries >>> 2;
+  }
+  /** What those may hold then together: less than the share of one source (target.ts), so that the others can go on. */
+  get crowdedShare(): number {
+    const sources = this.sourceIds.filter((id) => id !== undefined).length;
+    return this.link.entries / (4 * Math.max(1, sources));
+  }
+
   publishReturns(): void {
     if (this.unmapped || this.link.publish() === 0) return;
     this.doorbell.ring(WISH_CREDITS);

@@ -13,7 +13,7 @@ import type { StreamPools } from "./pools.ts";
 import { ProducerEnd } from "./producer-end.ts";
 import type { Pump } from "./pump.ts";
 import type { Sleeper } from "./sleeper.ts";
-import type { Target } from "./source.ts";
+import { Target } from "./target.ts";
 
 type OpenParams = Params<RuntimeMethodTable, "link.open">;
 type UpdateParams = Params<RuntimeMethodTable, "link.update">;
@@ -101,6 +101,7 @@ export class Ends implements ConsumerHost {
         setSources(end, params.sources);
         end.route(params.channels, pump.sinks);
         pump.consumers.push(end);
+        this.shareOut();
         pump.needWake();
       }
     } catch (error) {
@@ -128,6 +129,7 @@ export class Ends implements ConsumerHost {
     if (consumer !== undefined) {
       setSources(consumer, sources);
       consumer.route(channels, pump.sinks);
+      this.shareOut();
     }
     request.answer({});
   }
@@ -169,7 +171,7 @@ export class Ends implements ConsumerHost {
       // One whose consumer does not know the source yet: it would take its messages for lies.
       if (end.stream !== stream || end.state !== "open" || !end.sources.has(source)) continue;
       const row = end.channels.get(channel);
-      if (row !== undefined) targets.push({ end, link: end.link, index: row.index, block: row.block });
+      if (row !== undefined) targets.push(new Target(end, row));
     }
     return targets;
   }
@@ -178,6 +180,24 @@ export class Ends implements ConsumerHost {
   reroute(): void {
     const { pump } = this.host;
     for (const end of pump.consumers) end.reroute(pump.sinks);
+    this.shareOut();
+  }
+
+  /** What each sink that may go without a message can hold of a crowded link. */
+  private shareOut(): void {
+    const { consumers, sinks } = this.host.pump;
+    const counts = new Map<number, number>();
+    for (const { stream } of sinks) counts.set(stream, (counts.get(stream) ?? 0) + 1);
+    const least = new Map<number, number>();
+    for (const { stream, crowdedShare } of consumers)
+      least.set(stream, Math.min(least.get(stream) ?? crowdedShare, crowdedShare));
+    for (const sink of sinks) {
+      const count = counts.get(sink.stream) ?? 1;
+      const share = least.get(sink.stream) ?? Number.POSITIVE_INFINITY;
+      const { kind } = sink.policy;
+      const shares = kind === "keep-last" || (kind === "drop-newest" && count > 1);
+      sink.sharesLinks(shares ? Math.max(1, Math.floor(share / count)) : Number.POSITIVE_INFINITY);
+    }
   }
 
   /** The runtime is gone, and its engine with it: nobody serves these links any more. */

@@ -87,13 +87,20 @@ export class LinkProducer {
 
   /** Live entries with slots of a pool. Looks at all entries. */
   holding(pool: number): number {
+    return this.countLive((place) => (place - 1) >>> PLACE_SHIFT === pool);
+  }
+  /** Live entries that were pushed with a context. Looks at all entries. */
+  holdingOf(context: number): number {
+    return this.countLive((_, of) => of === context);
+  }
+  private countLive(counts: (place: number, context: number) => boolean): number {
     const { shadow } = this;
     let count = 0;
     for (let entry = 0, left = this.live; left > 0; entry++) {
       const place = shadow[2 * entry] as number;
       if (place === 0) continue;
       left--;
-      if ((place - 1) >>> PLACE_SHIFT === pool) count++;
+      if (counts(place, shadow[2 * entry + 1] as number)) count++;
     }
     return count;
   }

@@ -1,6 +1,7 @@
 // The producing end of a link in this session: the link itself, the channels it carries, and the consumer's doorbell.
 // Its memory goes when it closes; nobody holds anything of it.
 import type { Mapping } from "../native/views.ts";
+import type { SinkPolicyRecord } from "../protocol/control.ts";
 import { PARKED_PAGE } from "../protocol/layout.ts";
 import type { Doorbell } from "./doorbell.ts";
 import { FAULT, LinkProducer } from "./link.ts";
@@ -10,6 +11,7 @@ export interface ChannelRow {
   readonly index: number;
   readonly channel: number;
   readonly block: boolean;
+  readonly policies?: ReadonlyArray<SinkPolicyRecord> | undefined;
 }
 export type LinkKind = "direct" | "egress" | "ingress";
 export interface Peer {

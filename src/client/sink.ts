@@ -22,6 +22,8 @@ export interface SinkOwner {
   closeSink(sink: SinkQueue): Promise<void>;
 }
 
+const UNSHARED = Number.POSITIVE_INFINITY;
+
 interface Waiter {
   resolve(message: Message): void;
   reject(error: unknown): void;
@@ -48,6 +50,8 @@ export class SinkQueue implements Sink {
   private direct: ((message: Message) => void) | undefined;
   /** Whoever asked for this sink has it, and can be called. */
   private active = false;
+  /** What it may hold while its links are crowded; UNSHARED: whatever they carry. */
+  private share = UNSHARED;
   /** Messages kept at most; those beyond are overtaken. */
   private readonly depth: number;
   /** A ring of a power of two. */
@@ -85,8 +89,29 @@ export class SinkQueue implements Sink {
     this.byteCount += message.length;
     if (this.stale === false) this.host.sinkChanged(this);
     if (this.direct !== undefined) this.call(this.direct, message);
+    else if (this.share !== UNSHARED && this.crowdedOut(message)) return;
     else if (this.waiters.length > 0) (this.waiters.shift() as Waiter).resolve(message);
+    else if (this.callback !== undefined && this.active && this.policy.kind === "drop-newest" && this.count === 0)
+      this.call(this.callback, message);
     else this.enqueue(message);
+  }
+
+  /** What it may hold while a link is crowded: it must not stop other sinks on that link. */
+  sharesLinks(share: number): void {
+    this.share = share;
+    if (share !== UNSHARED) this.direct = undefined;
+  }
+  get mayHold(): number {
+    return Math.min(this.share, this.depth);
+  }
+
+  /** Whether a message goes back at once because there is no room for it. The last ones are kept by letting go older ones. */
+  private crowdedOut(message: Received): boolean {
+    if (!message.end.crowded || this.held <= this.share) return false;
+    const keepsLast = this.policy.kind === "keep-last";
+    const older = keepsLast ? this.dequeue() : null;
+    (older ?? message).drop(keepsLast ? STATUS.OVERTAKEN : STATUS.NO_CREDIT);
+    return older === null;
   }
 
   /** From now on the callback is called: not before `createSink` has resolved, though messages may come earlier. */
@@ -98,7 +123,7 @@ export class SinkQueue implements Sink {
   settleBurst(): void {
     if (this.callback === undefined || !this.active) return;
     for (let message = this.dequeue(); message !== null; message = this.dequeue()) this.call(this.callback, message);
-    if (this.policy.kind !== "keep-last") this.direct = this.callback;
+    if (this.policy.kind !== "keep-last" && this.share === UNSHARED) this.direct = this.callback;
   }
 
   /** Something is queued that only a turn may hand out. */
@@ -141,6 +166,9 @@ export class SinkQueue implements Sink {
     this.first = 0;
   }
 
+  get held(): number {
+    return this.receivedCount - this.consumed - this.dropped;
+  }
   get queued(): number {
     return this.count;
   }
@@ -239,7 +267,7 @@ export class SinkQueue implements Sink {
       consumed: this.consumed,
       dropped: this.dropped,
       lost: this.lostCount,
-      held: this.receivedCount - this.consumed - this.dropped,
+      held: this.held,
       copied: this.copied,
     };
   }
@@ -252,7 +280,7 @@ export class SinkQueue implements Sink {
     block[SINK_STATS.CONSUMED] = this.consumed;
     block[SINK_STATS.DROPPED] = this.dropped;
     block[SINK_STATS.LOST] = this.lostCount;
-    block[SINK_STATS.HELD] = this.receivedCount - this.consumed - this.dropped;
+    block[SINK_STATS.HELD] = this.held;
     block[SINK_STATS.BYTES] = this.byteCount;
     block[SINK_STATS.COPIED] = this.copied;
   }

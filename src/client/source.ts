@@ -2,14 +2,15 @@
 // knows what became of them. The path of a message allocates nothing and calls nothing native.
 import { InsaneError } from "../protocol/codes.ts";
 import { DESCRIPTOR, META, SOURCE_STATS, STATUS } from "../protocol/layout.ts";
-import type { DropReason, Outcome, SlotBuffer, Source, SourceStats } from "./api.ts";
+import type { DropReason, Outcome, ReceiverInfo, SlotBuffer, Source, SourceStats } from "./api.ts";
 import type { Clock } from "./clock.ts";
 import { Listeners } from "./emitter.ts";
-import { type LinkProducer, PLACE_MASK, PLACE_SHIFT } from "./link.ts";
+import { PLACE_MASK, PLACE_SHIFT } from "./link.ts";
 import { Outcomes, reasonOf } from "./outcomes.ts";
 import type { Account, Slot, SlotPool, StreamPools } from "./pools.ts";
 import type { ProducerEnd } from "./producer-end.ts";
 import { wrongBuffer, wrongSize } from "./refusals.ts";
+import type { Target } from "./target.ts";
 import { type Patience, Waiters } from "./waiters.ts";
 
 /** Metadata as words before the payload (host order; payloads of pools are aligned). */
@@ -54,13 +55,6 @@ export interface SourceOwner {
   prefault(pool: SlotPool): void;
   closeSource(source: EmittingSource): Promise<void>;
 }
-export interface Target {
-  readonly end: ProducerEnd;
-  readonly link: LinkProducer;
-  /** Channel index of that link. */
-  readonly index: number;
-  readonly block: boolean;
-}
 
 export class EmittingSource implements Source, Account {
   readonly id: number;
@@ -102,7 +96,7 @@ export class EmittingSource implements Source, Account {
   private againCredit = 0;
   /** What the last refusal was for. */
   private wantedPool: SlotPool | undefined;
-  private wantedEnd: ProducerEnd | undefined;
+  private wanted: Target | undefined;
   private closed = false;
   private closing: Promise<void> | undefined;
 
@@ -129,6 +123,9 @@ export class EmittingSource implements Source, Account {
   get consumers(): number {
     return this.targets.length;
   }
+  get receivers(): ReadonlyArray<ReceiverInfo> {
+    return this.targets.map(({ info }) => info);
+  }
   get againReason(): string {
     return this.again;
   }
@@ -139,6 +136,8 @@ export class EmittingSource implements Source, Account {
   /** The links that carry this channel now. */
   retarget(targets: ReadonlyArray<Target>): void {
     const before = this.targets.length;
+    const known = new Map(this.targets.map((target) => [target.end, target]));
+    for (const target of targets) target.missed = known.get(target.end)?.missed ?? 0;
     this.targets = targets;
     this.burstNeeded = targets.every(({ end }) => end.ownEngine) ? BURST.BEGUN : BURST.TIMED;
     if (targets.length !== before) this.listeners.emit("matched", { consumers: targets.length });
@@ -170,7 +169,7 @@ export class EmittingSource implements Source, Account {
 
   emit(buffer: SlotBuffer, more = false): number {
     const token = this.tryEmit(buffer, more);
-    if (token === 0) throw new InsaneError("EAGAIN", this.again, { session: this.wantedEnd?.peer.session });
+    if (token === 0) throw new InsaneError("EAGAIN", this.again, { session: this.wanted?.end.peer.session });
     return token;
   }
 
@@ -183,7 +182,7 @@ export class EmittingSource implements Source, Account {
     let { targets } = this;
     for (let i = 0; i < targets.length; i++) {
       const target = targets[i] as Target;
-      if (target.link.credits !== 0) continue;
+      if (target.link.credits > target.reserve) continue;
       if (this.exhausted(target)) return 0;
       if (this.targets === targets) continue;
       // A control frame that was found on the way has changed who listens.
@@ -215,9 +214,11 @@ export class EmittingSource implements Source, Account {
     let refs = 0;
     const scarce = pool.freeCount < pool.scarce;
     for (let i = 0; i < targets.length; i++) {
-      const { end, link, index, block } = targets[i] as Target;
-      if (scarce && block === false && this.hoards(end, pool)) continue;
-      if (link.push(place, context, offset, length, index | sourceBits, 0) >= 0) refs++;
+      const target = targets[i] as Target;
+      const { link, index } = target;
+      if (scarce && target.block === false && this.hoards(target.end, pool)) target.missed++;
+      else if (link.push(place, context, offset, length, index | sourceBits, 0) >= 0) refs++;
+      else target.missed++;
     }
     this.pushed += refs;
     const missed = targets.length - refs;
@@ -245,7 +246,8 @@ export class EmittingSource implements Source, Account {
 
   /** Some consumers, or all, or none there, did not get it. */
   private notAll(slot: Slot, refs: number, missed: number): void {
-    for (let i = 0; i < missed; i++) this.dropped(STATUS.NO_CREDIT);
+    this.noCredit += missed;
+    if (missed > 0) this.tally("no-credit", missed);
     if (refs > 0) return;
     if (missed === 0) this.unmatched++;
     this.outcomes.refused(this.emitted | 0, missed === 0 ? STATUS.NO_SINK : STATUS.NO_CREDIT, this.emitted);
@@ -254,15 +256,16 @@ export class EmittingSource implements Source, Account {
 
   /** Whether a blocking consumer without credit says no; the others lose the message. */
   private exhausted(target: Target): boolean {
-    const { end } = target;
+    const { end, link } = target;
+    if (link.credits > 0 && !target.overdraws(this.context)) return false;
     this.host.catchUp(this.stream);
-    if (end.link.credits > 0 || !target.block || end.state !== "open") return false;
+    if (link.credits > target.reserve || !target.block || end.state !== "open") return false;
+    if (link.credits > 0 && !target.overdraws(this.context)) return false;
     this.host.starve();
     if (this.publish()) this.host.sendNow();
     this.againCredit++;
-    this.wantedEnd = end;
-    const who = end.kind === "direct" ? `session ${end.peer.session} (${end.peer.name})` : "the network";
-    this.again = `${who} holds all ${end.link.entries} credits of this link; wait for ready(), or give its sinks another policy.`;
+    this.wanted = target;
+    this.again = target.refusal;
     return true;
   }
 
@@ -308,11 +311,12 @@ export class EmittingSource implements Source, Account {
     this.host.sourceChanged(this);
   }
   dropped(status: number): void {
-    if (status === STATUS.NO_CREDIT) this.noCredit++;
-    else this.returnedDrops++;
+    this.returnedDrops++;
     if (status === STATUS.ABANDONED) this.abandonedCount++;
-    const reason = reasonOf(status);
-    this.drops.set(reason, (this.drops.get(reason) ?? 0) + 1);
+    this.tally(reasonOf(status), 1);
+  }
+  private tally(reason: DropReason, count: number): void {
+    this.drops.set(reason, (this.drops.get(reason) ?? 0) + count);
   }
   refused(token: number, status: number): void {
     this.outcomes.refused(token, status, this.emitted);
@@ -370,10 +374,9 @@ export class EmittingSource implements Source, Account {
   }
 
   private mayGoOn(): boolean {
-    const { wantedPool, wantedEnd } = this;
+    const { wantedPool, wanted } = this;
     return (
-      (wantedPool === undefined || wantedPool.freeCount > 0) &&
-      (wantedEnd === undefined || wantedEnd.state !== "open" || wantedEnd.link.credits > 0)
+      (wantedPool === undefined || wantedPool.freeCount > 0) && (wanted === undefined || wanted.hasCredit(this.context))
     );
   }
 

@@ -87,8 +87,16 @@ export const SinkPolicy = Schema.Union([
   }),
 ]);
 
-/** A channel as a producer sees it on a link: `index` goes into descriptors, `block` says whether a full link blocks. */
-export const LinkChannel = Schema.Struct({ index: u16, channel: Channel, block: Schema.Boolean });
+/**
+ * A channel as a producer sees it on a link: `index` goes into descriptors, `block` says whether a full link blocks, and
+ * `policies` what each sink at the other end asked for (none: the network's).
+ */
+export const LinkChannel = Schema.Struct({
+  index: u16,
+  channel: Channel,
+  block: Schema.Boolean,
+  policies: Schema.optional(Schema.Array(SinkPolicy)),
+});
 /** A source as a consumer sees it on a direct link. */
 export const LinkSource = Schema.Struct({ index: u16, source: u32, channel: Channel });
 

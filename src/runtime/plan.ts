@@ -1,6 +1,7 @@
 // The link broker's arithmetic: from who produces and consumes what, here and on other hosts, to the links there should
 // be and the difference from those there are. Pure: no actor, no memory, no clock. This is the whole plan, which says what
 // is right; planner.ts comes to the same by looking only at what has changed, and src/runtime/broker.ts acts on that.
+import type { SinkPolicyRecord } from "../protocol/control.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 
 export type LinkKind = "direct" | "egress" | "ingress";
@@ -16,6 +17,8 @@ export interface PlannedSink {
   readonly channel: number;
   /** Its policy lets a full link block the source. */
   readonly block: boolean;
+  /** As its source is to know it. */
+  readonly policy?: SinkPolicyRecord;
 }
 /** One session's part in one stream. */
 export interface PlannedMember {
@@ -42,10 +45,16 @@ export interface PlanInput {
   readonly networks: ReadonlyArray<NetworkTechnology>;
 }
 
-export interface ChannelEntry {
+/** What the sinks of a channel at one end of a link ask for together. */
+export interface ChannelWish {
+  /** One of them blocks. */
+  readonly block: boolean;
+  /** Of those whose policy is known, in the order in which they opened. */
+  readonly policies: ReadonlyArray<SinkPolicyRecord>;
+}
+export interface ChannelEntry extends ChannelWish {
   readonly index: number;
   readonly channel: number;
-  readonly block: boolean;
 }
 export interface SourceEntry {
   readonly index: number;
@@ -111,7 +120,7 @@ export type Ends = Pick<WantedLink, "kind" | "stream" | "technology" | "producer
 
 /** What is to go over a link, if anything is. */
 export interface Request {
-  readonly channels: ReadonlyMap<number, boolean>;
+  readonly channels: ReadonlyMap<number, ChannelWish>;
   readonly sources: ReadonlyArray<PlannedSource>;
   /** One that stands stays, another is not opened. */
   readonly onlyIfThere?: boolean;
@@ -127,6 +136,9 @@ export const direct = (
   sources: producer.sources,
 });
 
+/** What goes to other hosts waits for the network. */
+const NETWORK: ChannelWish = { block: true, policies: [] };
+
 /** To other hosts over a technology, where `isWanted` says what they want of the member's stream. */
 export function egress(
   producer: PlannedMember,
@@ -136,7 +148,7 @@ export function egress(
 ): Request | null {
   const leaving = over !== producer.datapath;
   if (!networks.includes(over) || (leaving && !producer.keep?.includes(over))) return null;
-  const channels = new Map([...offeredChannels(producer)].filter(isWanted).map((channel) => [channel, true]));
+  const channels = new Map([...offeredChannels(producer)].filter(isWanted).map((channel) => [channel, NETWORK]));
   return { channels, sources: producer.sources, onlyIfThere: leaving, held: !leaving && producer.held === true };
 }
 
@@ -237,13 +249,26 @@ export function sameTables(a: LinkTables, b: LinkTables): boolean {
     a.sources.length === b.sources.length &&
     a.channels.every((x, i) => {
       const y = b.channels[i];
-      return y !== undefined && x.index === y.index && x.channel === y.channel && x.block === y.block;
+      return y !== undefined && x.index === y.index && x.channel === y.channel && sameWish(x, y);
     }) &&
     a.sources.every((x, i) => {
       const y = b.sources[i];
       return y !== undefined && x.index === y.index && x.source === y.source && x.channel === y.channel;
     })
   );
+}
+
+function sameWish(a: ChannelWish, b: ChannelWish): boolean {
+  return (
+    a.block === b.block &&
+    a.policies.length === b.policies.length &&
+    a.policies.every((policy, i) => samePolicy(policy, b.policies[i]))
+  );
+}
+
+export function samePolicy(a: SinkPolicyRecord | undefined, b: SinkPolicyRecord | undefined): boolean {
+  const depth = (of: SinkPolicyRecord | undefined): number => (of?.kind === "keep-last" ? of.depth : 0);
+  return a?.kind === b?.kind && depth(a) === depth(b);
 }
 
 /**
@@ -261,26 +286,29 @@ export function unionTables(before: LinkTables, after: LinkTables): LinkTables {
   };
 }
 
-/** The channels of a member's sinks (those of `offered`, or all), and whether a full link blocks for one of them. */
-function sinkChannels(member: PlannedMember, offered: ReadonlySet<number> | null): Map<number, boolean> {
-  const channels = new Map<number, boolean>();
-  for (const sink of member.sinks) {
-    if (offered && !offered.has(sink.channel)) continue;
-    channels.set(sink.channel, (channels.get(sink.channel) ?? false) || sink.block);
+/** The channels of a member's sinks (those of `offered`, or all), and what those ask for. */
+function sinkChannels(member: PlannedMember, offered: ReadonlySet<number> | null): Map<number, ChannelWish> {
+  const channels = new Map<number, { block: boolean; policies: SinkPolicyRecord[] }>();
+  for (const { channel, block, policy } of member.sinks) {
+    if (offered && !offered.has(channel)) continue;
+    const wish = channels.get(channel) ?? { block: false, policies: [] };
+    wish.block ||= block;
+    if (policy) wish.policies.push(policy);
+    channels.set(channel, wish);
   }
   return channels;
 }
 
 /** Gives each channel its index: the one it has, else the next that is free. */
 function number(
-  channels: ReadonlyMap<number, boolean>,
+  channels: ReadonlyMap<number, ChannelWish>,
   before: ExistingLink | undefined,
 ): { entries: ChannelEntry[]; nextIndex: number } {
   const known = new Map(before?.tables.channels.map((entry) => [entry.channel, entry.index]));
   const taken = new Set(known.values());
   let nextIndex = before?.nextIndex ?? 0;
   const entries: ChannelEntry[] = [];
-  for (const [channel, block] of channels) {
+  for (const [channel, { block, policies }] of channels) {
     let index = known.get(channel);
     if (index === undefined) {
       while (taken.has(nextIndex)) nextIndex = (nextIndex + 1) % MAX_INDEX;
@@ -288,7 +316,7 @@ function number(
       taken.add(index);
       nextIndex = (nextIndex + 1) % MAX_INDEX;
     }
-    entries.push({ index, channel, block });
+    entries.push({ index, channel, block, policies });
   }
   entries.sort((a, b) => a.index - b.index);
   return { entries, nextIndex };

@@ -15,6 +15,7 @@ import {
   type PlannedMember,
   type PlannedSink,
   type PlannedSource,
+  samePolicy,
   sameTables,
   type WantedLink,
   wantedLink,
@@ -308,7 +309,8 @@ function index(sessionsOf: Map<number, Set<number>>, channel: number, session: n
 
 const sameSource = (a: PlannedSource, b: PlannedSource): boolean =>
   a.id === b.id && a.index === b.index && a.channel === b.channel;
-const sameSink = (a: PlannedSink, b: PlannedSink): boolean => a.channel === b.channel && a.block === b.block;
+const sameSink = (a: PlannedSink, b: PlannedSink): boolean =>
+  a.channel === b.channel && a.block === b.block && samePolicy(a.policy, b.policy);
 
 /**
  * Channels on which two lists may differ. What they have in common at the beginning and at the end is passed over: of

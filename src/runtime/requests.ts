@@ -110,7 +110,7 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
   "sink.open": async (host, session, { stream: id, channel, policy }) => {
     const stream = openStreamOf(session, id);
     const member = stream.member;
-    const sinks = [...member.sinks, { channel, block: policy.kind === "block" }];
+    const sinks = [...member.sinks, { channel, block: policy.kind === "block", policy }];
     const release = reserveLinks(host, session, { ...member, sinks }, `a sink of channel ${channel}`);
     const sink = stream.addSink(channel, policy);
     sink.life.onEnd(release);

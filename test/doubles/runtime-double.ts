@@ -88,10 +88,15 @@ export class RuntimeDouble {
     indices: ReadonlyMap<number, number>,
     wanted: ReadonlySet<number>,
   ) {
-    const blocks = (channel: number) =>
-      [...consumer.sinks.values()].some((sink) => sink.channel === channel && sink.policy.kind === "block");
+    const policies = (channel: number) =>
+      [...consumer.sinks.values()].filter((sink) => sink.channel === channel).map(({ policy }) => policy);
     return {
-      channels: [...wanted].map((channel) => ({ index: indices.get(channel), channel, block: blocks(channel) })),
+      channels: [...wanted].map((channel) => ({
+        index: indices.get(channel),
+        channel,
+        block: policies(channel).some(({ kind }) => kind === "block"),
+        policies: policies(channel),
+      })),
       sources: [...producer.sources].map(([source, { index, channel }]) => ({ source, index, channel })),
     };
   }

@@ -15,7 +15,7 @@ import { LINK, PARKED_PAGE } from "../../src/protocol/layout.ts";
 import type { LinkTables } from "../../src/runtime/plan.ts";
 
 const table = (...channels: number[]): LinkTables => ({
-  channels: channels.map((channel) => ({ index: channel, channel, block: true })),
+  channels: channels.map((channel) => ({ index: channel, channel, block: true, policies: [] })),
   sources: channels.map((channel) => ({ index: channel, source: 100 + channel, channel })),
 });
 const channelsOf = ({ channels }: LinkTables): string => channels.map(({ channel }) => channel).join(",");
