@@ -1,7 +1,7 @@
 // Puts together what other runtimes are told: where this one is reached, and which channels its engines deliver. What
 // changes in quick succession goes out together.
 import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
-import type { Announcement, DataEndpoint, Subscription } from "../runtime/directory.ts";
+import type { Announcement, ChannelName, DataEndpoint, Subscription } from "../runtime/directory.ts";
 import type { Clock } from "./clock.ts";
 import type { LinkActor } from "./link.ts";
 
@@ -16,6 +16,7 @@ export interface AnnouncerPorts {
   /** Messages are to come over this technology: while a stream moves it has two links, and one of them is right. */
   isReceived(link: LinkActor["spec"], technology: NetworkTechnology): boolean;
   endpoints(): ReadonlyArray<DataEndpoint>;
+  names(): ReadonlyArray<ChannelName>;
   announce(announcement: Announcement): void;
 }
 
@@ -59,7 +60,8 @@ export class Announcer {
     const began = clock.now();
     const endpoints = this.#ports.endpoints();
     const subscriptions = this.#subscriptions();
-    this.#ports.announce({ endpoints, subscriptions, technologies: endpoints.map(({ technology }) => technology) });
+    const technologies = endpoints.map(({ technology }) => technology);
+    this.#ports.announce({ endpoints, subscriptions, technologies, names: this.#ports.names() });
     const took = clock.now() - began;
     this.#at = clock.now() + Math.min(LONGEST_GAP_MS, Math.max(GAP_MS, SHARE * took));
   }

@@ -6,6 +6,7 @@ import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
 import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
 import type { ExplainReport, RuntimeConfig, StatusReport } from "../runtime/api.ts";
 import type { Broker } from "../runtime/broker.ts";
+import type { ChannelNames } from "../runtime/channel-names.ts";
 import type { Gates } from "../runtime/gates.ts";
 import type { Log } from "../runtime/log.ts";
 import type { StreamTags } from "../runtime/stream-tags.ts";
@@ -42,6 +43,8 @@ export interface Host {
   decide(qos: Qos, stream?: string): DecisionRecord;
   /** Opens what a stream of this quality would be bound to; null when nothing is to be opened. Never rejects. */
   prepare(qos: Qos, stream?: string): Promise<void> | null;
+  /** Names of channels, here and on other hosts. */
+  readonly names: ChannelNames;
   /** Sources, sinks or pools have changed: links follow, and so does what other hosts are told. */
   membersChanged(): void;
   /** Channels of a stream that other hosts want and that can be sent to them over this datapath now. */

@@ -69,6 +69,7 @@ export class Network {
         return !member || (over != null && receivesOver(over, this.running).includes(technology));
       },
       endpoints: () => this.#endpoints,
+      names: () => ports.host.names.own,
       announce: (announcement) => ports.directory.announce(announcement),
     });
     this.#farewells = new Farewells({
@@ -284,17 +285,20 @@ export class Network {
     const { port } = await directory.start({
       alive: async (info) => {
         this.#alive.set(info.peer, info);
+        host.names.peer(info.peer, info.names ?? []);
         this.#warnings.reach(info, this.#endpoints);
         this.#lookAtRdma();
         await Promise.all([...this.#servings.values()].map(({ routes }) => routes.set(info)));
       },
       silent: (peer) => {
         this.#alive.delete(peer);
+        host.names.peer(peer, []);
         this.#lookAtRdma();
         for (const { routes } of this.#servings.values()) routes.silence(peer);
       },
       removed: (peer) => {
         this.#alive.delete(peer);
+        host.names.peer(peer, []);
         this.#lookAtRdma();
         for (const { routes } of this.#servings.values()) routes.remove(peer);
       },

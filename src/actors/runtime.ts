@@ -15,6 +15,7 @@ import { decide } from "../qos/decide.ts";
 import { refusalOf } from "../runtime/admission.ts";
 import type { ExplainReport, RuleStrategy, RuntimeConfig, StatusReport, Strategy } from "../runtime/api.ts";
 import { Broker } from "../runtime/broker.ts";
+import { ChannelNames } from "../runtime/channel-names.ts";
 import { withCure } from "../runtime/cures.ts";
 import type { Directory } from "../runtime/directory.ts";
 import { Gates } from "../runtime/gates.ts";
@@ -53,6 +54,7 @@ export class RuntimeActor implements Host {
   readonly life: Life<typeof runtimeMachine>;
   readonly broker: Broker;
   readonly network: Network;
+  readonly names = new ChannelNames();
   readonly gates = new Gates({
     decide: (qos) => this.#decide(qos, true),
     port: (technology) => this.network.gates(technology),

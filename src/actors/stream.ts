@@ -197,24 +197,29 @@ export class StreamActor {
     this.#poolsMapped = true;
   }
 
-  addSource(channel: number): SourceActor {
+  /** `name`: of the channel. */
+  addSource(channel: number, name?: string): SourceActor {
     if (!this.#poolsMapped) {
       throw new InsaneError("ESCHEMA", `source.open on stream ${this.name} before pool.open and pool.mapped.`);
     }
     const session = this.#session;
-    const stats = session.takeStatsBlock();
-    const id = this.#host.nextEndpoint();
+    const unname = this.#host.names.claim(this.name, channel, name, "sources");
+    let stats: number | null = null;
     let index: number;
     try {
+      stats = session.takeStatsBlock();
       index = this.#indices.take();
     } catch (cause) {
-      session.giveStatsBlock(stats);
+      unname();
+      if (stats !== null) session.giveStatsBlock(stats);
       throw cause;
     }
+    const id = this.#host.nextEndpoint();
     const spec = { id, channel, stats, index, session: session.id, stream: this.name };
     const source = new SourceActor(this.#host, this.#world, spec, () => this.#membership.changed());
     this.#byIndex.set(index, source);
     source.life.onEnd(() => {
+      unname();
       this.#byIndex.delete(index);
       // One that did not close in order leaves no index behind: nobody knows what still bears it.
       if (source.carriers) this.#indices.leave(index, source.carriers);
@@ -223,12 +228,20 @@ export class StreamActor {
     return source;
   }
 
-  addSink(channel: number, policy: SinkPolicyRecord): SinkActor {
+  addSink(channel: number, policy: SinkPolicyRecord, name?: string): SinkActor {
     const session = this.#session;
-    const stats = session.takeStatsBlock();
+    const unname = this.#host.names.claim(this.name, channel, name, "sinks");
+    let stats: number;
+    try {
+      stats = session.takeStatsBlock();
+    } catch (cause) {
+      unname();
+      throw cause;
+    }
     const id = this.#host.nextEndpoint();
     const spec = { id, channel, stats, policy, session: session.id, stream: this.name };
     const sink = new SinkActor(this.#host, this.#world, spec, () => this.#membership.changed());
+    sink.life.onEnd(unname);
     this.#adopt(this.sinks, sink, "sink");
     return sink;
   }

@@ -32,6 +32,11 @@ export interface Session extends AsyncDisposable, Emitter<{ warning: WarningEven
   readonly closed: boolean;
   createStream(options?: Partial<Qos> & { readonly name?: string }): Promise<Stream>;
   /**
+   * Tells of channels that have a name, here and on other hosts: all there are before it resolves, then each that changes.
+   * What it resolves with ends it.
+   */
+  watchChannels(listener: (channels: ReadonlyArray<NamedChannel>) => void): Promise<() => Promise<void>>;
+  /**
    * Looks once for control frames, returned credits and new messages (and, in an embedded runtime with the inline lease,
    * runs one turn of the engine, which sends first). Callback sinks are called from here; what a callback throws is thrown
    * on after the turn, and its message is released. Returns how many messages arrived. A loop that spins calls this;
@@ -46,6 +51,15 @@ export interface Session extends AsyncDisposable, Emitter<{ warning: WarningEven
   /** Gives the core to whoever shares it (sched_yield). */
   yield(): void;
   close(): Promise<void>;
+}
+
+/** A named channel of a stream, as it is now. Each other host that has sources or sinks of it counts as one. */
+export interface NamedChannel {
+  readonly stream: string;
+  readonly channel: number;
+  readonly name: string;
+  readonly sources: number;
+  readonly sinks: number;
 }
 
 export interface StreamEvents {
@@ -70,14 +84,23 @@ export interface Stream extends AsyncDisposable, Emitter<StreamEvents> {
    * then.
    */
   setQos(change: Partial<Omit<Qos, "maxMessage">>): Promise<DecisionRecord>;
-  createSource(channel: number): Promise<Source>;
+  /** Throws ECOLLISION when the channel is known by another name than `options.name`. */
+  createSource(channel: number, options?: SourceOptions): Promise<Source>;
   /** A callback is called from when the promise has resolved; it releases each message, now or later. */
   createSink(channel: number, callback?: (message: Message) => void): Promise<Sink>;
   createSink(channel: number, options: SinkOptions, callback?: (message: Message) => void): Promise<Sink>;
   close(): Promise<void>;
 }
 
-export interface SinkOptions {
+export interface SourceOptions {
+  /**
+   * What this channel is called, 1 to 200 bytes: told to all hosts, so that `Session.watchChannels` finds it, and that two
+   * names which share a number are told apart.
+   */
+  readonly name?: string;
+}
+
+export interface SinkOptions extends SourceOptions {
   /** What happens when this sink is slow; default `{ kind: "block" }`. */
   readonly policy?: SinkPolicyRecord;
 }

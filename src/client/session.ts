@@ -8,7 +8,7 @@ import { CONTROL_PAGE, LAYOUT_HASH, PARKED_PAGE, SESSION_STATE, STATS_PAGE } fro
 import { completeQos, type Qos } from "../protocol/qos.ts";
 import { PROTOCOL_VERSION } from "../protocol/rpc.ts";
 import { VERSION } from "../protocol/version.ts";
-import type { ConnectOptions, Session, Stream, WarningEvent } from "./api.ts";
+import type { ConnectOptions, NamedChannel, Session, Stream, WarningEvent } from "./api.ts";
 import { Clock } from "./clock.ts";
 import { ControlConnection, type RuntimeRequest } from "./control.ts";
 import { Listeners } from "./emitter.ts";
@@ -116,6 +116,8 @@ class OpenSession implements Session, StreamHost {
   private readonly pageWords: Int32Array;
   private readonly streams = new Map<number, OpenStream>();
   private readonly listeners = new Listeners<{ warning: WarningEvent; closed: { reason: string } }>();
+  private readonly channelListeners = new Listeners<{ changed: ReadonlyArray<NamedChannel> }>();
+  private watching = 0;
   private closing: Promise<void> | undefined;
   private over = false;
   private runtimeSaid = "";
@@ -174,6 +176,27 @@ class OpenSession implements Session, StreamHost {
     const stream = new OpenStream(this, result, result.decision.qos);
     this.streams.set(stream.id, stream);
     return stream;
+  }
+
+  async watchChannels(listener: (channels: ReadonlyArray<NamedChannel>) => void): Promise<() => Promise<void>> {
+    // Several may watch: each hears of all that any of them is told, which says how things are, not what changed.
+    const stop = this.channelListeners.on("changed", listener);
+    this.watching++;
+    const end = async (): Promise<void> => {
+      stop();
+      if (--this.watching === 0 && !this.over) await this.control.request("channels.watch", { on: false });
+    };
+    try {
+      await this.control.request("channels.watch", { on: true });
+    } catch (error) {
+      await end().catch(() => {});
+      throw error;
+    }
+    let ended: Promise<void> | undefined;
+    return () => {
+      ended ??= end().catch(() => {});
+      return ended;
+    };
   }
 
   poll(): number {
@@ -271,6 +294,9 @@ class OpenSession implements Session, StreamHost {
         for (const stream of this.streams.values()) stream.sinkById(sink)?.lost(lost);
         return;
       }
+      case "channels.changed":
+        this.channelListeners.emit("changed", (params as Notified<"channels.changed">).channels);
+        return;
       case "runtime.closing":
         this.runtimeSaid = (params as Notified<"runtime.closing">).reason;
         return;

@@ -7,7 +7,7 @@ import type { DecisionRecord, PoolRecord } from "../protocol/control.ts";
 import { STATS_PAGE } from "../protocol/layout.ts";
 import type { Qos } from "../protocol/qos.ts";
 import type { ReboundEvent } from "../protocol/rebound.ts";
-import type { Message, Sink, SinkOptions, Source, Stream, StreamEvents, WarningEvent } from "./api.ts";
+import type { Message, Sink, SinkOptions, Source, SourceOptions, Stream, StreamEvents, WarningEvent } from "./api.ts";
 import type { ControlConnection } from "./control.ts";
 import { Listeners } from "./emitter.ts";
 import type { Ends } from "./ends.ts";
@@ -92,12 +92,13 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
     return result.decision;
   }
 
-  async createSource(channel: number): Promise<Source> {
+  async createSource(channel: number, { name }: SourceOptions = {}): Promise<Source> {
     this.usable();
     checkChannel(channel);
     const { control, pump, ends } = this.host;
     const pools = await this.openPools();
-    const { result } = await control.request("source.open", { stream: this.id, channel });
+    const named = name === undefined ? {} : { name };
+    const { result } = await control.request("source.open", { stream: this.id, channel, ...named });
     const init = { id: result.source, index: result.index, channel, stream: this.id };
     const source = new EmittingSource(pump, this, pools, init, this.block(result.stats));
     this.sources.add(source);
@@ -155,7 +156,13 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
     ends.reroute();
     if (sink.hasCallback) pump.awaitMessages(1);
     try {
-      const { result } = await control.request("sink.open", { stream: this.id, channel, policy: sink.policy });
+      const named = options.name === undefined ? {} : { name: options.name };
+      const { result } = await control.request("sink.open", {
+        stream: this.id,
+        channel,
+        policy: sink.policy,
+        ...named,
+      });
       sink.id = result.sink;
       sink.unconfirmed = result.unconfirmed;
       sink.block = this.block(result.stats);

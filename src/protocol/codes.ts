@@ -91,6 +91,8 @@ export const WARNING_CODES = {
   ANNOUNCEMENT_CUT: "W_ANNOUNCEMENT_CUT",
   /** A peer's stream name has the same tag as another name. */
   TAG_COLLISION: "W_TAG_COLLISION",
+  /** A peer's channel has another name than the same channel here. */
+  NAME_COLLISION: "W_NAME_COLLISION",
   /** A resource could not be torn down in time and is kept aside. */
   QUARANTINED: "W_QUARANTINED",
   /** A child failed and was restarted. */

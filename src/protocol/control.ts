@@ -13,6 +13,8 @@ export const Name = Schema.String.check(
   Schema.makeFilter((name: string) => new TextEncoder().encode(name).length <= 200, { expected: "at most 200 bytes" }),
 );
 export const Channel = u32;
+/** A channel that somebody named, on a stream; how many sources and sinks there are, each other host that has some as one. */
+export const NamedChannel = Schema.Struct({ stream: Name, channel: Channel, name: Name, sources: count, sinks: count });
 
 export const Qos = Schema.Struct({
   acceleration: Schema.Literals(["none", "fast"]),
@@ -161,13 +163,13 @@ export const ClientMethods = {
   "pool.mapped": method(Schema.Struct({ stream: u32 }), empty),
   /** Resolves once every consumer there is now has its link open (link.open to this session comes first). */
   "source.open": method(
-    Schema.Struct({ stream: u32, channel: Channel }),
+    Schema.Struct({ stream: u32, channel: Channel, name: Schema.optionalKey(Name) }),
     Schema.Struct({ source: u32, index: u16, stats: u16 }),
   ),
   "source.close": method(Schema.Struct({ source: u32 }), empty),
   /** Resolves when every local source has acknowledged, or after the deadline with those that did not. */
   "sink.open": method(
-    Schema.Struct({ stream: u32, channel: Channel, policy: SinkPolicy }),
+    Schema.Struct({ stream: u32, channel: Channel, policy: SinkPolicy, name: Schema.optionalKey(Name) }),
     Schema.Struct({
       sink: u32,
       stats: u16,
@@ -175,6 +177,11 @@ export const ClientMethods = {
     }),
   ),
   "sink.close": method(Schema.Struct({ sink: u32 }), empty),
+  /**
+   * Named channels, here and on other hosts: first all there are by `channels.changed`, then the answer, then what changes.
+   * Asked again it tells all again; `on` false ends it.
+   */
+  "channels.watch": method(Schema.Struct({ on: Schema.Boolean }), empty),
   /** Orderly end; the runtime then closes the socket. */
   "session.close": method(empty, empty),
   /**
@@ -252,6 +259,8 @@ export const RuntimeNotifications = {
     count,
     reason: Schema.Literals(["wire", "no-credit"]),
   }),
+  /** To a session that watches: these are so now; one without sources and sinks is gone. */
+  "channels.changed": Schema.Struct({ channels: Schema.Array(NamedChannel) }),
   "runtime.closing": Schema.Struct({ reason: Schema.String }),
   /** A frame of this session was bad and had no answer of its own; who keeps on is evicted. An RpcError. */
   "protocol.error": Schema.Struct({
@@ -294,4 +303,5 @@ export type DecisionRecord = typeof Decision.Type;
 export type CapabilityRecord = typeof Capability.Type;
 export type CandidateRecord = typeof Candidate.Type;
 export type PoolRecord = typeof PoolInfo.Type;
+export type NamedChannelRecord = typeof NamedChannel.Type;
 export type SinkPolicyRecord = typeof SinkPolicy.Type;

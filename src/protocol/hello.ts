@@ -42,6 +42,12 @@ const StreamEntry = Schema.Tuple([
   Schema.optionalKey(text(/^[a-z0-9-]{1,16}$/)),
 ]);
 
+/** Named channels of a stream: number, name, and whether there are sources (1), sinks (2) or both (3). */
+const NamesEntry = Schema.Tuple([
+  text(/^[^\p{Cc}]{1,200}$/u),
+  Schema.Array(Schema.Tuple([u32, text(/^[^\p{Cc}]{1,200}$/u), whole(1, 3)])),
+]);
+
 const Page = Schema.Struct({
   /** From 0. */
   index: whole(0, HELLO_LIMITS.PAGES - 1),
@@ -49,6 +55,7 @@ const Page = Schema.Struct({
   endpoints: list(Endpoint, HELLO_LIMITS.ENDPOINTS),
   technologies: list(text(/^[a-z0-9-]{1,16}$/), HELLO_LIMITS.ENDPOINTS),
   streams: Schema.Array(StreamEntry),
+  names: Schema.optionalKey(Schema.Array(NamesEntry)),
 });
 
 const Body = Schema.Struct({
@@ -83,6 +90,7 @@ const Body = Schema.Struct({
 export type Hello = typeof Body.Type;
 export type HelloPage = typeof Page.Type;
 export type HelloStream = typeof StreamEntry.Type;
+export type HelloNames = typeof NamesEntry.Type;
 
 /** Why a datagram is not a hello; each is counted by itself. */
 export type HelloFault = "short" | "magic" | "version" | "type" | "flags" | "length" | "body";
@@ -141,27 +149,29 @@ export interface Content {
   readonly endpoints: HelloPage["endpoints"];
   readonly technologies: HelloPage["technologies"];
   readonly streams: ReadonlyArray<HelloStream>;
+  readonly names?: ReadonlyArray<HelloNames>;
 }
 
-/** Bytes of a body besides its streams, endpoints and technologies: keys and small fields, two ids, name, missing. */
-const OVERHEAD = 125 + 13 + 2 * 66 + (HELLO_LIMITS.NAME_BYTES + 2) + 3 * (HELLO_LIMITS.MISSING + 1);
+/** Bytes of a body besides its streams, names, endpoints and technologies: keys and small fields, two ids, name, missing. */
+const OVERHEAD = 125 + 9 + 13 + 2 * 66 + (HELLO_LIMITS.NAME_BYTES + 2) + 3 * (HELLO_LIMITS.MISSING + 1);
 /** Of one endpoint or technology, keys included. */
 const ENDPOINT_BYTES = 75;
 const TECHNOLOGY_BYTES = 17;
 const CHANNEL_BYTES = 5;
+type BeingMade = Omit<HelloPage, "streams" | "names"> & { streams: HelloStream[]; names?: HelloNames[] };
 /** Channels of a stream that are worth the repetition of its name on a page that has others already. */
 const WORTH_SPLITTING = 16;
 
 /**
  * Cuts an announcement into pages that each fit a frame. A stream with many channels may span several pages. What is
- * beyond HELLO_LIMITS.PAGES pages is left out and counted in `omitted` (channels).
+ * beyond HELLO_LIMITS.PAGES pages is left out and counted in `omitted` (channels; names too, which come last).
  */
-export function paginate({ endpoints, technologies, streams }: Content): {
+export function paginate({ endpoints, technologies, streams, names = [] }: Content): {
   readonly pages: ReadonlyArray<HelloPage>;
   readonly omitted: number;
 } {
   const full = HELLO.MAX_BYTES - WIRE.HEADER - OVERHEAD;
-  let page = { index: 0, endpoints, technologies, streams: [] as HelloStream[] };
+  let page: BeingMade = { index: 0, endpoints, technologies, streams: [] };
   let room = full - ENDPOINT_BYTES * endpoints.length - TECHNOLOGY_BYTES * technologies.length;
   const pages: HelloPage[] = [page];
   let omitted = 0;
@@ -185,6 +195,32 @@ export function paginate({ endpoints, technologies, streams }: Content): {
       }
     }
   }
+  let list: Array<HelloNames[1][number]> | null = null;
+  for (const [stream, channels] of names) {
+    list = null;
+    const head = 3 + Buffer.byteLength(stream) + 3;
+    for (const one of channels) {
+      const bytes = 1 + CHANNEL_BYTES + 3 + Buffer.byteLength(one[1]) + 1;
+      if (bytes + (list === null ? head : 0) > room) {
+        if (pages.length === HELLO_LIMITS.PAGES) {
+          omitted++;
+          continue;
+        }
+        page = { index: pages.length, endpoints: [], technologies: [], streams: [] };
+        room = full;
+        pages.push(page);
+        list = null;
+      }
+      if (list === null) {
+        list = [];
+        page.names ??= [];
+        page.names.push([stream, list]);
+        room -= head;
+      }
+      list.push(one);
+      room -= bytes;
+    }
+  }
   return { pages, omitted };
 }
 
@@ -204,6 +240,7 @@ export function assemble(pages: ReadonlyArray<HelloPage>): Content {
     endpoints: pages.flatMap(({ endpoints }) => endpoints),
     technologies: pages.flatMap(({ technologies }) => technologies),
     streams: [...streams.values()],
+    names: pages.flatMap(({ names = [] }) => names),
   };
 }
 

@@ -1,14 +1,14 @@
 // Between what a runtime announces and what hello frames carry: subscriptions grouped by stream and endpoint, technologies
 // that we do not know passed over. Pure.
-import type { Content, HelloStream } from "../protocol/hello.ts";
+import type { Content, HelloNames, HelloStream } from "../protocol/hello.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { NETWORK_TECHNOLOGIES } from "../qos/strategy.ts";
-import type { Announcement } from "./directory.ts";
+import type { Announcement, ChannelName } from "./directory.ts";
 
 /** Where a subscription's messages go when its entry does not say. */
 const DEFAULT: NetworkTechnology = "udp";
 
-export function contentOf({ endpoints, technologies, subscriptions }: Announcement): Content {
+export function contentOf({ endpoints, technologies, subscriptions, names = [] }: Announcement): Content {
   const streams = new Map<
     string,
     { readonly tag: number; readonly name: string; readonly at: NetworkTechnology; readonly channels: Set<number> }
@@ -20,6 +20,7 @@ export function contentOf({ endpoints, technologies, subscriptions }: Announceme
     else entry.channels.add(channel);
   }
   return {
+    names: namesOf(names),
     endpoints,
     technologies,
     streams: [...streams.values()].map(
@@ -29,7 +30,26 @@ export function contentOf({ endpoints, technologies, subscriptions }: Announceme
   };
 }
 
-export const announcementOf = ({ endpoints, technologies, streams }: Content): Announcement => ({
+function namesOf(names: ReadonlyArray<ChannelName>): HelloNames[] {
+  const streams = new Map<string, Array<HelloNames[1][number]>>();
+  for (const { stream, channel, name, sources, sinks } of names) {
+    const list = streams.get(stream) ?? [];
+    streams.set(stream, list);
+    list.push([channel, name, (sources ? 1 : 0) | (sinks ? 2 : 0)]);
+  }
+  return [...streams];
+}
+
+export const announcementOf = ({ endpoints, technologies, streams, names = [] }: Content): Announcement => ({
+  names: names.flatMap(([stream, channels]) =>
+    channels.map(([channel, name, roles]) => ({
+      stream,
+      channel,
+      name,
+      sources: (roles & 1) !== 0,
+      sinks: (roles & 2) !== 0,
+    })),
+  ),
   endpoints: endpoints.flatMap(({ technology, ...at }) => (isKnown(technology) ? [{ technology, ...at }] : [])),
   technologies: technologies.filter(isKnown),
   subscriptions: streams.flatMap(([tag, stream, channels, technology = DEFAULT]) =>

@@ -25,6 +25,16 @@ export const tagCollision = (endpoint: string, tag: number, stream: string, hold
   cure: "Rename one of the two streams.",
 });
 
+export const nameCollision = (
+  endpoint: string,
+  { stream, channel, name }: { readonly stream: string; readonly channel: number; readonly name: string },
+  holder: string,
+): Warning => ({
+  code: WARNING_CODES.NAME_COLLISION,
+  message: `Peer ${endpoint} calls channel ${channel} of stream "${stream}" "${name}", which is called "${holder}": its subscription is refused.`,
+  cure: "Rename one of the two.",
+});
+
 /** Of what the machine of a peer says. */
 export function cureOf(code: string, about: string): string {
   switch (code) {

@@ -12,6 +12,15 @@ export interface Subscription {
   readonly technology: NetworkTechnology;
 }
 
+/** A channel's name, and whether sources and sinks bear it. */
+export interface ChannelName {
+  readonly stream: string;
+  readonly channel: number;
+  readonly name: string;
+  readonly sources: boolean;
+  readonly sinks: boolean;
+}
+
 export interface DataEndpoint {
   readonly technology: NetworkTechnology;
   /** Dotted IPv4. */
@@ -28,6 +37,8 @@ export interface Announcement {
   readonly subscriptions: ReadonlyArray<Subscription>;
   /** Technologies this host can offer. */
   readonly technologies: ReadonlyArray<NetworkTechnology>;
+  /** Left out: none. */
+  readonly names?: ReadonlyArray<ChannelName>;
 }
 
 /** What is known of another runtime. `peer` is this runtime's small number for it, never reused while it runs. */

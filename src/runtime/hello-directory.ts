@@ -16,6 +16,7 @@ import type { Announcement, Directory, DirectoryEvents, PeerInfo, PeerReport } f
 import { announcementCut, cureOf, peerUnlisted, tagCollision, unauthenticated } from "./directory-warnings.ts";
 import { formatEndpoint, isLoopback, parseEndpoint } from "./endpoint.ts";
 import { HelloExchange } from "./hello-exchange.ts";
+import { NameClaims } from "./name-claims.ts";
 import { OwnPages } from "./own-pages.ts";
 import { TagClaims } from "./tag-claims.ts";
 
@@ -65,6 +66,7 @@ export class HelloDirectory implements Directory {
   readonly #peers = new Map<string, Peer>();
   readonly #own: OwnPages;
   readonly #claims = new TagClaims();
+  readonly #names = new NameClaims();
   readonly #strangers = new Set<string>();
   #events: DirectoryEvents | null = null;
   #socket: Socket | null = null;
@@ -329,11 +331,13 @@ export class HelloDirectory implements Directory {
     const claims = this.#claims;
     claims.begin();
     for (const { tag, stream } of this.#own.announcement.subscriptions) claims.own(tag, stream);
+    this.#names.begin(this.#own.announcement);
     for (const peer of this.#peers.values()) {
       const { known } = peer.exchange;
       if (known === null || !peer.sending) continue;
       const announcement = announcementOf(known.content);
-      const subscriptions = announcement.subscriptions.filter(({ tag, stream }) => {
+      const agreed = this.#names.agreed(peer, announcement, (warning) => this.#warn(warning));
+      const subscriptions = agreed.filter(({ tag, stream }) => {
         const holder = claims.claim(tag, stream);
         if (holder === null) return true;
         if (claims.firstTime(`${peer.number} ${tag} ${stream}`)) {

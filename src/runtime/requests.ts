@@ -21,6 +21,7 @@ type Handler<M extends ClientMethodName> = (
 
 /** What ends a session's watch. */
 const watches = new WeakMap<SessionActor, () => void>();
+const namesWatches = new WeakMap<SessionActor, () => void>();
 /** Links of which a fault was reported: there is nothing more to be said of them. */
 const faulted = new WeakSet<object>();
 
@@ -88,12 +89,12 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
     return { result: {} };
   },
 
-  "source.open": async (host, session, { stream: id, channel }) => {
+  "source.open": async (host, session, { stream: id, channel, name }) => {
     const stream = openStreamOf(session, id);
     const member = stream.member;
     const sources = [...member.sources, { id: 0, index: 0, channel }];
     const release = reserveLinks(host, session, { ...member, sources }, `a source of channel ${channel}`);
-    const source = stream.addSource(channel);
+    const source = stream.addSource(channel, name);
     source.life.onEnd(release);
     if (!(await source.opened)) throw closedMeanwhile("source", channel, source.life.outcome?.notice?.message);
     const { id: number, index, stats } = source.spec;
@@ -107,12 +108,12 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
     return { result: {} };
   },
 
-  "sink.open": async (host, session, { stream: id, channel, policy }) => {
+  "sink.open": async (host, session, { stream: id, channel, policy, name }) => {
     const stream = openStreamOf(session, id);
     const member = stream.member;
     const sinks = [...member.sinks, { channel, block: policy.kind === "block", policy }];
     const release = reserveLinks(host, session, { ...member, sinks }, `a sink of channel ${channel}`);
-    const sink = stream.addSink(channel, policy);
+    const sink = stream.addSink(channel, policy, name);
     sink.life.onEnd(release);
     const unconfirmed = await sink.opened;
     if (!unconfirmed) throw closedMeanwhile("sink", channel, sink.life.outcome?.notice?.message);
@@ -128,6 +129,20 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
 
   "session.close": async (_, session) => {
     await session.depart();
+    return { result: {} };
+  },
+
+  "channels.watch": (host, session, { on }) => {
+    namesWatches.get(session)?.();
+    namesWatches.delete(session);
+    if (on) {
+      const stop = host.names.watch((channels) => session.rpc.tell("channels.changed", { channels }));
+      const forget = session.onGone(stop);
+      namesWatches.set(session, () => {
+        forget();
+        stop();
+      });
+    }
     return { result: {} };
   },
 

@@ -1,8 +1,8 @@
-// Which stream name owns which 32-bit tag, so that two names with one tag never mix their messages. Rebuilt from scratch
-// whenever somebody's subscriptions change: who claims first keeps the tag. Pure.
+// Which stream name owns which 32-bit tag, and which channel name which channel, so that two names with one number never mix
+// their messages. Rebuilt from scratch whenever somebody's subscriptions change: who claims first keeps it. Pure.
 
-export class TagClaims {
-  #names = new Map<number, string>();
+export class TagClaims<Key extends number | string = number> {
+  #names = new Map<Key, string>();
   /** Collisions that were spoken of, in this round and the one before. */
   #told = new Set<string>();
   #before = new Set<string>();
@@ -15,12 +15,12 @@ export class TagClaims {
   }
 
   /** A name of this runtime's own. */
-  own(tag: number, name: string): void {
+  own(tag: Key, name: string): void {
     if (!this.#names.has(tag)) this.#names.set(tag, name);
   }
 
   /** Null when the name owns the tag now, else the name that does. */
-  claim(tag: number, name: string): string | null {
+  claim(tag: Key, name: string): string | null {
     const holder = this.#names.get(tag);
     if (holder === undefined) this.#names.set(tag, name);
     return holder === undefined || holder === name ? null : holder;
