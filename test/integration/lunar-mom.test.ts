@@ -31,6 +31,87 @@ describe("a topic", () => {
     expect(there).toEqual(["line/1: slot", "line/1: text"]);
   });
 
+  it("is found by patterns, whoever publishes it and whenever, and what they do not match stays away", async () => {
+    await using on = await hosts();
+    const got: string[] = [];
+    await using all = await on.b.subscribe("line/+/temperature", (message) => {
+      got.push(`${message.topic} ${message.text()}`);
+    });
+    const publishers = [
+      await on.a.publisher("line/1/temperature"),
+      await on.a2.publisher("line/2/temperature", { qos: { acceleration: "fast", maxMessage: 1024 } }),
+      await on.b.publisher("line/3/temperature", { delivery: "at-least-once" }),
+    ];
+    await using elsewhere = await on.a.publisher("line/1/pressure");
+    for (const publisher of publishers) await publisher.matched();
+    for (const publisher of [...publishers, elsewhere]) await publisher.send("20");
+    await eventually(
+      () => got.length,
+      (count) => count === 3,
+    );
+    expect(got.toSorted()).toEqual([1, 2, 3].map((line) => `line/${line}/temperature 20`));
+    expect(elsewhere.source.consumers).toBe(0);
+    expect((await on.b.topics("line/#")).map(({ topic, publishers: count }) => [topic, count])).toEqual([
+      ["line/1/pressure", 1],
+      ["line/1/temperature", 1],
+      ["line/2/temperature", 1],
+      ["line/3/temperature", 1],
+    ]);
+    for (const publisher of publishers) await publisher.close();
+    await eventually(
+      () => all.topics.length,
+      (count) => count === 0,
+    );
+  });
+
+  it("is iterated; who never reads loses the oldest, holds up nobody and nothing leaks", async () => {
+    await using on = await hosts();
+    let reached = 0;
+    await using lazy = await on.a2.subscribe("t", { depth: 4 });
+    await using other = await on.a2.subscribe("t", { policy: { kind: "block" } }, () => void reached++);
+    await using publisher = await on.a.publisher("t");
+    await publisher.matched();
+    for (let i = 0; i < 3000; i++) await publisher.send(String(i));
+    await publisher.settled();
+    await eventually(
+      () => reached,
+      (count) => count === 3000,
+    );
+    const got: string[] = [];
+    for await (const message of lazy) if (got.push(message.text()) === 4) break;
+    expect(got).toEqual(["2996", "2997", "2998", "2999"]);
+    expect(lazy.stats.received - lazy.stats.dropped).toBe(4);
+    expect(other.stats.dropped).toBe(0);
+    expect(publisher.source.stats.outstanding).toBe(0);
+  });
+
+  it("refuses what cannot be sent, and goes on", async () => {
+    await using on = await hosts();
+    const got: string[] = [];
+    await on.a2.subscribe("t", (message) => void got.push(message.text()));
+    await using publisher = await on.a.publisher("t");
+    await publisher.matched();
+    await expect(on.a.publisher("")).rejects.toMatchObject({ code: "EVALUE", details: { why: "empty" } });
+    await expect(on.a.subscribe("x".repeat(200))).rejects.toMatchObject({ details: { why: "too-long" } });
+    await expect(publisher.send(new Uint8Array(65537))).rejects.toMatchObject({ code: "EMSGSIZE" });
+    const broken = (): never => {
+      throw new RangeError("mine");
+    };
+    expect(() => publisher.publish(8, broken)).toThrow("mine");
+    await publisher.send("still here");
+    await eventually(
+      () => got.length,
+      (count) => count > 0,
+    );
+    expect(got).toEqual(["still here"]);
+    await publisher.settled();
+    expect(publisher.source.stats).toMatchObject({ emitted: 1, outstanding: 0 });
+    await publisher.close();
+    expect(() => publisher.publish(8, () => {})).toThrow(expect.objectContaining({ code: "ECLOSED" }));
+    await on.a.close();
+    await expect(on.a.subscribe("t")).rejects.toMatchObject({ code: "ECLOSED" });
+  });
+
   it("with the channel of another is refused, on the same host and across", async () => {
     await using on = await hosts();
     const [one, other] = COLLIDING;

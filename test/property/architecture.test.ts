@@ -73,6 +73,17 @@ describe("the house", () => {
     expect(wrong).toEqual([]);
   });
 
+  it("Lunar is on the public module and what lies beside it, and loads Effect in one file only", () => {
+    const wrong = imports.flatMap(({ file, from }) => {
+      if (!file.startsWith("src/apps/lunar-mom/")) return [];
+      const allowed = ["@msgpack/msgpack", "node:events"].includes(from) || file.endsWith("/effect.ts");
+      if (!from.startsWith(".")) return allowed ? [] : [`${file} imports ${from}`];
+      const target = relative(root, resolve(root, dirname(file), from));
+      return target === "src/index.ts" || dirname(target) === dirname(file) ? [] : [`${file} imports ${from}`];
+    });
+    expect(wrong).toEqual([]);
+  });
+
   it("the thin client loads neither Effect nor XState nor pino, not even at one remove", () => {
     const reached = new Set<string>();
     const wrong: string[] = [];

@@ -25,10 +25,13 @@ const anyEndpoint = fc.record({
   mtu: fc.integer({ min: 576, max: 65535 }),
 });
 const anyStream = fc.tuple(u32, anyName, fc.uniqueArray(u32, { minLength: 1, maxLength: 600 }));
+const anyRoles = fc.integer({ min: 1, max: 3 });
+const anyNames = fc.tuple(anyName, fc.array(fc.tuple(u32, anyName, anyRoles), { minLength: 1, maxLength: 40 }));
 const anyContent: fc.Arbitrary<Content> = fc.record({
   endpoints: fc.array(anyEndpoint, { maxLength: HELLO_LIMITS.ENDPOINTS }),
   technologies: fc.array(fc.constantFrom("udp", "xdp", "dpdk", "rdma"), { maxLength: HELLO_LIMITS.ENDPOINTS }),
   streams: fc.uniqueArray(anyStream, { maxLength: 30, selector: ([tag, name]) => `${tag} ${name}` }),
+  names: fc.uniqueArray(anyNames, { maxLength: 5, selector: ([stream]) => stream }),
 });
 const anySeen = fc.option(
   fc.record({
@@ -52,8 +55,11 @@ const anyHellos = fc
 
 const wire = (hello: Hello): Uint8Array => encodeHello(hello, 7n, 1_700_000_000_000_000_000n);
 /** What an announcement says, in an order of its own. */
-const facts = ({ streams }: Content): string[] =>
-  streams.flatMap(([tag, name, channels]) => channels.map((channel) => `${tag} ${name} ${channel}`)).sort();
+const facts = ({ streams, names = [] }: Content): string[] =>
+  [
+    ...streams.flatMap(([tag, name, channels]) => channels.map((channel) => `${tag} ${name} ${channel}`)),
+    ...names.flatMap(([stream, channels]) => channels.map((channel) => `${stream}: ${channel.join(" ")}`)),
+  ].sort();
 
 describe("a hello", () => {
   it("comes back as it was sent, its name cut to what a frame has room for", () => {
@@ -94,6 +100,14 @@ describe("a hello", () => {
         0xffffffff - i,
         "ü".repeat(100),
         Array.from({ length: 400 }, (_, channel) => 0xffffffff - channel),
+      ]),
+      names: Array.from({ length: 20 }, (_, i) => [
+        "ü".repeat(100 - i),
+        Array.from({ length: 20 }, (_, channel): [number, string, number] => [
+          0xffffffff - channel,
+          "ö".repeat(100),
+          3,
+        ]),
       ]),
     };
     const { pages, omitted } = paginate(content);

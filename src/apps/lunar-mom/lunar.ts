@@ -59,6 +59,11 @@ export class Lunar implements AsyncDisposable, SubscriptionHost {
   /** Opens a topic for publishing. Errors: EVALUE (no topic), ECOLLISION (another topic has its channel), ELIMIT, ECLOSED. */
   async publisher(topic: string, options: PublisherOptions = {}): Promise<Publisher> {
     checkTopic(topic);
+    return await this.internalPublisher(topic, options);
+  }
+
+  /** The topic may be one of Lunar's own. */
+  async internalPublisher(topic: string, options: PublisherOptions): Promise<Publisher> {
     this.usable();
     const { qos = {}, delivery = "best-effort", last = false } = options;
     const lane: Lane = { kept: delivery === "at-least-once" || last, qos };
@@ -97,8 +102,12 @@ export class Lunar implements AsyncDisposable, SubscriptionHost {
   subscribe(pattern: string, options: SubscribeOptions, handler?: Handler): Promise<Subscription>;
   async subscribe(pattern: string, second?: SubscribeOptions | Handler, third?: Handler): Promise<Subscription> {
     checkPattern(pattern);
-    this.usable();
     const [options, handler] = typeof second === "function" ? [{}, second] : [second ?? {}, third];
+    return await this.internalSubscribe(pattern, options, handler);
+  }
+
+  async internalSubscribe(pattern: string, options: SubscribeOptions, handler?: Handler): Promise<Subscription> {
+    this.usable();
     await this.watch();
     const subscription = new PatternSubscription(this, pattern, options, handler);
     this.subscriptions.add(subscription);

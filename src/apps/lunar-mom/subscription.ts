@@ -112,7 +112,10 @@ export class PatternSubscription implements Subscription {
       const reader = new KeptReader(topic, last, deliver, (error) => this.host.problem(error));
       tap.reader = reader;
       await reader.open(stream);
-      take = (message) => reader.take(message);
+      take = (message) => {
+        reader.take(message);
+        message.release();
+      };
     } else {
       const handle = new Borrowed(topic, 0);
       take = (message) => {
