@@ -1,6 +1,5 @@
 // Lunar MoM on one host and across two runtimes on loopback: topics, wildcards, quality, last values, bad input.
 import { describe, expect, it } from "vitest";
-import { openLunar } from "../../src/apps/lunar-mom/lunar.ts";
 import type { InsaneError } from "../../src/index.ts";
 import { hosts } from "./lunar/hosts.ts";
 import { eventually } from "./runtime/processes.ts";
