@@ -3,7 +3,7 @@
 import { insaneUnavailable, startDaemon } from "../insane/daemon.ts";
 import { BURST, hotpathTime, hotpathUnavailable } from "../insane/hotpath.ts";
 import type { Benchmark, System } from "../runner/benchmark.ts";
-import { repositoryFile } from "../runner/hosts.ts";
+import { nodeProgram } from "../runner/hosts.ts";
 import { withPrograms } from "../runner/processes.ts";
 import { socketFolder } from "../runner/socket-folder.ts";
 
@@ -27,7 +27,7 @@ const fan = (sinks: number, folder: string): System => ({
           name: `insane fanout, ${name}`,
           core,
           program: process.execPath,
-          args: [repositoryFile("bench/insane/fanout.ts"), "attach", daemon.socket, ...args],
+          args: [nodeProgram("bench/insane/fanout"), "attach", daemon.socket, ...args],
         });
       const far = [];
       for (let i = 1; i <= sinks; i++) far.push(program(`sink ${i}`, 1, "far", point.warmup, point.seconds));

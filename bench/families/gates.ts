@@ -4,7 +4,7 @@
 import { insaneUnavailable } from "../insane/daemon.ts";
 import { CHANNELS, CYCLE_NS, URGENT_TAG, WINDOW_NS } from "../insane/gates-plan.ts";
 import type { Benchmark, System } from "../runner/benchmark.ts";
-import { nativeProgram, nativeUnavailable, onHost, repositoryFile } from "../runner/hosts.ts";
+import { nativeProgram, nativeUnavailable, nodeProgram, onHost } from "../runner/hosts.ts";
 import { withPrograms } from "../runner/processes.ts";
 import { openTopology, type Topology, topologyUnavailable } from "../runner/topology.ts";
 
@@ -27,7 +27,7 @@ function system({ a, b }: Topology, load: "none" | "best-effort"): System {
         const capture = start(onHost(b, "capture", nativeProgram(CAPTURE), [b.device, ...window]));
         await capture.ready();
         const side = (role: string, self: typeof a, other: typeof a) => {
-          const args = [repositoryFile("bench/insane/gates.ts"), role, self.address, other.address];
+          const args = [nodeProgram("bench/insane/gates"), role, self.address, other.address];
           return [...args, point.payload, point.seconds, load];
         };
         const receiver = start(onHost(b, "insane gates receiver", process.execPath, side("receive", b, a)));

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import type { LocalTask } from "../insane/local.ts";
 import type { System } from "../runner/benchmark.ts";
-import { measurePair, repositoryFile } from "../runner/hosts.ts";
+import { measurePair, nodeProgram } from "../runner/hosts.ts";
 import { withPrograms } from "../runner/processes.ts";
 import type { Reading } from "../runner/readings.ts";
 
@@ -22,15 +22,7 @@ export function nodeUnix(task: LocalTask, folder: string, read: Reading): System
         name: `node-unix ${role}`,
         core,
         program: process.execPath,
-        args: [
-          repositoryFile("bench/peers/node-unix.ts"),
-          role,
-          task,
-          socket,
-          point.payload,
-          point.warmup,
-          point.seconds,
-        ],
+        args: [nodeProgram("bench/peers/node-unix"), role, task, socket, point.payload, point.warmup, point.seconds],
       });
       return read(await measurePair(point, side("far", 1), side("near", 0), task === "rtt" ? "near" : "far"));
     },
@@ -50,7 +42,7 @@ export function nodeProcessSend(task: LocalTask, read: Reading): System {
           core: 0,
           program: process.execPath,
           args: [
-            repositoryFile("bench/peers/node-process-send.ts"),
+            nodeProgram("bench/peers/node-process-send"),
             "near",
             task,
             point.payload,

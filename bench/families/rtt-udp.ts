@@ -1,7 +1,7 @@
 // rtt-udp: one message in flight between two hosts over kernel UDP; insane against what C and Node get from sockets.
 import { insaneUdpRoundTrips } from "../insane/network.ts";
 import type { System } from "../runner/benchmark.ts";
-import { measurePair, nativeProgram, nativeUnavailable, onHost, repositoryFile } from "../runner/hosts.ts";
+import { measurePair, nativeProgram, nativeUnavailable, nodeProgram, onHost } from "../runner/hosts.ts";
 import { roundTrip } from "../runner/readings.ts";
 import { type Host, PORT, type Topology } from "../runner/topology.ts";
 import { betweenHosts } from "./between-hosts.ts";
@@ -53,7 +53,7 @@ function nodeDgram(topology: Topology): System {
   const threads = "none spin: ping on core 0, echo on core 1, one event loop each";
   return socketSystem(topology, "node-dgram", "event-loop", threads, (role, self, peer, tail) => [
     process.execPath,
-    [repositoryFile("bench/peers/node-dgram.ts"), role, self.address, peer.address, ...tail],
+    [nodeProgram("bench/peers/node-dgram"), role, self.address, peer.address, ...tail],
   ]);
 }
 

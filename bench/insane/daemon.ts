@@ -4,16 +4,17 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { EmbedOptions } from "../../src/index.ts";
-import { repositoryFile } from "../runner/hosts.ts";
+import { nodeProgram, repositoryFile } from "../runner/hosts.ts";
 import type { Launch, Program } from "../runner/processes.ts";
 
-const CLI = "src/apps/cli/main.ts";
+const CLI = "src/apps/cli/main";
 const START_MS = 15_000;
 const LOOK_MS = 20;
 
 /** Why insane cannot be measured, or nothing. */
 export function insaneUnavailable(): string | undefined {
-  for (const path of ["src/index.ts", CLI]) if (!existsSync(repositoryFile(path))) return `${path} is not there yet`;
+  for (const path of ["src/index.ts", `${CLI}.ts`])
+    if (!existsSync(repositoryFile(path))) return `${path} is not there yet`;
   return undefined;
 }
 
@@ -40,7 +41,7 @@ export async function startDaemon(
     name: "insane up",
     ...where,
     program: process.execPath,
-    args: [repositoryFile(CLI), "up", "--config", `${base}.json`],
+    args: [nodeProgram(CLI), "up", "--config", `${base}.json`],
   });
   const deadline = performance.now() + START_MS;
   while (!existsSync(socket)) {

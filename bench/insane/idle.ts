@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import type { System } from "../runner/benchmark.ts";
-import { repositoryFile } from "../runner/hosts.ts";
+import { nodeProgram } from "../runner/hosts.ts";
 import { withPrograms } from "../runner/processes.ts";
 import { insaneUnavailable, startDaemon } from "./daemon.ts";
 
@@ -43,7 +43,7 @@ export function insaneIdle(folder: string): System {
             name: `attached application ${i}`,
             core: 1,
             program: process.execPath,
-            args: [repositoryFile("bench/insane/attached.ts"), daemon.socket, i],
+            args: [nodeProgram("bench/insane/attached"), daemon.socket, i],
           });
           await program.ready();
         }

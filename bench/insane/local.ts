@@ -1,6 +1,6 @@
 // The insane side of rtt-local and rate-local: two applications attached to one daemon, which is not on their path.
 import type { System } from "../runner/benchmark.ts";
-import { repositoryFile } from "../runner/hosts.ts";
+import { nodeProgram } from "../runner/hosts.ts";
 import { withPrograms } from "../runner/processes.ts";
 import type { Reading } from "../runner/readings.ts";
 import { insaneUnavailable, startDaemon } from "./daemon.ts";
@@ -31,7 +31,7 @@ export function insaneLocal(task: LocalTask, folder: string, read: Reading): Sys
           core,
           program: process.execPath,
           args: [
-            repositoryFile(`bench/insane/${task}.ts`),
+            nodeProgram(`bench/insane/${task}`),
             "attach",
             daemon.socket,
             role,
@@ -50,7 +50,7 @@ export function insaneLocal(task: LocalTask, folder: string, read: Reading): Sys
             core: 1,
             program: process.execPath,
             args: [
-              repositoryFile("bench/insane/cost.ts"),
+              nodeProgram("bench/insane/cost"),
               "attach",
               daemon.socket,
               "callback",

@@ -2,7 +2,7 @@
 // XDP, or a daemon a side that shares the side's core with its application.
 
 import type { Point, System } from "../runner/benchmark.ts";
-import { measurePair, onHost, repositoryFile } from "../runner/hosts.ts";
+import { measurePair, nodeProgram, onHost } from "../runner/hosts.ts";
 import { withPrograms } from "../runner/processes.ts";
 import { oneWay, roundTrip } from "../runner/readings.ts";
 import { socketFolder } from "../runner/socket-folder.ts";
@@ -13,7 +13,7 @@ import { insaneUnavailable, startDaemon } from "./daemon.ts";
 const HELLO_PORT = 9711;
 const INLINE_THREADS = "2 spin: application with its engine inline on core 0, the same on core 1";
 
-const program = (file: string): string => repositoryFile(`bench/insane/${file}.ts`);
+const program = (file: string): string => nodeProgram(`bench/insane/${file}`);
 const times = (point: Point): number[] => [point.payload, point.warmup, point.seconds];
 
 type Datapath = "udp" | "xdp" | "dpdk" | "rdma";

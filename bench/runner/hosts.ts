@@ -1,14 +1,25 @@
 // How the two sides of a network benchmark are started: the far side first and ready, then the measuring one.
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Point } from "./benchmark.ts";
 import { type Launch, type Program, withPrograms } from "./processes.ts";
 import type { Host } from "./topology.ts";
 
-const root = new URL("../../", import.meta.url);
+/** The tree this file runs from: the repository, or the JavaScript that `npm run bench` makes of it in build/js. */
+const tree = fileURLToPath(new URL("../../", import.meta.url));
+const compiled = import.meta.url.endsWith(".js");
+const root = compiled ? join(tree, "../..") : tree;
 
 /** Path of a file of this repository, from its root. */
-export const repositoryFile = (path: string): string => fileURLToPath(new URL(path, root));
+export const repositoryFile = (path: string): string => join(root, path);
+
+/**
+ * Path of a program for Node, given from the root and without its ending: compiled where this file is, because that is what
+ * users run. (Node strips types with a WebAssembly module, after which V8 checks with every access to a typed array
+ * whether its memory is gone: 4 ns a message.)
+ */
+export const nodeProgram = (path: string): string => join(tree, `${path}${compiled ? ".js" : ".ts"}`);
 
 export const nativeProgram = (name: string): string => repositoryFile(`build/release/bench/${name}`);
 

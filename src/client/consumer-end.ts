@@ -96,6 +96,8 @@ export class ConsumerEnd {
   private readonly pools: ReadonlyArray<PoolView | undefined>;
   private readonly mapping: Mapping;
   private readonly host: ConsumerHost;
+  /** Its producer is on this host. */
+  private readonly local: boolean;
   private readonly deliveries = new Map<SinkQueue, Delivery>();
   private channels: ReadonlyArray<ChannelRow> = [];
   /** By channel index. */
@@ -118,6 +120,7 @@ export class ConsumerEnd {
     this.pools = pools;
     this.doorbell = doorbell;
     this.host = host;
+    this.local = init.kind === "direct";
     this.link = new LinkConsumer(new Int32Array(mapping.buffer), init.entries);
     this.times = new Float64Array(init.entries);
     this.holders = new Int32Array(init.entries);
@@ -161,10 +164,15 @@ export class ConsumerEnd {
     }
     if (count > BURST) count = BURST;
     // The engine has noted when a message came to this host.
-    const now = this.kind === "direct" ? host.clock.milliseconds() : 0;
+    const { local } = this;
+    const now = local ? host.clock.milliseconds() : 0;
     const { words } = link;
+    const { length: entries } = holders;
     this.busy = true;
     let delivered = 0;
+    // Most of a burst is in one pool and on one channel.
+    let index = -1;
+    let pool: PoolView | undefined;
     // The end may be closed by what a callback does.
     for (let i = 0; i < count && this.busy === true; i++) {
       const at = link.position();
@@ -173,16 +181,18 @@ export class ConsumerEnd {
       const length = words[at + 2] as number;
       const route = words[at + 3] as number;
       const entry = word & ENTRY_MASK;
-      if (entry >= holders.length) {
-        this.blame(`published entry ${entry} of ${holders.length}`);
+      if (entry >= entries) {
+        this.blame(`published entry ${entry} of ${entries}`);
         break;
       }
       link.advance();
-      const index = (word >>> POOL_SHIFT) & POOL_MASK;
-      const pool = this.pools[index];
+      if (((word >>> POOL_SHIFT) & POOL_MASK) !== index) {
+        index = (word >>> POOL_SHIFT) & POOL_MASK;
+        pool = this.pools[index];
+      }
       // Signed, which is cheaper; offsets beyond 2^31 get a second look.
       const fits = pool !== undefined && offset >= HEADER_ROOM && length >= 0 && length <= pool.bytes - offset;
-      if (!fits && !pool?.holds(offset >>> 0, length >>> 0)) {
+      if (pool === undefined || (!fits && !pool.holds(offset >>> 0, length >>> 0))) {
         this.wrong(word, pool, `published bytes ${offset >>> 0} and ${length >>> 0} more of a pool of ${pool?.bytes}`);
         break;
       }
@@ -191,21 +201,33 @@ export class ConsumerEnd {
         link.giveBack(entry, deliveries === undefined ? NO_SINK : DONE);
         continue;
       }
-      times[entry] = now;
+      if (local) times[entry] = now;
       delivered++;
       const source = route >>> SOURCE_SHIFT;
-      const at0 = fits ? offset : offset >>> 0;
-      const { length: sinks } = deliveries;
-      if (sinks !== 1) holders[entry] = sinks;
-      for (let k = 0; k < sinks; k++) {
-        if ((deliveries[k] as Delivery).deliver(entry, pool, index, at0, length, source)) continue;
-        this.wrong(word, pool, `published entry ${entry} again before it was returned`);
-        break;
-      }
+      const start = fits ? offset : offset >>> 0;
+      const fresh =
+        deliveries.length === 1
+          ? (deliveries[0] as Delivery).deliver(entry, pool, index, start, length, source)
+          : this.deliverToAll(deliveries, entry, pool, index, start, length, source);
+      if (!fresh) this.wrong(word, pool, `published entry ${entry} again before it was returned`);
     }
     this.busy = false;
     this.publishReturns();
     return delivered;
+  }
+
+  /** To none, or to several: see Delivery.deliver. */
+  private deliverToAll(
+    deliveries: ReadonlyArray<Delivery>,
+    entry: number,
+    pool: PoolView,
+    index: number,
+    offset: number,
+    length: number,
+    source: number,
+  ): boolean {
+    this.holders[entry] = deliveries.length;
+    return deliveries.every((delivery) => delivery.deliver(entry, pool, index, offset, length, source));
   }
 
   /** What can be seen on this link now is all that `drain` takes: whatever comes before it is on the other one by then. */

@@ -1,5 +1,5 @@
-// What became of a source's last messages, by token: a bounded private ring. Older tokens than it holds are looked for
-// among the slots that are still out.
+// Which of a source's last messages nobody took, by token: bounded. What is still out is found among the slots, so that a
+// message that arrives leaves no trace here.
 import { STATUS } from "../protocol/layout.ts";
 import type { DropReason } from "./api.ts";
 
@@ -21,31 +21,21 @@ export const REASONS: Readonly<Record<number, DropReason>> = {
 /** Statuses a consumer may invent count as invalid. */
 export const reasonOf = (status: number): DropReason => REASONS[status] ?? "invalid";
 
-/** An emission: place | status << STATUS_SHIFT; status 0 while it is out, or when it was sent. */
-const STATUS_SHIFT = 24;
-const PLACE = (1 << STATUS_SHIFT) - 1;
-
 export class Outcomes {
-  private readonly ring = new Int32Array(REMEMBERED);
+  /** The low 32 bits of the token that was refused last, by its lowest bits, and why. */
+  private readonly tokens = new Int32Array(REMEMBERED);
+  private readonly statuses = new Uint8Array(REMEMBERED);
 
-  remember(token: number, place: number): void {
-    this.ring[token & MASK] = place | 0;
-  }
-
-  /** `latest`: the token given out last; `low`: the low 32 bits of the token refused. */
-  refused(low: number, status: number, latest: number): void {
-    if ((latest - low) >>> 0 >= REMEMBERED) return;
+  /** `low`: the low 32 bits of the token. */
+  refused(low: number, status: number): void {
     const at = low & MASK;
-    this.ring[at] = ((this.ring[at] as number) & PLACE) | ((status || STATUS.INVALID) << STATUS_SHIFT);
+    this.tokens[at] = low;
+    this.statuses[at] = status || STATUS.INVALID;
   }
 
-  /** Status of a settled emission: 0 is sent, or too long ago to know. */
+  /** Status of a settled emission: 0 is sent, or too long ago to know. `latest`: the token given out last. */
   status(token: number, latest: number): number {
-    return latest - token < REMEMBERED ? (this.ring[token & MASK] as number) >>> STATUS_SHIFT : 0;
-  }
-
-  /** Where it went, or undefined when that is not remembered. */
-  place(token: number, latest: number): number | undefined {
-    return latest - token < REMEMBERED ? (this.ring[token & MASK] as number) & PLACE : undefined;
+    const at = token & MASK;
+    return latest - token < REMEMBERED && this.tokens[at] === (token | 0) ? (this.statuses[at] as number) : 0;
   }
 }

@@ -21,26 +21,18 @@ export interface Account {
   refused(token: number, status: number): void;
 }
 
-/** Four words a slot, so that one cache line tells all: */
-export const SLOT = {
-  WORDS: 4,
-  /** links it is out on; */
-  REFS: 0,
-  /** consumers its message was meant for << 16 | those of them that did not take it; */
-  FAN: 1,
-  /** low half of the token; */
-  TOKEN: 2,
-  /** the source. */
-  CONTEXT: 3,
-} as const;
-const FAN_SHIFT = 16;
+/** The state of a slot: links it is out on, and TAKEN once one of them has consumed its message. */
+const REFS = 0xffff;
+const TAKEN = 0x10000;
 // Constants of the hot path are copied into the module: a property of an imported object is loaded every time.
-const { WORDS, FAN, TOKEN, CONTEXT } = SLOT;
 const POOL_SHIFT = PLACE_SHIFT;
 const SLOT_MASK = PLACE_MASK;
 const { DONE } = STATUS;
 /** Words of a slot, one in each of the cache lines that every message writes: metadata (its flow, always 0) and payload. */
 const FLOW_WORD = (POOL.HEADER_ROOM - META.BYTES + META.FLOW) >>> 2;
+/** By which a slot's message is told from others: what its source has written there, and nobody else can. */
+const SOURCE_WORD = (POOL.HEADER_ROOM - META.BYTES + META.SOURCE) >>> 2;
+const SEQUENCE_WORD = (POOL.HEADER_ROOM - META.BYTES + META.SEQUENCE) >>> 2;
 const PAYLOAD_WORD = POOL.HEADER_ROOM >>> 2;
 
 export class SlotPool {
@@ -58,7 +50,7 @@ export class SlotPool {
   freeCount: number;
   /** Fewer free slots are scarce: no consumer that may be passed over gets more than its share of them. */
   readonly scarce: number;
-  /** See SLOT. */
+  /** By slot, see REFS. */
   readonly states: Int32Array;
   private readonly handles: Slot[] = [];
   readonly stride: number;
@@ -79,7 +71,7 @@ export class SlotPool {
     this.freeCount = info.slots;
     this.scarce = info.slots >>> 2;
     for (let i = 0; i < info.slots; i++) this.free[i] = info.slots - 1 - i;
-    this.states = new Int32Array(WORDS * info.slots);
+    this.states = new Int32Array(info.slots);
   }
 
   get area(): Area {
@@ -96,25 +88,23 @@ export class SlotPool {
     return slot;
   }
 
-  /** A message goes out on `refs` links, while `missed` consumers do not get it. */
-  goOut(slot: number, refs: number, missed: number, token: number, context: number): void {
-    const { states } = this;
-    const at = WORDS * slot;
-    states[at] = refs | 0;
-    states[at + FAN] = ((refs + missed) << FAN_SHIFT) | missed;
-    states[at + TOKEN] = token | 0;
-    states[at + CONTEXT] = context | 0;
+  /** A message goes out on `refs` links. */
+  goOut(slot: number, refs: number): void {
+    this.states[slot] = refs | 0;
   }
 
-  /** Whether the message of this token is still out on a link. */
-  isOut(slot: number, token: number, context: number): boolean {
-    const at = WORDS * slot;
-    const { states } = this;
-    return states[at] !== 0 && states[at + TOKEN] === (token | 0) && states[at + CONTEXT] === context;
-  }
-  anyOut(token: number, context: number): boolean {
-    for (let slot = 0; slot < this.slots; slot++) if (this.isOut(slot, token, context)) return true;
+  /** Whether the message of a source with this token is still out on a link. Looks at all slots that were ever lent. */
+  anyOut(token: number, source: number): boolean {
+    const { states, ints, stride } = this;
+    for (let slot = 0; slot < this.handles.length; slot++) {
+      if (((states[slot] as number) & REFS) === 0 || this.tokenOf(slot) !== (token | 0)) continue;
+      if (ints[((slot * stride) >>> 2) + SOURCE_WORD] === (source | 0)) return true;
+    }
     return false;
+  }
+  /** The low 32 bits of its message's token: sequences begin with 0, tokens with 1. */
+  tokenOf(slot: number): number {
+    return ((this.ints[((slot * this.stride) >>> 2) + SEQUENCE_WORD] as number) + 1) | 0;
   }
 
   giveBack(slot: number): void {
@@ -226,13 +216,13 @@ export class StreamPools implements Home {
     const account = this.accounts[context] as Account;
     const slot = place & SLOT_MASK;
     const { states } = pool;
-    const at = WORDS * slot;
-    const refs = (states[at] as number) - 1;
-    states[at] = refs;
+    let state = (states[slot] as number) - 1;
+    if (status === DONE) state |= TAKEN;
+    states[slot] = state;
     account.back++;
     if (account.stale === false) account.touch();
     if (status !== DONE) this.dropped(pool, slot, account, status);
-    if (refs !== 0) return;
+    if ((state & REFS) !== 0) return;
     pool.free[pool.freeCount++] = slot | 0;
     // The consumer's core has these lines. To ask for those of a whole burst at once, as here, costs a third of waiting
     // for each when the next message is written.
@@ -244,13 +234,9 @@ export class StreamPools implements Home {
   }
 
   /** Not consumed; and if nobody consumed it at all, its source remembers that. */
-  private dropped({ states }: SlotPool, slot: number, account: Account, status: number): void {
-    const at = WORDS * slot;
-    const fan = (states[at + FAN] as number) + 1;
-    states[at + FAN] = fan;
+  private dropped(pool: SlotPool, slot: number, account: Account, status: number): void {
     account.dropped(status);
-    const nobody = states[at] === 0 && (fan & SLOT_MASK) === fan >>> FAN_SHIFT;
-    if (nobody) account.refused(states[at + TOKEN] as number, status);
+    if (pool.states[slot] === 0) account.refused(pool.tokenOf(slot), status);
   }
 
   /** Slots lent to the application or out on links. */

@@ -5,7 +5,6 @@ import { DESCRIPTOR, META, SOURCE_STATS, STATUS } from "../protocol/layout.ts";
 import type { DropReason, Outcome, ReceiverInfo, SlotBuffer, Source, SourceStats } from "./api.ts";
 import type { Clock } from "./clock.ts";
 import { Listeners } from "./emitter.ts";
-import { PLACE_MASK, PLACE_SHIFT } from "./link.ts";
 import { Outcomes, reasonOf } from "./outcomes.ts";
 import type { Account, Slot, SlotPool, StreamPools } from "./pools.ts";
 import type { ProducerEnd } from "./producer-end.ts";
@@ -208,7 +207,6 @@ export class EmittingSource implements Source, Account {
     if (sequence === -1) this.sequenceHigh++;
     const token = ++this.emitted;
     this.byteCount += length;
-    this.outcomes.remember(token, place);
     slot.limit = -1;
     const { context, sourceBits } = this;
     let refs = 0;
@@ -222,7 +220,7 @@ export class EmittingSource implements Source, Account {
     }
     this.pushed += refs;
     const missed = targets.length - refs;
-    pool.goOut(slot.index, refs, missed, token, context);
+    pool.goOut(slot.index, refs);
     if (refs === 0 || missed !== 0) this.notAll(slot, refs, missed);
     if (more === false) this.flush();
     return token;
@@ -250,7 +248,7 @@ export class EmittingSource implements Source, Account {
     if (missed > 0) this.tally("no-credit", missed);
     if (refs > 0) return;
     if (missed === 0) this.unmatched++;
-    this.outcomes.refused(this.emitted | 0, missed === 0 ? STATUS.NO_SINK : STATUS.NO_CREDIT, this.emitted);
+    this.outcomes.refused(this.emitted | 0, missed === 0 ? STATUS.NO_SINK : STATUS.NO_CREDIT);
     slot.pool.giveBack(slot.index);
   }
 
@@ -300,10 +298,7 @@ export class EmittingSource implements Source, Account {
   }
 
   private isOut(token: number): boolean {
-    const place = this.outcomes.place(token, this.emitted);
-    if (place === undefined) return this.pools.classes.some((pool) => pool.anyOut(token, this.context));
-    const pool = this.pools.at(place >>> PLACE_SHIFT);
-    return pool?.isOut(place & PLACE_MASK, token, this.context) === true;
+    return this.outstanding > 0 && this.pools.classes.some((pool) => pool.anyOut(token, this.id));
   }
 
   // Account: what comes home.
@@ -319,7 +314,7 @@ export class EmittingSource implements Source, Account {
     this.drops.set(reason, (this.drops.get(reason) ?? 0) + count);
   }
   refused(token: number, status: number): void {
-    this.outcomes.refused(token, status, this.emitted);
+    this.outcomes.refused(token, status);
   }
 
   get outstanding(): number {
