@@ -158,7 +158,7 @@ describe("lunar streaming on one host", () => {
     await using stage = new StreamingStage();
     const daemon = await stage.daemon();
     const server = await stage.server({ fps: 100 });
-    const viewer = await stage.viewer("viewer");
+    const viewer = await stage.viewer("viewer", { silenceMs: 4000 });
     const before = await until(viewer, ({ frames }) => frames > 10);
     await daemon.kill();
     await until(viewer, ({ frames }) => frames > before.frames + 30);

@@ -68,7 +68,7 @@ describe("docs/configuration.md", () => {
 describe("docs/cli.md", () => {
   it("has every command and every option", async () => {
     const text = page("cli.md");
-    for (const name of ["up", "doctor", "status", "top", "explain", "set-qos", "pub", "sub"]) {
+    for (const name of ["up", "doctor", "status", "top", "explain", "set-qos", "pub", "sub", "stream"]) {
       const { command } = (await import(`../../src/apps/cli/${name}.ts`)) as {
         readonly command: { readonly spec: CommandSpec };
       };

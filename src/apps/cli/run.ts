@@ -30,6 +30,10 @@ const COMMANDS: Readonly<Record<string, { readonly summary: string; readonly loa
   },
   pub: { summary: "send messages from the shell", load: async () => (await import("./pub.ts")).command },
   sub: { summary: "print messages as they arrive", load: async () => (await import("./sub.ts")).command },
+  stream: {
+    summary: "stream pictures or video, and view them (Lunar Streaming)",
+    load: async () => (await import("./stream.ts")).command,
+  },
 };
 
 /** Runs one command line; resolves with the exit code. */

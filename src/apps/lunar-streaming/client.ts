@@ -86,7 +86,8 @@ export class Client extends EventEmitter<ClientEvents> implements AsyncDisposabl
   private ticked = 0;
   private lastNumber = -1;
   private lastSkipped = 0;
-  private overtakenBefore = 0;
+  /** Of the messages that its sink has overtaken, those that are accounted for; the others come with the next gap. */
+  private overtakenKnown = 0;
   private received = 0;
   private receivedBytes = 0;
   private invalid = 0;
@@ -161,7 +162,7 @@ export class Client extends EventEmitter<ClientEvents> implements AsyncDisposabl
         if (this.end instanceof StreamingError) throw this.end;
         return null;
       }
-      const frame = this.accept(message);
+      const frame = this.accept(message, true);
       if (frame !== null) return frame;
     }
   }
@@ -176,7 +177,7 @@ export class Client extends EventEmitter<ClientEvents> implements AsyncDisposabl
       if (this.end !== undefined) return null;
       const either = signal === undefined ? this.stop.signal : AbortSignal.any([signal, this.stop.signal]);
       try {
-        const frame = this.accept(await this.usable().consume({ signal: either }));
+        const frame = this.accept(await this.usable().consume({ signal: either }), false);
         if (frame !== null) return frame;
       } catch (error) {
         if (this.closing !== undefined) throw this.closedError();
@@ -196,7 +197,7 @@ export class Client extends EventEmitter<ClientEvents> implements AsyncDisposabl
     }
   }
 
-  private accept(message: Message): Frame | null {
+  private accept(message: Message, queued: boolean): Frame | null {
     const header = readHeader(message.memory, message.offset, message.length);
     const wrong = typeof header === "string" ? header : this.foreign(header);
     if (wrong !== undefined) {
@@ -211,7 +212,7 @@ export class Client extends EventEmitter<ClientEvents> implements AsyncDisposabl
       return null;
     }
     const frame = new Frame(header as FrameHeader, message);
-    this.account(frame);
+    this.account(frame, queued);
     return frame;
   }
 
@@ -220,22 +221,24 @@ export class Client extends EventEmitter<ClientEvents> implements AsyncDisposabl
     return number <= this.lastNumber ? `its number ${number} is not after ${this.lastNumber}` : undefined;
   }
 
-  private account(frame: Frame): void {
+  /** `queued`: it was taken from the queue, so that what has been overtaken came before it. */
+  private account(frame: Frame, queued: boolean): void {
     const { number, skipped } = frame;
     const overtaken = (this.sink as Sink).stats.dropped;
-    if (this.lastNumber >= 0 && number > this.lastNumber + 1) {
+    if (this.lastNumber < 0) this.overtakenKnown = queued ? overtaken : 0;
+    else if (number > this.lastNumber + 1) {
       const gap = number - this.lastNumber - 1;
       const unsent = Math.min(gap, Math.max(0, skipped - this.lastSkipped));
-      const late = Math.min(gap - unsent, overtaken - this.overtakenBefore);
+      const late = Math.min(gap - unsent, overtaken - this.overtakenKnown);
       const missing = { skipped: unsent, overtaken: late, lost: gap - unsent - late };
       this.missing.skipped += missing.skipped;
       this.missing.overtaken += missing.overtaken;
+      this.overtakenKnown += late;
       this.missing.lost += missing.lost;
       this.emit("missing", { ...missing, before: number });
     }
     this.lastNumber = number;
     this.lastSkipped = skipped;
-    this.overtakenBefore = overtaken;
     this.latencies[this.received++ % REMEMBERED] = frame.latencyUs;
     this.receivedBytes += frame.bytes.length;
     this.heard = performance.now();

@@ -85,6 +85,8 @@ const ANNOUNCE_MS = 500;
 /** Announcement intervals without a report after which a client is forgotten. */
 const SILENT_INTERVALS = 6;
 const SETTLE_MS = 1000;
+/** Longest rest of a source that fails every time. */
+const MOST_REST_MS = 1000;
 
 /** Opens a server that others find under `name`. Errors: EFORMAT, and those of sessions and streams. */
 export async function openServer(session: Session, options: ServerOptions): Promise<Server> {
@@ -118,6 +120,8 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
   private closing: Promise<void> | undefined;
   private number = 0;
   private sent = 0;
+  /** Frames refused one after the other. */
+  private failures = 0;
   private sentBytes = 0;
   private readonly skipped = { late: 0, full: 0, refused: 0, unheard: 0 };
 
@@ -257,6 +261,7 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
       this.passOver("full", 1);
       return;
     }
+    this.failures = 0;
     this.number++;
     this.sent++;
     this.sentBytes += length - HEADER_BYTES;
@@ -307,6 +312,7 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
       cause instanceof StreamingError
         ? cause
         : new StreamingError("ESOURCE", `The source failed at frame ${number}: ${messageOf(cause)}`, { number });
+    this.failures++;
     this.passOver("refused", 1);
     this.emit("refused", { number, error });
   }
@@ -330,6 +336,8 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
       return missed;
     }
     const missed = (await source.waitNext?.(stop)) ?? 0;
+    // A source that fails at once, again and again, shall not keep a core busy with it.
+    if (this.failures > 0) await sleep(Math.min(MOST_REST_MS, 2 ** this.failures), undefined, { signal: stop });
     // Timers, reports and the runtime get their turn however fast frames come.
     await turn();
     return missed;
