@@ -14,7 +14,7 @@ static void send_frames(struct xdp *x, size_t payload) {
     static uint64_t free_frames[RING];
     uint32_t free_count = 0, budget = BATCH;
     uint64_t sequence = 0;
-    (void)setsockopt(x->fd, SOL_XDP, MAX_TX_BUDGET_OPTION, &budget, sizeof budget);
+    (void)setsockopt(x->sender, SOL_XDP, MAX_TX_BUDGET_OPTION, &budget, sizeof budget);
     for (uint32_t i = 0; i < RING; i++) {
         free_frames[free_count++] = (uint64_t)(RING + i) * CHUNK;
         memset(x->umem + (uint64_t)(RING + i) * CHUNK, 1, HEADERS + payload);

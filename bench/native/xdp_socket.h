@@ -1,5 +1,6 @@
-/* An AF_XDP socket as the raw peers need it: queue 0 of the interface that has LOCAL, a filter for one UDP port, the
-   peer's address from the kernel's neighbour table. Set-up only; the loops are the programs' own. */
+/* AF_XDP as the raw peers need it: queue 0 of the interface that has LOCAL, a filter for one UDP port, the peer's address
+   from the kernel's neighbour table. One socket receives and another sends on the same memory: in one that does both, the
+   two directions share cache lines in the kernel. Set-up only; the loops are the programs' own. */
 #ifndef BENCH_XDP_SOCKET_H
 #define BENCH_XDP_SOCKET_H
 
@@ -30,7 +31,7 @@ struct ring {
 };
 
 struct xdp {
-    int fd;
+    int fd, sender;
     struct ring rx, fill, tx, completion;
     uint8_t *umem;
     uint8_t headers[HEADERS]; /* towards the peer, for payloads of the one length */
@@ -43,7 +44,7 @@ static inline struct xdp_desc *frame_at(struct ring *r, uint32_t i) { return (st
 
 /* The C library's sendto is a cancellation point and costs more. */
 static inline void kick(struct xdp *x) {
-    if (syscall(SYS_sendto, x->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN && errno != EBUSY &&
+    if (syscall(SYS_sendto, x->sender, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN && errno != EBUSY &&
         errno != ENOBUFS)
         die("kick");
 }
@@ -100,8 +101,8 @@ static inline void attach_filter(int socket_fd, unsigned interface, uint16_t por
     if (bpf_call(BPF_LINK_CREATE, &attach) < 0) die("attach the XDP program");
 }
 
-static inline void map_ring(struct xdp *x, struct ring *r, struct xdp_ring_offset *at, uint64_t where, size_t bytes) {
-    uint8_t *m = mmap(NULL, at->desc + RING * bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, x->fd, (off_t)where);
+static inline void map_ring(int fd, struct ring *r, struct xdp_ring_offset *at, uint64_t where, size_t bytes) {
+    uint8_t *m = mmap(NULL, at->desc + RING * bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, (off_t)where);
     if (m == MAP_FAILED) die("map a ring");
     *r = (struct ring){(void *)(m + at->producer), (void *)(m + at->consumer), (void *)(m + at->flags), m + at->desc, 0};
 }
@@ -207,14 +208,22 @@ static inline void open_xdp(struct xdp *x, const char *local, const char *peer, 
         setsockopt(x->fd, SOL_XDP, XDP_UMEM_FILL_RING, &size, sizeof size) ||
         setsockopt(x->fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, &size, sizeof size) ||
         setsockopt(x->fd, SOL_XDP, XDP_RX_RING, &size, sizeof size) ||
-        setsockopt(x->fd, SOL_XDP, XDP_TX_RING, &size, sizeof size) ||
         getsockopt(x->fd, SOL_XDP, XDP_MMAP_OFFSETS, &at, &length))
         die("umem and rings");
-    map_ring(x, &x->rx, &at.rx, XDP_PGOFF_RX_RING, sizeof(struct xdp_desc));
-    map_ring(x, &x->tx, &at.tx, XDP_PGOFF_TX_RING, sizeof(struct xdp_desc));
-    map_ring(x, &x->fill, &at.fr, XDP_UMEM_PGOFF_FILL_RING, sizeof(uint64_t));
-    map_ring(x, &x->completion, &at.cr, XDP_UMEM_PGOFF_COMPLETION_RING, sizeof(uint64_t));
+    map_ring(x->fd, &x->rx, &at.rx, XDP_PGOFF_RX_RING, sizeof(struct xdp_desc));
+    map_ring(x->fd, &x->fill, &at.fr, XDP_UMEM_PGOFF_FILL_RING, sizeof(uint64_t));
+    map_ring(x->fd, &x->completion, &at.cr, XDP_UMEM_PGOFF_COMPLETION_RING, sizeof(uint64_t));
     bind_queue(x, if_nametoindex(name));
+    x->sender = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+    struct sockaddr_xdp same = {.sxdp_family = AF_XDP,
+                                .sxdp_flags = XDP_SHARED_UMEM,
+                                .sxdp_ifindex = if_nametoindex(name),
+                                .sxdp_shared_umem_fd = (uint32_t)x->fd};
+    if (x->sender < 0 || setsockopt(x->sender, SOL_XDP, XDP_TX_RING, &size, sizeof size) ||
+        getsockopt(x->sender, SOL_XDP, XDP_MMAP_OFFSETS, &at, &length))
+        die("socket to send from");
+    map_ring(x->sender, &x->tx, &at.tx, XDP_PGOFF_TX_RING, sizeof(struct xdp_desc));
+    if (bind(x->sender, (struct sockaddr *)&same, sizeof same)) die("bind the socket to send from");
     attach_filter(x->fd, if_nametoindex(name), (uint16_t)port, generic);
 }
 

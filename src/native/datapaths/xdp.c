@@ -197,7 +197,7 @@ static int xdp_open(const char *options, struct ins_endpoint *at, struct ins_dat
         return -ENOMEM;
     memset(xdp, 0, sizeof *xdp);
     xdp->base.ops = &ins_xdp_ops;
-    xdp->port_holder = xdp->asking = xdp->news = xdp->poll = xdp->retry = -1;
+    xdp->port_holder = xdp->sender = xdp->asking = xdp->news = xdp->poll = xdp->retry = -1;
     xdp->filter = (struct ins_xdp_filter){-1, -1, -1};
     int error = ins_xdp_options(options ? options : "", &xdp->settings);
     if (!error)

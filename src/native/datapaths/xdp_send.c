@@ -40,13 +40,12 @@ void ins_xdp_retry_over(struct xdp *xdp) {
 }
 
 void ins_xdp_kick(struct xdp *xdp) {
-    struct xdp_queue *queue = &xdp->queues[0];
     while (xdp->unsent) {
-        if (!xdp_ring_wants_wakeup(&queue->tx)) {
+        if (!xdp_ring_wants_wakeup(&xdp->tx)) {
             xdp->unsent = 0; /* the driver looks by itself */
             return;
         }
-        long result = syscall(SYS_sendto, queue->fd, NULL, 0, MSG_DONTWAIT, NULL, 0);
+        long result = syscall(SYS_sendto, xdp->sender, NULL, 0, MSG_DONTWAIT, NULL, 0);
         int error = result < 0 ? errno : 0;
         xdp_count(xdp, XDP_TX_KICKS, 1);
         if (error == ENETDOWN || error == ENXIO)
@@ -56,7 +55,7 @@ void ins_xdp_kick(struct xdp *xdp) {
             return;
         }
         /* One call sends so many and no more, and says EAGAIN or nothing at all of the rest. */
-        uint32_t left = queue->tx.index - __atomic_load_n(queue->tx.consumer, __ATOMIC_ACQUIRE);
+        uint32_t left = xdp->tx.index - __atomic_load_n(xdp->tx.consumer, __ATOMIC_ACQUIRE);
         int stuck = left >= xdp->unsent;
         xdp->unsent = left;
         if (stuck && left) {
@@ -72,7 +71,7 @@ static uint32_t begin_of(const struct xdp *xdp, uint32_t frame) {
 }
 
 static void submit(struct xdp *xdp, const uint32_t *frames, uint32_t pieces, uint32_t length) {
-    struct xdp_ring *ring = &xdp->queues[0].tx;
+    struct xdp_ring *ring = &xdp->tx;
     for (uint32_t i = 0; i < pieces; i++) {
         uint32_t bytes = length < XDP_CHUNK ? length : XDP_CHUNK;
         *xdp_ring_descriptor(ring, ring->index++) = (struct xdp_desc){
@@ -161,7 +160,7 @@ void ins_xdp_release_waiting(struct xdp *xdp, struct xdp_route *route, int error
     xdp->waiting_count = kept;
     route->waiting = 0;
     if (xdp->unsent) {
-        xdp_ring_submit(&xdp->queues[0].tx);
+        xdp_ring_submit(&xdp->tx);
         ins_xdp_kick(xdp);
     }
 }
@@ -225,7 +224,7 @@ int ins_xdp_tx_burst(struct ins_datapath *dp, struct ins_tx *tx, uint32_t count)
             xdp_count(xdp, result == -EHOSTUNREACH ? XDP_TX_UNRESOLVED : XDP_TX_REFUSED, 1);
     }
     if (xdp->unsent) {
-        xdp_ring_submit(&xdp->queues[0].tx);
+        xdp_ring_submit(&xdp->tx);
         ins_xdp_kick(xdp);
     }
     if (done < count)

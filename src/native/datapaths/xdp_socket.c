@@ -1,6 +1,8 @@
-/* AF_XDP sockets of an xdp datapath: one a queue, all on one umem. The umem is an address range of its own in which the
+/* AF_XDP sockets of an xdp datapath: one a queue that receives, and one that sends, all on one umem. The umem is an address range of its own in which the
    pool's pages appear first and the frames for sending follow, so that received frames land in slots and headers that
-   we write lie in memory that no application can see. */
+   we write lie in memory that no application can see. Sending has a socket of its own because in one that does both, the
+   kernel's state for sending shares cache lines with what the core of another host's sender writes as it delivers: a
+   virtual device's round trip is a quarter longer then. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,11 +58,10 @@ static void ring_unmap(struct xdp_ring *ring) {
 
 static int rings_open(struct xdp *xdp, struct xdp_queue *queue, int first) {
     uint32_t receive = power_of_two(queue->target);
-    uint32_t send = first ? power_of_two(xdp->settings.tx) : 0, complete = first ? send : COMPLETION_UNUSED;
+    uint32_t complete = first ? power_of_two(xdp->settings.tx) : COMPLETION_UNUSED;
     if (setsockopt(queue->fd, SOL_XDP, XDP_UMEM_FILL_RING, &receive, sizeof receive) ||
         setsockopt(queue->fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, &complete, sizeof complete) ||
-        setsockopt(queue->fd, SOL_XDP, XDP_RX_RING, &receive, sizeof receive) ||
-        (first && setsockopt(queue->fd, SOL_XDP, XDP_TX_RING, &send, sizeof send)))
+        setsockopt(queue->fd, SOL_XDP, XDP_RX_RING, &receive, sizeof receive))
         return -errno;
     struct xdp_mmap_offsets at;
     socklen_t length = sizeof at;
@@ -72,8 +73,6 @@ static int rings_open(struct xdp *xdp, struct xdp_queue *queue, int first) {
     if (!error)
         error = ring_map(queue->fd, &queue->completion, &at.cr, XDP_UMEM_PGOFF_COMPLETION_RING, complete,
                          sizeof(uint64_t));
-    if (!error && first)
-        error = ring_map(queue->fd, &queue->tx, &at.tx, XDP_PGOFF_TX_RING, send, sizeof(struct xdp_desc));
     return error;
 }
 
@@ -87,15 +86,21 @@ static int bind_patiently(struct xdp *xdp, int fd, const struct sockaddr_xdp *at
     return 0;
 }
 
-/* Zero-copy is tried first and its refusal remembered. Further queues take over the first one's choice. */
-static int bind_queue(struct xdp *xdp, struct xdp_queue *queue, int first) {
+/* On the first socket's umem, and with its choices. */
+static int bind_further(struct xdp *xdp, int fd, uint32_t queue) {
+    struct sockaddr_xdp at = {.sxdp_family = AF_XDP,
+                              .sxdp_flags = XDP_SHARED_UMEM,
+                              .sxdp_ifindex = xdp->interface.index,
+                              .sxdp_queue_id = queue,
+                              .sxdp_shared_umem_fd = (uint32_t)xdp->queues[0].fd};
+    return bind_patiently(xdp, fd, &at);
+}
+
+/* Zero-copy is tried first and its refusal remembered. */
+static int bind_first(struct xdp *xdp) {
+    struct xdp_queue *queue = &xdp->queues[0];
     struct sockaddr_xdp at = {
         .sxdp_family = AF_XDP, .sxdp_ifindex = xdp->interface.index, .sxdp_queue_id = queue->id};
-    if (!first) {
-        at.sxdp_flags = XDP_SHARED_UMEM;
-        at.sxdp_shared_umem_fd = (uint32_t)xdp->queues[0].fd;
-        return bind_patiently(xdp, queue->fd, &at);
-    }
     uint16_t both = (uint16_t)(XDP_USE_NEED_WAKEUP | (xdp->jumbo ? XDP_USE_SG : 0));
     if (!xdp->settings.generic) {
         at.sxdp_flags = (uint16_t)(both | XDP_ZEROCOPY);
@@ -132,6 +137,21 @@ static int umem_map(struct xdp *xdp) {
     return 0;
 }
 
+/* On the first queue, whose completion ring it uses. */
+static int sender_open(struct xdp *xdp) {
+    uint32_t send = power_of_two(xdp->settings.tx), frames = KICK_FRAMES;
+    struct xdp_mmap_offsets at;
+    socklen_t length = sizeof at;
+    xdp->sender = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+    if (xdp->sender < 0 || setsockopt(xdp->sender, SOL_XDP, XDP_TX_RING, &send, sizeof send) ||
+        getsockopt(xdp->sender, SOL_XDP, XDP_MMAP_OFFSETS, &at, &length))
+        return -errno;
+    /* An older kernel refuses, and sends 32. */
+    setsockopt(xdp->sender, SOL_XDP, XDP_MAX_TX_SKB_BUDGET_OPTION, &frames, sizeof frames);
+    int error = ring_map(xdp->sender, &xdp->tx, &at.tx, XDP_PGOFF_TX_RING, send, sizeof(struct xdp_desc));
+    return error ? error : bind_further(xdp, xdp->sender, xdp->queues[0].id);
+}
+
 static int open_all(struct xdp *xdp) {
     int error = umem_map(xdp);
     for (uint32_t i = 0; i < xdp->queue_count && !error; i++) {
@@ -146,15 +166,12 @@ static int open_all(struct xdp *xdp) {
         if (i == 0 && setsockopt(queue->fd, SOL_XDP, XDP_UMEM_REG, &memory, sizeof memory))
             return -errno;
         error = rings_open(xdp, queue, i == 0);
-        uint32_t frames = KICK_FRAMES; /* an older kernel refuses, and sends 32 */
-        if (!error && i == 0)
-            setsockopt(queue->fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET_OPTION, &frames, sizeof frames);
         if (!error)
-            error = bind_queue(xdp, queue, i == 0);
+            error = i == 0 ? bind_first(xdp) : bind_further(xdp, queue->fd, queue->id);
         if (!error)
             error = ins_xdp_filter_direct(&xdp->filter, queue->id, queue->fd);
     }
-    return error;
+    return error ? error : sender_open(xdp);
 }
 
 int ins_xdp_sockets_open(struct xdp *xdp) {
@@ -166,11 +183,14 @@ int ins_xdp_sockets_open(struct xdp *xdp) {
 }
 
 void ins_xdp_sockets_close(struct xdp *xdp) {
+    ring_unmap(&xdp->tx);
+    if (xdp->sender >= 0)
+        close(xdp->sender);
+    xdp->sender = -1;
     for (uint32_t i = xdp->queue_count; i-- > 0;) {
         struct xdp_queue *queue = &xdp->queues[i];
         ring_unmap(&queue->rx);
         ring_unmap(&queue->fill);
-        ring_unmap(&queue->tx);
         ring_unmap(&queue->completion);
         if (queue->fd >= 0) {
             ins_xdp_filter_direct(&xdp->filter, queue->id, -1);
@@ -187,10 +207,11 @@ void ins_xdp_sockets_close(struct xdp *xdp) {
 
 void ins_xdp_kernel_counters(struct xdp *xdp) {
     struct xdp_statistics sum = {0}, one;
-    for (uint32_t i = 0; i < xdp->queue_count; i++) {
+    for (uint32_t i = 0; i <= xdp->queue_count; i++) {
+        int fd = i < xdp->queue_count ? xdp->queues[i].fd : xdp->sender;
         socklen_t length = sizeof one;
         memset(&one, 0, sizeof one); /* an old kernel fills in less */
-        if (xdp->queues[i].fd < 0 || getsockopt(xdp->queues[i].fd, SOL_XDP, XDP_STATISTICS, &one, &length))
+        if (fd < 0 || getsockopt(fd, SOL_XDP, XDP_STATISTICS, &one, &length))
             continue;
         sum.rx_dropped += one.rx_dropped;
         sum.rx_ring_full += one.rx_ring_full;

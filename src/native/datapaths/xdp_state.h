@@ -80,7 +80,7 @@ struct xdp_queue {
     uint32_t id;
     uint32_t posted;  /* slots in the kernel's hands or in `rx` */
     uint32_t target;  /* how many we would like there */
-    struct xdp_ring rx, fill, tx, completion; /* tx: of the first queue only */
+    struct xdp_ring rx, fill, completion; /* completion: of what is sent, the first queue's only */
     /* A frame of several chunks under way: its first one's slot, and how much is there. */
     uint32_t joining, joined_slot, joined_offset, joined_length, joined_too_long;
 };
@@ -116,6 +116,8 @@ struct xdp {
                             headers meet in one cache set */
     uint32_t mtu;
     uint32_t full_checksum;
+    int sender;          /* the socket that sends, -1: not bound */
+    struct xdp_ring tx;  /* its */
     uint32_t unsent;     /* in the tx ring without the kernel having been told */
     struct xdp_route *last_route;
     /* Hot, receiving. */
