@@ -2,17 +2,19 @@
 // acknowledged in time keeps the link's memory aside, because the engine may still touch it.
 import type * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
+import { assemblyPool, assemblyRecord, domainPool } from "../effects/domain-pool.ts";
 import type { Command, EngineResource } from "../effects/engine.ts";
 import type { Quarantine } from "../effects/quarantine.ts";
 import { type Keepable, mapping } from "../effects/segment.ts";
 import { InsaneError } from "../protocol/codes.ts";
-import { PARKED_PAGE } from "../protocol/layout.ts";
+import { PARKED_PAGE, POOL } from "../protocol/layout.ts";
 import { streamTag } from "../protocol/qos.ts";
 import type { LatencyReport } from "../runtime/api.ts";
 import { latencyReport } from "../runtime/latency.ts";
 import type { LinkTables } from "../runtime/plan.ts";
+import type { TrustDomain } from "../runtime/trust.ts";
 import type { Clock } from "./clock.ts";
-import { EngineDomains } from "./engine-domains.ts";
+import { EnginePools, type PoolOwner } from "./engine-pools.ts";
 import type { SubScope } from "./life.ts";
 import type { LinkEnd, LinkOffer, PoolShare } from "./link-end.ts";
 
@@ -22,6 +24,14 @@ const BATCH = 64;
 const ENOENT = -2;
 /** How often a draining link is looked at, ms. */
 const LOOK_MS = 5;
+/** Trust domains that an engine can have at once (core/domain.h), and pools for large messages. */
+const DOMAINS = 64;
+const ASSEMBLIES = 256;
+
+/** The large messages of a stream, for one trust domain. */
+interface LargeMessages extends PoolOwner {
+  readonly maxMessage: number;
+}
 
 export interface EngineEndPorts {
   readonly clock: Clock;
@@ -31,6 +41,8 @@ export interface EngineEndPorts {
   datapath(): number | null;
   /** How long a drain may take, ms. */
   readonly drainMs: number;
+  /** Memory in which the large messages of one stream are put together, bytes. */
+  readonly largeBytes: number;
   /** A scope within the engine's life. */
   scope(): SubScope;
 }
@@ -38,7 +50,8 @@ export interface EngineEndPorts {
 export class EngineEnd implements LinkEnd {
   readonly session = 0;
   readonly domain = null;
-  readonly #domains: EngineDomains;
+  readonly #domains: EnginePools<TrustDomain>;
+  readonly #assemblies: EnginePools<LargeMessages>;
   readonly #ports: EngineEndPorts;
   readonly #gone = new Set<() => void>();
   readonly #memory = new Map<number, Keepable[]>();
@@ -47,7 +60,22 @@ export class EngineEnd implements LinkEnd {
 
   constructor(ports: EngineEndPorts) {
     this.#ports = ports;
-    this.#domains = new EngineDomains({ engine: () => this.#engine, scope: ports.scope });
+    const scope = () => ports.scope();
+    this.#domains = new EnginePools({
+      most: DOMAINS,
+      noun: "trust domains",
+      scope,
+      make: (scope, id, { label }) => scope.acquireAsync(domainPool(this.#engine, { id, label })),
+    });
+    this.#assemblies = new EnginePools({
+      most: ASSEMBLIES,
+      noun: "streams with large messages",
+      scope,
+      make: (scope, id, { label, maxMessage }) => {
+        const info = assemblyRecord(maxMessage, ports.largeBytes);
+        return scope.acquireAsync(assemblyPool(this.#engine, info, { id, label }));
+      },
+    });
   }
 
   get label(): string {
@@ -58,10 +86,16 @@ export class EngineEnd implements LinkEnd {
     return this.#engine.parkedPage.fd;
   }
 
-  /** The receive pool for whom we trust; a pool of copies for others. */
-  pools(_: string, to: LinkEnd, link: number): PoolShare | Promise<PoolShare> {
+  /** The receive pool for whom we trust, a pool of copies for others; and one for large messages where there are any. */
+  pools(stream: string, to: LinkEnd, link: number): PoolShare | Promise<PoolShare> {
     const { info, segment } = this.#engine.receivePool;
-    return to.domain === null ? { infos: [info], fds: [segment.fd] } : this.#domains.share(to.domain, link);
+    const small = to.domain === null ? { infos: [info], fds: [segment.fd] } : this.#domains.share(to.domain, link);
+    const large = largeMessages(stream, to);
+    if (large === null) return small;
+    return (async () => {
+      const [a, b] = await Promise.all([small, this.#assemblies.share(large, link)]);
+      return { infos: [...a.infos, ...b.infos], fds: [...a.fds, ...b.fds] };
+    })();
   }
 
   async open(offer: LinkOffer): Promise<void> {
@@ -85,6 +119,11 @@ export class EngineEnd implements LinkEnd {
       if (domain !== null) {
         const id = this.#domains.idOf(domain);
         await this.#order(`the trust domain of link ${link}`, (api, engine) => api.setDomain(engine, link, id));
+      }
+      const large = largeMessages(stream, peer);
+      if (large !== null) {
+        const id = this.#assemblies.idOf(large);
+        await this.#order(`large messages on link ${link}`, (api, engine) => api.setAssembly(engine, link, id));
       }
       await this.#batch(`the channels of link ${link}`, subscriptions(link, tag, NOTHING, tables));
       return;
@@ -177,6 +216,7 @@ export class EngineEnd implements LinkEnd {
     this.#histograms.delete(offer.link);
     this.#memory.delete(offer.link);
     this.#domains.leave(offer.link);
+    this.#assemblies.leave(offer.link);
   }
 
   onGone(f: () => void): () => void {
@@ -187,6 +227,7 @@ export class EngineEnd implements LinkEnd {
   /** The engine is over. `joined`: nothing of it runs any more; else what its links are made of stays mapped. */
   end(joined: boolean): void {
     this.#domains.end();
+    this.#assemblies.end();
     if (!joined) for (const link of [...this.#memory.keys()]) this.#keep(link);
     for (const f of [...this.#gone]) f();
     this.#gone.clear();
@@ -215,6 +256,15 @@ export class EngineEnd implements LinkEnd {
 }
 
 const NOTHING: LinkTables = { channels: [], sources: [] };
+
+/** What a session may receive in fragments on a stream; null: nothing. One pool for all of a trust domain. */
+function largeMessages(stream: string, to: LinkEnd): LargeMessages | null {
+  const maxMessage = to.maxMessage?.(stream) ?? 0;
+  if (maxMessage <= POOL.DEFAULT_MAX_MESSAGE) return null;
+  const { key = "", label = "" } = to.domain ?? {};
+  const whose = label === "" ? "" : ` for ${label}`;
+  return { key: `${maxMessage} ${key} ${stream}`, label: `stream ${stream}${whose}`, maxMessage };
+}
 
 function subscriptions(link: number, tag: number, before: LinkTables, after: LinkTables): Command[] {
   const had = new Set(before.channels.map(({ channel }) => channel));

@@ -22,6 +22,8 @@ export interface EnginePorts {
   readonly process: boolean;
   /** How often it tells its peers that it lives, ms. */
   readonly aliveMs: number;
+  /** Memory for the large messages of one stream, bytes. */
+  readonly largeBytes: number;
   /** What its receive pool is made of; left out, what suits kernel UDP. */
   readonly receive?: { readonly slots: number; readonly bytes: number };
   event(event: Exclude<EngineEvent, { readonly type: "ack" | "datapath-down" }>): void;
@@ -83,6 +85,7 @@ export class EngineActor {
       resource: () => this.#resource,
       datapath: () => this.datapathUp,
       drainMs: DRAIN_MS,
+      largeBytes: ports.largeBytes,
       scope: () => this.life.subScope(),
     });
   }

@@ -52,6 +52,8 @@ export interface LinkEnd {
   pools(stream: string, to: LinkEnd, link: number): PoolShare | Promise<PoolShare>;
   /** Traffic class of what it emits on a stream, where the network has a schedule. Left out: best effort. */
   trafficClass?(stream: string): number;
+  /** Bytes of the largest message on a stream. Left out: whatever a datagram holds. */
+  maxMessage?(stream: string): number;
   /** Of an engine: what it sends of an egress link has another traffic class from now on. */
   reclass?(link: number, trafficClass: number): Promise<void>;
   /** Of an engine: how long time-sensitive messages of an egress link waited, emission to hand-over; null: not counted. */

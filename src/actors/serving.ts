@@ -33,6 +33,8 @@ export interface ServingPlan {
   readonly process?: boolean;
   /** How often its engine tells peers that it lives, ms. */
   readonly aliveMs: number;
+  /** Memory in which its engine puts the large messages of one stream together, bytes. */
+  readonly largeBytes: number;
   /** Of the datapath's `open`. */
   readonly options: string;
   readonly at: { readonly address: string; readonly port: number };
@@ -194,13 +196,14 @@ export class Serving {
 
   #start(): Child {
     const { world } = this.#ports;
-    const { name, receive, aliveMs } = this.plan;
+    const { name, receive, aliveMs, largeBytes } = this.plan;
     const engine = new EngineActor({
       world,
       name,
       options: this.plan.engine,
       process: this.plan.process ?? false,
       aliveMs,
+      largeBytes,
       ...(receive === undefined ? {} : { receive }),
       event: (event) => this.#ports.event(event),
       running: () => this.#openDatapath(engine),

@@ -57,6 +57,10 @@ export class SessionEnd implements LinkEnd {
     return qos === undefined ? 0 : trafficClassOf(qos);
   }
 
+  maxMessage(stream: string): number {
+    return this.#session.streamNamed(stream)?.qos.maxMessage ?? 0;
+  }
+
   /** The link that the application calls by this index, or undefined. */
   linkAt(index: number): { readonly link: number; readonly role: "producer" | "consumer" } | undefined {
     for (const [key, at] of this.#indices) {

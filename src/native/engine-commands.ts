@@ -39,6 +39,8 @@ export interface EngineCommands
     | "tellFlow"
     | "removeDomain"
     | "setDomain"
+    | "removeAssembly"
+    | "setAssembly"
   > {
   addEgress(
     engine: EngineHandle,
@@ -61,6 +63,7 @@ export interface EngineCommands
   ): number;
   /** Writable; to be sealed against other writers once this is acknowledged. */
   addDomain(engine: EngineHandle, domain: number, memory: Shared): number;
+  addAssembly(engine: EngineHandle, assembly: number, memory: Shared, payload: number): number;
 }
 
 /** For an engine whose thread is in this process. */
@@ -73,6 +76,8 @@ export const threadCommands = (api: Engines): EngineCommands => ({
   addIngress: (engine, link, { address, bytes }, entries, parked, bell) =>
     api.addIngress(engine, link, address, bytes, entries, parked.address, bell),
   addDomain: (engine, domain, { address, bytes }) => api.addDomain(engine, domain, address, bytes),
+  addAssembly: (engine, assembly, { address, bytes }, payload) =>
+    api.addAssembly(engine, assembly, address, bytes, payload),
 });
 
 /** What a frame carries besides its words. */
@@ -132,5 +137,9 @@ export function processCommands(
     addDomain: (_, domain, { bytes, fd }) => order(FRAME.ADD_DOMAIN, [domain], { bytes, fds: [fd] }),
     removeDomain: words(FRAME.REMOVE_DOMAIN),
     setDomain: words(FRAME.SET_DOMAIN),
+    addAssembly: (_, assembly, { bytes, fd }, payload) =>
+      order(FRAME.ADD_ASSEMBLY, [assembly, payload], { bytes, fds: [fd] }),
+    removeAssembly: words(FRAME.REMOVE_ASSEMBLY),
+    setAssembly: words(FRAME.SET_ASSEMBLY),
   };
 }

@@ -37,6 +37,9 @@ export const FRAME = {
   ADD_DOMAIN: 43,
   REMOVE_DOMAIN: 44,
   SET_DOMAIN: 45,
+  ADD_ASSEMBLY: 46,
+  REMOVE_ASSEMBLY: 47,
+  SET_ASSEMBLY: 48,
 } as const;
 
 /** Types of answers that are no events of the engine. */

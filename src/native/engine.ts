@@ -121,6 +121,10 @@ export interface Engines {
   addDomain(engine: EngineHandle, domain: number, memory: bigint, bytes: number): number;
   removeDomain(engine: EngineHandle, domain: number): number;
   setDomain(engine: EngineHandle, link: number, domain: number): number;
+  /** Where large messages of up to `payload` bytes are put together: `memory` is a writable mapping. */
+  addAssembly(engine: EngineHandle, assembly: number, memory: bigint, bytes: number, payload: number): number;
+  removeAssembly(engine: EngineHandle, assembly: number): number;
+  setAssembly(engine: EngineHandle, link: number, assembly: number): number;
 
   /** Names of the counters from `firstCounter` on, in order, without the prefix `engine.`. */
   counterNames(): ReadonlyArray<string>;
@@ -295,6 +299,9 @@ function bind(): Engines {
     addDomain: command("add_domain", "uint32_t domain, void *memory, uint64_t bytes"),
     removeDomain: command("remove_domain", "uint32_t domain"),
     setDomain: command("set_domain", "uint32_t link, uint32_t domain"),
+    addAssembly: command("add_assembly", "uint32_t assembly, void *memory, uint64_t bytes, uint32_t payload"),
+    removeAssembly: command("remove_assembly", "uint32_t assembly"),
+    setAssembly: command("set_assembly", "uint32_t link, uint32_t assembly"),
 
     counterNames: () => names(raw.counter),
     datapathNames: () => names(raw.name),

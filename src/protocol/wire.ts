@@ -40,7 +40,7 @@ export const WIRE = {
   MAX_PAYLOAD: 65459,
 } as const;
 
-/** Types 2, 3 and 6 are specified and reserved. */
+/** Type 2 is specified and reserved. */
 export const WIRE_TYPE = {
   DATA: 1,
   COALESCED: 2,
@@ -56,6 +56,16 @@ export const WIRE_TYPE = {
 
 /** Hello bodies are MessagePack, sent between the control endpoints of runtimes. */
 export const HELLO = { MAX_BYTES: 1400 } as const;
+
+/** The body of a status (docs/wire.md): two u64, u32, u16, and a bitmap of what is missing. */
+export const RECEIPT = {
+  CONSUMED: 0,
+  WINDOW: 8,
+  FIRST: 16,
+  BYTES: 20,
+  BITMAP: 22,
+  MAX_BITMAP: 1024,
+} as const;
 
 /** A heartbeat's body: records of (flow, tag, channel, source: u32; next sequence: u64). LENGTH counts body bytes. */
 export const HEARTBEAT = {

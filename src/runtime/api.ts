@@ -143,6 +143,8 @@ export interface RuntimeConfig {
     readonly endpointsPerSession: number;
     /** Bytes of shared memory a session may make us reserve. */
     readonly bytesPerSession: number;
+    /** Bytes of memory in which an engine puts the large messages of one stream together. */
+    readonly largeBytesPerStream: number;
   };
   readonly link: { readonly entries: number };
   readonly log: { readonly level: "silent" | "error" | "warn" | "info" | "debug"; readonly pretty: boolean };

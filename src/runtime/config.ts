@@ -72,6 +72,7 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
     streamsPerSession: 64,
     endpointsPerSession: 1024,
     bytesPerSession: 2 ** 30,
+    largeBytesPerStream: 2 ** 28,
   },
   link: { entries: LINK.DEFAULT_ENTRIES },
   log: { level: "info", pretty: false },
@@ -206,6 +207,7 @@ const Config = Schema.Struct({
     streamsPerSession: whole(1, 4096),
     endpointsPerSession: whole(1, 2048),
     bytesPerSession: whole(1, Number.MAX_SAFE_INTEGER, " bytes"),
+    largeBytesPerStream: whole(1, 2 ** 32 - 4096, " bytes"),
   }),
   link: Schema.Struct({
     entries: Schema.Number.check(

@@ -47,6 +47,7 @@ export function rdmaPlan(config: RuntimeConfig): ServingPlan | null {
     name: "rdma",
     engine: { ...engine, idle: rdma.idle ?? engine.idle, cpu: rdma.cpu },
     aliveMs: network.helloIntervalMs,
+    largeBytes: config.limits.largeBytesPerStream,
     options: rdma.provider === null ? "" : `provider=${rdma.provider}`,
     at: { address: network.address, port: rdma.port },
     receive: { slots: rdma.slots ?? SLOTS, bytes: SLOT_BYTES },

@@ -57,12 +57,13 @@ export const inPlace = (plan: ServingPlan, { engines }: RuntimeConfig): ServingP
   process: engines.process[plan.technology],
 });
 
-export function udpPlan({ engine, network }: RuntimeConfig): ServingPlan {
+export function udpPlan({ engine, network, limits }: RuntimeConfig): ServingPlan {
   return {
     technology: "udp",
     name: "network",
     engine,
     aliveMs: network.helloIntervalMs,
+    largeBytes: limits.largeBytesPerStream,
     options: "",
     at: { address: network.address, port: network.dataPort },
   };
@@ -83,6 +84,7 @@ export function xdpPlan(config: RuntimeConfig): ServingPlan {
     name: "xdp",
     engine: { ...engine, idle: xdp.idle ?? engine.idle, cpu: xdp.cpu },
     aliveMs: network.helloIntervalMs,
+    largeBytes: config.limits.largeBytesPerStream,
     options: options.join(","),
     // An interface that is named is reached by its own address.
     at: { address: xdp.interface === null ? network.address : "0.0.0.0", port: xdp.port },
@@ -127,6 +129,7 @@ export function dpdkPlan(config: RuntimeConfig, options: string): ServingPlan {
     name: "dpdk",
     engine: { ...engine, idle: dpdk.idle ?? engine.idle, cpu: dpdk.cpu },
     aliveMs: network.helloIntervalMs,
+    largeBytes: config.limits.largeBytesPerStream,
     options,
     at: { address: dpdk.address ?? "0.0.0.0", port: dpdk.port },
     receive: { slots: dpdk.slots ?? DPDK_SLOTS[mode], bytes: dpdkSlotBytes(dpdk) },

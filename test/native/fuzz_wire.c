@@ -27,9 +27,16 @@ static void check(const uint8_t *data, uint32_t length) {
                           plain.type == wire.type && plain.sequence == wire.sequence &&
                           plain.emit_time == wire.emit_time));
         const int marker = wire.type == INS_WIRE_TYPE_MARKER || wire.type == INS_WIRE_TYPE_MARKER_ECHO;
-        assert(wire.type == INS_WIRE_TYPE_DATA || wire.type == INS_WIRE_TYPE_HEARTBEAT || marker);
+        const int part = wire.type == INS_WIRE_TYPE_FRAGMENT, status = wire.type == INS_WIRE_TYPE_STATUS;
+        assert(wire.type == INS_WIRE_TYPE_DATA || wire.type == INS_WIRE_TYPE_HEARTBEAT || marker || part || status);
         assert(!marker || wire.length == 0);
-        assert(wire.length <= INS_WIRE_MAX_PAYLOAD && wire.length <= length - at - INS_WIRE_HEADER);
+        assert(wire.body <= INS_WIRE_MAX_PAYLOAD && wire.body <= length - at - INS_WIRE_HEADER);
+        assert(part ? wire.size && wire.body && wire.length <= INS_POOL_MAX_MESSAGE &&
+                          (uint64_t)wire.index * wire.size + wire.body <= wire.length
+                    : wire.body == wire.length && !wire.size && !wire.index);
+        struct ins_receipt receipt;
+        assert(!status || ins_receipt_read(data + at + INS_WIRE_HEADER, wire.length, &receipt));
+        assert(!status || INS_RECEIPT_BITMAP + receipt.bytes == wire.length);
         assert(!(wire.flags & INS_WIRE_FLAG_MUST));
         /* Accepted means: writing it again gives the same bytes. */
         uint8_t again[INS_WIRE_HEADER];
@@ -46,7 +53,7 @@ static void check(const uint8_t *data, uint32_t length) {
             ins_heartbeat_write(record, &beat);
             assert(memcmp(record, data + at + r, sizeof record) == 0);
         }
-        at += wire.length;
+        at += wire.body;
     } while (at < length);
 }
 
@@ -73,6 +80,7 @@ static uint32_t compose(uint8_t *data, uint32_t most) {
     for (uint32_t messages = any(5); messages && at + INS_WIRE_HEADER < most; messages--) {
         struct ins_wire wire = {
             .type = any(4)   ? INS_WIRE_TYPE_DATA
+                    : any(2) ? (any(2) ? INS_WIRE_TYPE_FRAGMENT : INS_WIRE_TYPE_STATUS)
                     : any(2) ? INS_WIRE_TYPE_HEARTBEAT
                     : any(2) ? INS_WIRE_TYPE_MARKER
                              : INS_WIRE_TYPE_MARKER_ECHO,
@@ -85,10 +93,23 @@ static uint32_t compose(uint8_t *data, uint32_t most) {
         wire.length = wire.type == INS_WIRE_TYPE_DATA        ? any(room < 2000 ? room : 2000)
                       : wire.type == INS_WIRE_TYPE_HEARTBEAT ? any(5) * INS_HEARTBEAT_RECORD_BYTES
                                                              : 0;
-        if (wire.length > room)
+        uint32_t body = wire.length;
+        struct ins_receipt receipt = {.first = any(100) * 8, .bytes = any(5)};
+        if (wire.type == INS_WIRE_TYPE_FRAGMENT) {
+            wire.size = 1 + any(1500);
+            wire.length = 1 + any(100000);
+            wire.index = any(wire.length / wire.size + 1);
+            uint64_t from = (uint64_t)wire.index * wire.size;
+            body = from >= wire.length ? 0 : wire.length - from < wire.size ? (uint32_t)(wire.length - from) : wire.size;
+        }
+        if (wire.type == INS_WIRE_TYPE_STATUS)
+            body = wire.length = INS_RECEIPT_BITMAP + receipt.bytes;
+        if (body > room)
             break;
         ins_wire_write(data + at, &wire);
-        at += INS_WIRE_HEADER + wire.length;
+        if (wire.type == INS_WIRE_TYPE_STATUS)
+            ins_receipt_write(data + at + INS_WIRE_HEADER, &receipt);
+        at += INS_WIRE_HEADER + body;
     }
     return at;
 }

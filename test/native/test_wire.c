@@ -43,6 +43,8 @@ static void what_was_written_is_read_back_at_any_alignment(void **state) {
         memset(&read, 0, sizeof read);
         ins_wire_write(buffer + shift, &sample);
         assert_int_equal(ins_wire_parse(buffer + shift, INS_WIRE_HEADER + 16, &read), INS_WIRE_OK);
+        assert_int_equal(read.body, sample.length);
+        read.body = 0; /* which is not written */
         assert_memory_equal(&read, &sample, sizeof read);
     }
 }
@@ -101,6 +103,8 @@ static void every_malformed_header_is_refused_for_its_reason(void **state) {
     for (uint32_t type = 0; type < 256; type++) {
         int expected = type == INS_WIRE_TYPE_DATA        ? INS_WIRE_OK
                        : type == INS_WIRE_TYPE_HEARTBEAT ? INS_WIRE_BAD_LENGTH /* 16 bytes are no records */
+                       : type == INS_WIRE_TYPE_FRAGMENT  ? INS_WIRE_BAD_LENGTH /* of no size */
+                       : type == INS_WIRE_TYPE_STATUS    ? INS_WIRE_BAD_LENGTH /* 16 bytes are too few */
                        : type == INS_WIRE_TYPE_MARKER || type == INS_WIRE_TYPE_MARKER_ECHO ? INS_WIRE_BAD_LENGTH /* no body */
                                                          : INS_WIRE_BAD_TYPE;
         assert_int_equal(verdict(INS_WIRE_TYPE, (uint8_t)type, whole), expected);
@@ -155,6 +159,84 @@ static void heartbeats_carry_whole_records_up_to_their_limit(void **state) {
     free(data);
 }
 
+static int parsed(const struct ins_wire *wire, uint32_t available, struct ins_wire *read) {
+    uint8_t *data = calloc(1, available);
+    assert_non_null(data);
+    ins_wire_write(data, wire);
+    int fault = (int)ins_wire_parse(data, available, read);
+    free(data);
+    return fault;
+}
+
+static void fragments_lie_within_their_message(void **state) {
+    (void)state;
+    struct ins_wire wire = sample, read;
+    wire.type = INS_WIRE_TYPE_FRAGMENT;
+    wire.length = 1000;
+    wire.size = 300;
+    for (wire.index = 0; wire.index < 4; wire.index++) {
+        const uint32_t body = wire.index < 3 ? 300 : 100;
+        assert_int_equal(parsed(&wire, INS_WIRE_HEADER + body, &read), INS_WIRE_OK);
+        assert_int_equal(read.body, body);
+        assert_int_equal(read.size, 300);
+        assert_int_equal(read.index, wire.index);
+        assert_int_equal(parsed(&wire, INS_WIRE_HEADER + body - 1, &read), INS_WIRE_BAD_LENGTH);
+        assert_int_equal(parsed(&wire, INS_WIRE_HEADER + body + 1, &read), INS_WIRE_OK); /* another one may follow */
+    }
+    /* Beyond its end, also where index times size does not fit 32 bits. */
+    static const uint32_t beyond[] = {4, 5, 14316558, UINT32_MAX};
+    for (uint32_t i = 0; i < 4; i++) {
+        wire.index = beyond[i];
+        assert_int_equal(parsed(&wire, 2000, &read), INS_WIRE_BAD_LENGTH);
+    }
+    wire.index = 0;
+    wire.size = 0;
+    assert_int_equal(parsed(&wire, 2000, &read), INS_WIRE_BAD_LENGTH);
+    wire.size = 300;
+    wire.length = 0;
+    assert_int_equal(parsed(&wire, 2000, &read), INS_WIRE_BAD_LENGTH);
+    wire.length = INS_POOL_MAX_MESSAGE;
+    assert_int_equal(parsed(&wire, 2000, &read), INS_WIRE_OK);
+    wire.length++;
+    assert_int_equal(parsed(&wire, 2000, &read), INS_WIRE_BAD_LENGTH);
+    wire.length = INS_POOL_MAX_MESSAGE;
+    wire.size = INS_WIRE_MAX_PAYLOAD;
+    assert_int_equal(parsed(&wire, INS_WIRE_HEADER + INS_WIRE_MAX_PAYLOAD, &read), INS_WIRE_OK);
+    wire.size++;
+    assert_int_equal(parsed(&wire, INS_WIRE_HEADER + INS_WIRE_MAX_PAYLOAD + 1, &read), INS_WIRE_BAD_LENGTH);
+}
+
+static void statuses_are_as_long_as_they_say(void **state) {
+    (void)state;
+    static const uint8_t expected[INS_RECEIPT_BITMAP] = {1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0x12, 0x34, 0x56, 0x78,
+                                                         0, 0, 1, 8, 0, 3};
+    struct ins_receipt receipt = {.consumed = 0x0102030405060708, .window = 0x12345678, .first = 264, .bytes = 3}, back;
+    uint8_t data[INS_WIRE_HEADER + INS_RECEIPT_BITMAP + INS_RECEIPT_MAX_BITMAP + 1] = {0}, *body = data + INS_WIRE_HEADER;
+    ins_receipt_write(body, &receipt);
+    assert_memory_equal(body, expected, sizeof expected);
+    assert_true(ins_receipt_read(body, INS_RECEIPT_BITMAP + 3, &back));
+    assert_memory_equal(&receipt, &back, sizeof back);
+    struct ins_wire wire = {.type = INS_WIRE_TYPE_STATUS}, read;
+    for (uint32_t length = 0; length <= INS_RECEIPT_BITMAP + INS_RECEIPT_MAX_BITMAP + 1; length++) {
+        wire.length = length;
+        ins_wire_write(data, &wire);
+        receipt.bytes = length - INS_RECEIPT_BITMAP;
+        if (length >= INS_RECEIPT_BITMAP)
+            ins_receipt_write(body, &receipt);
+        int good = length >= INS_RECEIPT_BITMAP && length <= INS_RECEIPT_BITMAP + INS_RECEIPT_MAX_BITMAP;
+        assert_int_equal(ins_wire_parse(data, sizeof data, &read), good ? INS_WIRE_OK : INS_WIRE_BAD_LENGTH);
+    }
+    wire.length = INS_RECEIPT_BITMAP + 3;
+    ins_wire_write(data, &wire);
+    receipt.bytes = 2; /* not what follows */
+    ins_receipt_write(body, &receipt);
+    assert_int_equal(ins_wire_parse(data, sizeof data, &read), INS_WIRE_BAD_LENGTH);
+    receipt.bytes = 3;
+    receipt.first = 263; /* no multiple of 8 */
+    ins_receipt_write(body, &receipt);
+    assert_int_equal(ins_wire_parse(data, sizeof data, &read), INS_WIRE_BAD_LENGTH);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_header_is_what_the_document_says),
@@ -163,6 +245,8 @@ int main(void) {
         cmocka_unit_test(every_malformed_header_is_refused_for_its_reason),
         cmocka_unit_test(the_longest_payload_is_accepted_and_one_more_is_not),
         cmocka_unit_test(heartbeats_carry_whole_records_up_to_their_limit),
+        cmocka_unit_test(fragments_lie_within_their_message),
+        cmocka_unit_test(statuses_are_as_long_as_they_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -250,7 +250,14 @@ describe("an engine that does not acknowledge the removal of a link", () => {
     const scope = () => {
       throw new Error("no scope is needed");
     };
-    const ports = { clock, name: "engine test", resource: () => resource, datapath: () => 1, drainMs: DRAIN_MS, scope };
+    const name = "engine test";
+    const ports = {
+      ...{ clock, name, scope },
+      resource: () => resource,
+      datapath: () => 1,
+      drainMs: DRAIN_MS,
+      largeBytes: 2 ** 20,
+    };
     const actor = link({ kind: "egress", consumer: new EngineEnd(ports) });
     expect(await actor.confirmed()).toBe(true);
     actor.close("test");

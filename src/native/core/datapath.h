@@ -59,6 +59,7 @@ enum {
     INS_DATAPATH_ASYNC_TX = 1,
     INS_DATAPATH_CAN_PARK = 2,
     INS_DATAPATH_CHEAP_RX = 4, /* an rx_burst that finds nothing makes no system call */
+    INS_DATAPATH_SPLITS = 8,   /* takes datagrams larger than its mtu: IP cuts them up */
 };
 
 struct ins_datapath_ops {
@@ -92,6 +93,7 @@ struct ins_datapath_ops {
 
 struct ins_datapath {
     const struct ins_datapath_ops *ops;
+    uint32_t mtu; /* largest IP datagram that leaves in one piece; 0: not told */
 };
 
 /* ---- registry (control thread) ---- */

@@ -34,9 +34,11 @@ static struct ins_domain *find(struct ins_engine *e, uint32_t id) {
     return domain;
 }
 
-static void gauge(struct ins_engine *e) {
+void ins_domains_gauge(struct ins_engine *e) {
     uint64_t slots = e->config.receive_slots;
     for (const struct ins_domain *domain = e->domains; domain; domain = domain->next)
+        slots += domain->pool.slots;
+    for (const struct ins_domain *domain = e->assemblies; domain; domain = domain->next)
         slots += domain->pool.slots;
     ins_gauge(e, INS_COUNT_slots_total, slots);
 }
@@ -50,7 +52,7 @@ int ins_domain_add(struct ins_engine *e, struct ins_domain *domain) {
         return -ENOSPC;
     domain->next = e->domains;
     e->domains = domain;
-    gauge(e);
+    ins_domains_gauge(e);
     return 0;
 }
 
@@ -65,7 +67,7 @@ int ins_domain_remove(struct ins_engine *e, uint32_t id) {
         return -EBUSY;
     *at = domain->next;
     ins_domain_free(domain);
-    gauge(e);
+    ins_domains_gauge(e);
     return 0;
 }
 

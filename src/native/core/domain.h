@@ -31,6 +31,8 @@ int ins_domain_remove(struct ins_engine *e, uint32_t id);
 int ins_domain_set(struct ins_engine *e, struct ins_link *link, uint32_t id);
 void ins_domain_leave(struct ins_engine *e, struct ins_link *link);
 void ins_domains_free(struct ins_engine *e);
+/* How many slots there are in all. */
+void ins_domains_gauge(struct ins_engine *e);
 
 /* The message at `offset` of the receive pool, its metadata before it, copied once for all links of the domain: 1, or 0
    for want of a slot. `first` is the list of domains that were copied to, to be given to ins_domain_copied. */

@@ -8,6 +8,7 @@
 
 #include "engine_links.h"
 #include "flow.h"
+#include "fragments.h"
 #include "scheduler_port.h"
 #include "wire.h"
 
@@ -51,6 +52,11 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
         }
         if (!stage->of[i].last)
             continue;
+        if (stage->of[i].last >= INS_STAGED_FRAGMENT) {
+            stage->sent = 0;
+            ins_fragment_left(e, stage->of[i].last - INS_STAGED_FRAGMENT, 1, stage->tx[i].error);
+            continue;
+        }
         messages += stage->sent != 0;
         uint32_t status = stage->tx[i].error == -EMSGSIZE ? INS_STATUS_TOO_LARGE : INS_STATUS_NETWORK;
         give_back(e, stage->of[i].link, stage->of[i].entry, stage->sent ? INS_STATUS_DONE : status);
@@ -84,6 +90,10 @@ static void purge(struct ins_engine *e, struct ins_stage *stage, struct ins_link
     for (uint32_t i = stage->head; i < stage->tail; i++) {
         struct ins_staged of = stage->of[i];
         if (!link || of.link == link) {
+            if (of.last >= INS_STAGED_FRAGMENT) {
+                ins_fragment_left(e, of.last - INS_STAGED_FRAGMENT, 0, 0);
+                continue;
+            }
             if (!sent)
                 unsequence(e, &of);
             if (of.last)
@@ -106,6 +116,7 @@ static void purge(struct ins_engine *e, struct ins_stage *stage, struct ins_link
 }
 
 void ins_egress_purge(struct ins_engine *e, struct ins_port *port, struct ins_link *link, uint32_t status) {
+    ins_fragments_cancel(e, port, link, status);
     if (!port->schedule) {
         purge(e, port->stage, link, status);
         return;
@@ -205,7 +216,7 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
     if (source->state == INS_SOURCE_REMOVED) {
         reason = INS_COUNT_tx_closed;
         status = INS_STATUS_CLOSED;
-    } else if (d->length > INS_WIRE_MAX_PAYLOAD) {
+    } else if (d->length > INS_WIRE_MAX_PAYLOAD && !link->out.large) {
         reason = INS_COUNT_tx_too_large;
         status = INS_STATUS_TOO_LARGE;
     } else if (source->topic->route_count == 0) {
@@ -225,6 +236,11 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
         if (port->down)
             return stage_message(e, link, d);
         uint32_t index = (uint32_t)(port - e->ports), before = stage->tail;
+        if (link->out.large) {
+            int large = ins_fragments_take(e, link, d, source, index);
+            if (large)
+                return large < 0 ? large : 0;
+        }
         for (uint32_t i = 0; i < topic->route_count; i++) {
             const struct ins_route *route = &topic->routes[i];
             const struct ins_peer *peer = &e->peers[route->peer];
@@ -303,6 +319,7 @@ uint32_t ins_egress_turn(struct ins_engine *e) {
             set->cursor = set->hot;
         moved += look(e, set->links[set->cursor++]);
     }
+    moved += ins_fragments_send(e);
     for (uint32_t i = 0; i < e->port_count; i++) {
         struct ins_port *port = &e->ports[i];
         if (port->schedule)

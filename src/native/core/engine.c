@@ -12,6 +12,7 @@
 #include "engine_idle.h"
 #include "engine_turn.h"
 #include "farewell.h"
+#include "fragments.h"
 #include "flow.h"
 #include "tracker.h"
 
@@ -211,6 +212,7 @@ static void release(struct ins_engine *e) {
     ins_map_free(&e->open_sources);
     free(e->peers);
     ins_domains_free(e);
+    ins_fragments_free(e);
     ins_pool_free(&e->pool);
     ins_idle_free(e);
     ins_event_ring_free(&e->events);
@@ -255,6 +257,8 @@ static int build(struct ins_engine *e, void *receive_pool, uint64_t receive_pool
         error = ins_trackers_init(e);
     if (!error)
         error = ins_farewells_init(e);
+    if (!error)
+        error = ins_fragments_init(e);
     return error;
 }
 

@@ -150,6 +150,15 @@ INS_API int64_t ins_engine_remove_domain(struct ins_engine *engine, uint32_t dom
 /* An ingress link on which nothing was delivered yet is of that domain. */
 INS_API int64_t ins_engine_set_domain(struct ins_engine *engine, uint32_t link, uint32_t domain);
 
+/* Memory in which messages that came in fragments are put together, slots of the layout for `payload` bytes, at most
+   INS_ASSEMBLY_SLOTS; mapped and removed as a domain's. */
+enum { INS_ASSEMBLY_SLOTS = 64 };
+INS_API int64_t ins_engine_add_assembly(struct ins_engine *engine, uint32_t assembly, void *memory, uint64_t bytes,
+                                        uint32_t payload);
+INS_API int64_t ins_engine_remove_assembly(struct ins_engine *engine, uint32_t assembly);
+/* An ingress link delivers large messages from there, as its pool 1. -EBUSY: it has one. */
+INS_API int64_t ins_engine_set_assembly(struct ins_engine *engine, uint32_t link, uint32_t assembly);
+
 /* Egress: what was pushed and not sent comes back as INS_STATUS_CLOSED. Ingress: returns are taken, what is still out
    is abandoned (its slots are free again: the consumer must be gone or have let go). The acknowledgement's value is
    the number of entries that were still out. After it nothing of the link is touched any more. */

@@ -178,6 +178,30 @@ int64_t ins_engine_set_domain(struct ins_engine *e, uint32_t link, uint32_t doma
     return push(e, &command);
 }
 
+int64_t ins_engine_add_assembly(struct ins_engine *e, uint32_t id, void *memory, uint64_t bytes, uint32_t payload) {
+    struct ins_command command = {.kind = INS_COMMAND_ADD_ASSEMBLY};
+    if (payload == 0 || payload > INS_POOL_MAX_MESSAGE)
+        return -EINVAL;
+    uint32_t stride = INS_POOL_HEADER_ROOM + (payload + 63) / 64 * 64;
+    int error = ins_domain_new(id, memory, bytes, stride, INS_ASSEMBLY_SLOTS, &command.domain);
+    if (error)
+        return error;
+    int64_t result = push(e, &command);
+    if (result < 0)
+        ins_domain_free(command.domain);
+    return result;
+}
+
+int64_t ins_engine_remove_assembly(struct ins_engine *e, uint32_t id) {
+    struct ins_command command = {.kind = INS_COMMAND_REMOVE_ASSEMBLY, .id = id};
+    return push(e, &command);
+}
+
+int64_t ins_engine_set_assembly(struct ins_engine *e, uint32_t link, uint32_t id) {
+    struct ins_command command = {.kind = INS_COMMAND_SET_ASSEMBLY, .id = link, .index = id};
+    return push(e, &command);
+}
+
 int64_t ins_engine_remove_link(struct ins_engine *e, uint32_t link) {
     struct ins_command command = {.kind = INS_COMMAND_REMOVE_LINK, .id = link};
     return push(e, &command);

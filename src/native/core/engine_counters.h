@@ -62,7 +62,21 @@
     X(markers_unheard)   /* flows whose receiver could not be told of their end */                                     \
     X(tx_late_best_effort) /* as tx_late, but of class 0 */                                                            \
     X(rx_reordered)      /* of rx_late: counted as lost before; the others came twice, as far as is remembered */    \
-    X(realtime)          /* gauge: 1 when the thread runs under SCHED_FIFO */
+    X(realtime)          /* gauge: 1 when the thread runs under SCHED_FIFO */                                         \
+    X(tx_fragments)      /* fragments handed to the network, again ones included */                                    \
+    X(tx_fragments_again)                                                                                              \
+    X(tx_unconfirmed)    /* large messages given up: their receiver did not confirm them in time */                    \
+    X(rx_fragments)      /* fragments taken into their place */                                                        \
+    X(rx_fragment_copied) /* of which were moved there from a receive slot */                                          \
+    X(rx_fragment_twice) /* which were there already */                                                                \
+    X(rx_fragment_late)  /* of messages that are complete or given up */                                               \
+    X(rx_fragment_lies)  /* that disagree with those before them of the same message */                                \
+    X(rx_fragment_no_room) /* that found no slot to be put together in, for now */                                     \
+    X(rx_fragment_unfit) /* messages larger than any sink here takes: lost */                                          \
+    X(rx_incomplete)     /* messages given up before they were complete */                                             \
+    X(rx_large)          /* large messages put together */                                                             \
+    X(status_out)                                                                                                      \
+    X(status_in)
 
 #define INS_ENGINE_COUNTER_ENUM(name) INS_COUNT_##name,
 enum ins_engine_counter { INS_ENGINE_COUNTERS(INS_ENGINE_COUNTER_ENUM) INS_ENGINE_COUNTER_COUNT };

@@ -9,6 +9,7 @@
 #include "engine_peers.h"
 #include "engine_turn.h"
 #include "farewell.h"
+#include "fragments.h"
 #include "ingress.h"
 #include "scheduler_port.h"
 
@@ -100,6 +101,7 @@ static uint64_t detach_link(struct ins_engine *e, struct ins_link *link) {
         uint32_t dropped;
         out = link->faulted ? 0 : ins_ingress_abandon(e, link);
         ins_domain_leave(e, link);
+        ins_assembly_leave(link);
         for (uint32_t i = e->topics.count; i-- > 0;) {
             struct ins_topic *topic = e->topics.table[i];
             struct ins_event event = {.type = INS_EVENT_DROPPED, .a = link->id, .b = topic->channel,
@@ -130,6 +132,7 @@ static int add_pool(struct ins_link *link, const struct ins_command *c) {
     if (pool->base)
         return -EEXIST;
     *pool = (struct ins_egress_pool){.base = c->base, .bytes = c->bytes, .payload = c->payload};
+    link->out.large |= c->payload > INS_POOL_DEFAULT_MAX_MESSAGE;
     return 0;
 }
 
@@ -246,6 +249,8 @@ static int about_link(struct ins_engine *e, const struct ins_command *c, uint64_
         return subscribe(e, link, c);
     case INS_COMMAND_SET_DOMAIN:
         return ins_domain_set(e, link, c->index);
+    case INS_COMMAND_SET_ASSEMBLY:
+        return ins_assembly_set(e, link, c->index);
     case INS_COMMAND_HOLD_LINK:
         link->out.held = c->index;
         ins_links_heat(&e->egress, link);
@@ -312,6 +317,13 @@ static int execute(struct ins_engine *e, const struct ins_command *c, uint64_t *
         return error;
     case INS_COMMAND_REMOVE_DOMAIN:
         return ins_domain_remove(e, c->id);
+    case INS_COMMAND_ADD_ASSEMBLY:
+        error = ins_assembly_add(e, c->domain);
+        if (error)
+            ins_domain_free(c->domain);
+        return error;
+    case INS_COMMAND_REMOVE_ASSEMBLY:
+        return ins_assembly_remove(e, c->id);
     case INS_COMMAND_ADD_BELL:
         return ins_bell_watch(e, c->bell);
     case INS_COMMAND_REMOVE_BELL:
@@ -347,7 +359,7 @@ void ins_engine_tear_down(struct ins_engine *e) {
             free(command.schedule);
         if (command.kind == INS_COMMAND_ADD_ROUTES || command.kind == INS_COMMAND_REMOVE_ROUTES)
             free(command.routes);
-        if (command.kind == INS_COMMAND_ADD_DOMAIN)
+        if (command.kind == INS_COMMAND_ADD_DOMAIN || command.kind == INS_COMMAND_ADD_ASSEMBLY)
             ins_domain_free(command.domain);
         ins_event_push(&e->events, &ack, 0);
     }

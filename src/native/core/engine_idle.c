@@ -140,8 +140,8 @@ int ins_idle_prepare(struct ins_engine *e) {
                __atomic_load_n(&e->owner, __ATOMIC_RELAXED);
     for (uint32_t i = 0; i < e->egress.count && !work; i++) {
         struct ins_link *link = e->egress.links[i];
-        if (link->out.held || link->out.blocked)
-            continue; /* an echo, or its time-out, ends that */
+        if (link->out.held || link->out.blocked || link->out.waits)
+            continue; /* an echo, a status or its time-out, ends that */
         work = !link->faulted && (link->out.taken_at != link->out.taken_count ? !ins_egress_waits(e)
                                                                               : ins_consumer_ready(&link->out.consumer));
     }

@@ -72,6 +72,9 @@ struct ins_egress {
     uint32_t histogram;                       /* of its latencies, plus one; 0: none */
     uint32_t held;                            /* nothing is taken: another link's messages go first */
     uint32_t blocked;                         /* what was taken waits for a route that is being moved */
+    uint32_t large;                           /* its stream's messages may be fragmented (fragments.h) */
+    uint32_t sending;                         /* transmissions under way */
+    uint32_t waits;                           /* what was taken waits for one of them */
     uint32_t taken_at, taken_count;           /* descriptors taken, not yet staged (back-pressure) */
     struct ins_descriptor taken[INS_BURST];
 };
@@ -79,6 +82,7 @@ struct ins_egress {
 struct ins_domain;
 struct ins_ingress {
     struct ins_producer producer;
+    struct ins_domain *assembly; /* where its large messages are put together (fragments.h): pool 1; or NULL */
     struct ins_domain *domain; /* a foreign trust domain, whose pool it delivers from (domain.h); NULL: the receive pool */
     uint16_t *holds; /* by slot of that pool: messages of it that are out on this link */
     uint32_t pinned; /* slots of which some are */
@@ -120,6 +124,7 @@ struct ins_peer {
     struct {
         struct ins_endpoint at;
         uint32_t used;
+        uint32_t window; /* bytes of fragments that it takes at once; 0: not told */
         uint32_t beaten; /* the last round of heartbeats in which it got one */
     } endpoints[INS_ENGINE_DATAPATHS];
 };
@@ -137,6 +142,7 @@ struct ins_flow {
     uint32_t link;    /* id of its source's */
     uint32_t tag, channel, source;
     uint32_t beats;   /* heartbeats sent since */
+    uint32_t sending; /* large messages under way: no heartbeat says that they are sent */
     uint32_t active;  /* position in the list of flows that owe heartbeats, plus one; 0: none */
     uint32_t next_free;
     uint8_t head[INS_WIRE_SEQUENCE]; /* the header of its messages up to there */
@@ -157,10 +163,12 @@ struct ins_tracker {
     uint32_t next;  /* in the free list or the dirty list */
 };
 
+enum { INS_STAGED_LAST = 1, INS_STAGED_FRAGMENT };
 struct ins_staged {
     struct ins_link *link;
     uint32_t entry;
-    uint32_t last; /* the message's last datagram: the entry goes back with it */
+    uint32_t last; /* INS_STAGED_LAST: the message's last datagram, with which its entry goes back; INS_STAGED_FRAGMENT and
+                      more: a fragment, of transmission `last - INS_STAGED_FRAGMENT` */
     uint32_t flow; /* index */
     uint32_t flow_id;
 };
@@ -225,6 +233,9 @@ struct ins_engine {
     struct ins_pool pool;
     uint64_t slots_out; /* of the pool and of those of all domains */
     struct ins_domain *domains;
+    struct ins_domain *assemblies; /* pools for large messages */
+    struct ins_fragments *fragments; /* fragments_state.h */
+    uint32_t assembling;             /* messages that are being put together */
 
     struct ins_link *touched;
     struct ins_link_set egress, ingress;

@@ -7,6 +7,7 @@
 #include "engine_links.h"
 #include "farewell.h"
 #include "flow.h"
+#include "fragments.h"
 #include "ingress.h"
 #include "liveness.h"
 #include "scheduler_port.h"
@@ -76,6 +77,7 @@ static void timers(struct ins_engine *e) {
     else {
         ins_flows_beat(e);
     ins_farewells_beat(e);
+        ins_fragments_beat(e);
         ins_liveness_beat(e);
     }
     if (!e->untold)

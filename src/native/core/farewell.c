@@ -207,7 +207,7 @@ void ins_farewells_turn(struct ins_engine *e) {
             continue;
         struct ins_link *link = ins_links_find(e, h->link);
         int empty = !link || link->faulted ||
-                    (link->out.taken_at == link->out.taken_count && !ins_consumer_ready(&link->out.consumer));
+                    (link->out.taken_at == link->out.taken_count && !link->out.sending && !ins_consumer_ready(&link->out.consumer));
         if (empty || e->now_ms >= h->until_ms)
             drained(e, h);
         else

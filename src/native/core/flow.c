@@ -47,7 +47,7 @@ void ins_flow_end(struct ins_engine *e, struct ins_flow *flow) {
 }
 
 /* Every heartbeat is sent: who sends on it again begins a new flow, and its receiver has heard how this one ended. */
-static int replaceable(const struct ins_flow *flow) { return flow->used && !flow->active; }
+static int replaceable(const struct ins_flow *flow) { return flow->used && !flow->active && !flow->sending; }
 
 static int make_room(struct ins_engine *e) {
     enum { SAMPLE = 64 };
@@ -154,7 +154,7 @@ void ins_flows_beat(struct ins_engine *e) {
             continue;
         }
         /* What is staged was given its sequence but is not sent: a heartbeat must not overtake it. */
-        if (e->ports[flow->port].datapath && ins_port_staged(&e->ports[flow->port])) {
+        if (flow->sending || (e->ports[flow->port].datapath && ins_port_staged(&e->ports[flow->port]))) {
             ins_due(e, e->now_ms + 1);
             continue;
         }
@@ -179,7 +179,7 @@ void ins_flows_mark(struct ins_engine *e, struct ins_beats *beats) {
     enum { WINDOW = 256 };
     for (uint32_t i = 0; i < WINDOW && i < e->flow_high; i++) {
         struct ins_flow *flow = &e->flows[e->mark_cursor++ % e->flow_high];
-        if (!flow->used || flow->active)
+        if (!flow->used || flow->active || flow->sending)
             continue;
         if (over(e, flow))
             ins_flow_end(e, flow);

@@ -8,6 +8,7 @@
 #include "egress.h"
 #include "engine_links.h"
 #include "farewell.h"
+#include "fragments.h"
 #include "liveness.h"
 #include "tracker.h"
 #include "wire.h"
@@ -16,6 +17,15 @@
 static void release(struct ins_ingress *in, uint32_t slot) {
     if (--in->holds[slot] == 0)
         in->pinned--;
+}
+
+static void give_back(struct ins_engine *e, struct ins_link *link, const struct ins_returned *returned) {
+    if (returned->pool) {
+        ins_domain_unref(e, &link->in.assembly->pool, returned->slot);
+        return;
+    }
+    release(&link->in, returned->slot);
+    ins_domain_unref(e, ins_domain_pool(e, link), returned->slot);
 }
 
 /* Takes what came back on one link. Returns how many. */
@@ -29,8 +39,7 @@ static uint32_t reclaim(struct ins_engine *e, struct ins_link *link) {
         result = ins_producer_reclaim(&link->in.producer, returned, INS_BURST, &count);
         for (uint32_t i = 0; i < count; i++) {
             undelivered += returned[i].status != INS_STATUS_DONE;
-            release(&link->in, returned[i].slot);
-            ins_domain_unref(e, ins_domain_pool(e, link), returned[i].slot);
+            give_back(e, link, &returned[i]);
         }
         total += count;
     } while (result == INS_BURST);
@@ -44,6 +53,8 @@ static uint32_t reclaim(struct ins_engine *e, struct ins_link *link) {
         ins_link_fault(e, link);
     return total;
 }
+
+uint32_t ins_ingress_reclaim_link(struct ins_engine *e, struct ins_link *link) { return reclaim(e, link); }
 
 static uint32_t look(struct ins_engine *e, struct ins_link *link) {
     uint32_t moved = reclaim(e, link);
@@ -79,10 +90,8 @@ uint32_t ins_ingress_abandon(struct ins_engine *e, struct ins_link *link) {
     uint32_t total = 0, count;
     reclaim(e, link);
     while ((count = ins_producer_abandon(&link->in.producer, returned, INS_BURST))) {
-        for (uint32_t i = 0; i < count; i++) {
-            release(&link->in, returned[i].slot);
-            ins_domain_unref(e, ins_domain_pool(e, link), returned[i].slot);
-        }
+        for (uint32_t i = 0; i < count; i++)
+            give_back(e, link, &returned[i]);
         total += count;
     }
     ins_count(e, INS_COUNT_rx_abandoned, total);
@@ -117,7 +126,7 @@ static int push(struct ins_engine *e, struct ins_subscription *to, uint32_t slot
     return 1;
 }
 
-static void dropped(struct ins_engine *e, struct ins_topic *topic, struct ins_subscription *subscription) {
+void ins_ingress_dropped(struct ins_engine *e, struct ins_topic *topic, struct ins_subscription *subscription) {
     enum { TELL_MS = 10 };
     subscription->link->starved = 1;
     subscription->dropped++;
@@ -158,61 +167,79 @@ static uint32_t deliver(struct ins_engine *e, struct ins_topic *topic, uint32_t 
                                           : push(e, subscription, slot, offset, length))
             pushed++;
         else if (!subscription->link->faulted)
-            dropped(e, topic, subscription);
+            ins_ingress_dropped(e, topic, subscription);
     }
     if (copied)
         ins_domain_copied(e, copied);
     return pushed;
 }
 
-/* A data message of a known peer. Returns to how many links it was pushed. */
-static uint32_t accept(struct ins_engine *e, uint32_t peer, const struct ins_wire *wire, uint8_t *header,
-                       uint32_t slot, uint32_t offset) {
+static inline struct ins_tracker *admit(struct ins_engine *e, uint32_t peer, const struct ins_wire *wire) {
     struct ins_tracker *tracker = ins_tracker_find(e, peer, wire->flow);
     if (!tracker) {
         struct ins_topic *topic = ins_topic_find(&e->topics, wire->tag, wire->channel);
         if (!topic || topic->subscription_count == 0) {
             ins_count(e, INS_COUNT_rx_no_subscriber, 1);
-            return 0;
+            return NULL;
         }
         uint64_t expected = e->peers[peer].forgetful ? wire->sequence : 0;
         if (wire->sequence - expected <= INS_TRACKER_LEAP)
             tracker = ins_tracker_make(e, peer, wire->flow, wire->source, topic, expected);
         if (!tracker) {
             ins_count(e, INS_COUNT_rx_bad_flow, 1);
-            return 0;
+            return NULL;
         }
     }
-    struct ins_topic *topic = tracker->topic;
-    if (topic->tag != wire->tag || topic->channel != wire->channel || tracker->source != wire->source) {
+    const struct ins_topic *topic = tracker->topic;
+    if (topic->tag != wire->tag || topic->channel != wire->channel || tracker->source != wire->source ||
+        (wire->sequence > tracker->expected && wire->sequence - tracker->expected > INS_TRACKER_LEAP)) {
         ins_count(e, INS_COUNT_rx_bad_flow, 1);
-        return 0;
+        return NULL;
     }
+    return tracker;
+}
+
+struct ins_tracker *ins_ingress_admit(struct ins_engine *e, uint32_t peer, const struct ins_wire *wire) {
+    return admit(e, peer, wire);
+}
+
+static inline void settle(struct ins_engine *e, struct ins_tracker *tracker, uint64_t sequence) {
+    if (sequence > tracker->expected) {
+        tracker->gap = tracker->expected;
+        tracker->gap_end = sequence;
+        ins_tracker_lost(e, tracker, sequence - tracker->expected);
+    }
+    tracker->expected = sequence + 1;
+    tracker->seen = e->turn;
+}
+
+void ins_ingress_settle(struct ins_engine *e, struct ins_tracker *tracker, uint64_t sequence) {
+    settle(e, tracker, sequence);
+}
+
+/* A data message of a known peer. Returns to how many links it was pushed. */
+static uint32_t accept(struct ins_engine *e, uint32_t peer, const struct ins_wire *wire, uint8_t *header,
+                       uint32_t slot, uint32_t offset) {
+    /* A sender has done with its large messages before it sends this. */
+    uint32_t pushed = e->assembling ? ins_fragments_pass(e, peer, wire->flow, wire->sequence) : 0;
+    struct ins_tracker *tracker = admit(e, peer, wire);
+    if (!tracker)
+        return pushed;
+    struct ins_topic *topic = tracker->topic;
     if (wire->sequence < tracker->expected) {
         ins_count(e, INS_COUNT_rx_late, 1);
         if (wire->sequence >= tracker->gap && wire->sequence < tracker->gap_end)
             ins_count(e, INS_COUNT_rx_reordered, 1);
-        return 0;
+        return pushed;
     }
-    uint64_t missing = wire->sequence - tracker->expected;
-    if (missing) {
-        if (missing > INS_TRACKER_LEAP) {
-            ins_count(e, INS_COUNT_rx_bad_flow, 1);
-            return 0;
-        }
-        tracker->gap = tracker->expected;
-        tracker->gap_end = wire->sequence;
-        ins_tracker_lost(e, tracker, missing);
-    }
-    tracker->expected = wire->sequence + 1;
-    tracker->seen = e->turn;
+    settle(e, tracker, wire->sequence);
     ins_count(e, INS_COUNT_rx_bytes, wire->length);
     if (topic->subscription_count == 0) {
         ins_count(e, INS_COUNT_rx_no_subscriber, 1);
-        return 0;
+        return pushed;
     }
     ins_wire_to_meta(header, wire, e->stamp);
-    return deliver(e, topic, slot, offset, wire->length);
+    return pushed + deliver(e, topic, slot, offset, wire->length);
 }
 
 /* Index of the peer that sends from there, or INS_NONE. */
@@ -251,14 +278,18 @@ static uint32_t ingest(struct ins_engine *e, uint32_t port, const struct ins_rx 
         uint32_t body = at + INS_WIRE_HEADER;
         if (wire.type == INS_WIRE_TYPE_DATA)
             pushed += accept(e, peer, &wire, header, rx->slot, body);
+        else if (wire.type == INS_WIRE_TYPE_FRAGMENT)
+            pushed += ins_fragment_receive(e, port, peer, &wire, e->pool.base + body);
+        else if (wire.type == INS_WIRE_TYPE_STATUS)
+            ins_fragments_status(e, port, peer, &wire, e->pool.base + body);
         else if (wire.type == INS_WIRE_TYPE_MARKER)
             ins_farewell_marker(e, port, peer, &wire);
         else if (wire.type == INS_WIRE_TYPE_MARKER_ECHO)
             ins_farewell_echoed(e, peer, &wire);
         else
             ins_trackers_heartbeat(e, peer, e->pool.base + body, wire.length);
-        at = body + wire.length;
-        left -= INS_WIRE_HEADER + wire.length;
+        at = body + wire.body;
+        left -= INS_WIRE_HEADER + wire.body;
     } while (left);
     ins_count(e, INS_COUNT_rx_datagrams, messages);
     ins_domain_unref(e, &e->pool, rx->slot);

@@ -4,6 +4,7 @@
 #define INSANE_INGRESS_H
 
 #include "engine_state.h"
+#include "wire.h"
 
 /* Takes returns of hot links and a slice of the cold ones. Returns how many. */
 uint32_t ins_ingress_reclaim(struct ins_engine *e);
@@ -13,5 +14,14 @@ uint32_t ins_ingress_reclaim_all(struct ins_engine *e);
 uint32_t ins_ingress_turn(struct ins_engine *e, uint32_t budget);
 /* Takes the last returns; what is still out is free again. Returns how many entries those were. */
 uint32_t ins_ingress_abandon(struct ins_engine *e, struct ins_link *link);
+
+/* The tracker of a message's flow, made when there is none; NULL: refused, and counted. */
+struct ins_tracker *ins_ingress_admit(struct ins_engine *e, uint32_t peer, const struct ins_wire *wire);
+/* The flow has come to this message; those before it that did not come are lost. */
+void ins_ingress_settle(struct ins_engine *e, struct ins_tracker *tracker, uint64_t sequence);
+/* A subscription did not get a message for want of a credit or of memory. */
+void ins_ingress_dropped(struct ins_engine *e, struct ins_topic *topic, struct ins_subscription *subscription);
+/* Takes what came back on one link. */
+uint32_t ins_ingress_reclaim_link(struct ins_engine *e, struct ins_link *link);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "farewell.h"
+#include "fragments.h"
 
 int ins_trackers_init(struct ins_engine *e) {
     e->trackers = calloc(e->tracker_limit, sizeof *e->trackers);
@@ -148,6 +149,7 @@ int ins_trackers_tell(struct ins_engine *e) {
 }
 
 void ins_trackers_drop_peer(struct ins_engine *e, uint32_t peer) {
+    ins_fragments_forget_peer(e, peer);
     for (uint32_t i = 0; i < e->tracker_high && e->peers[peer].trackers; i++)
         if (e->trackers[i].used && e->trackers[i].peer == peer) {
             ins_farewell_orphan(e, &e->trackers[i]);
@@ -156,6 +158,8 @@ void ins_trackers_drop_peer(struct ins_engine *e, uint32_t peer) {
 }
 
 void ins_tracker_beat(struct ins_engine *e, uint32_t peer, const struct ins_heartbeat *beat) {
+    if (e->assembling)
+        ins_fragments_pass(e, peer, beat->flow, beat->next);
     struct ins_tracker *tracker = ins_tracker_find(e, peer, beat->flow);
     if (!tracker) {
         struct ins_topic *topic = ins_topic_find(&e->topics, beat->tag, beat->channel);

@@ -56,10 +56,41 @@ int ins_wire_parse_plain(const uint8_t *data, uint32_t available, struct ins_wir
     out->length = (uint32_t)(length >> 32);
     if ((uint32_t)length != 0 || out->length > INS_WIRE_MAX_PAYLOAD || out->length > available - INS_WIRE_HEADER)
         return 0;
+    out->body = out->length;
     out->type = INS_WIRE_TYPE_DATA;
     out->flags = 0;
     read_rest(data, out);
     return 1;
+}
+
+static int known(uint32_t type) {
+    return type == INS_WIRE_TYPE_HEARTBEAT || type == INS_WIRE_TYPE_FRAGMENT || type == INS_WIRE_TYPE_STATUS ||
+           type == INS_WIRE_TYPE_MARKER || type == INS_WIRE_TYPE_MARKER_ECHO;
+}
+
+/* A fragment lies in its message; fills in how much of it that is. */
+static int within(struct ins_wire *wire) {
+    const uint64_t at = (uint64_t)wire->index * wire->size;
+    if (wire->size == 0 || wire->size > INS_WIRE_MAX_PAYLOAD || wire->length > INS_POOL_MAX_MESSAGE || at >= wire->length)
+        return 0;
+    wire->body = wire->length - at < wire->size ? (uint32_t)(wire->length - at) : wire->size;
+    return 1;
+}
+
+/* Of what is no data: the body is one of its type. */
+static int sound_body(const struct ins_wire *wire, const uint8_t *body) {
+    struct ins_receipt status;
+    switch (wire->type) {
+    case INS_WIRE_TYPE_STATUS:
+        return ins_receipt_read(body, wire->length, &status);
+    case INS_WIRE_TYPE_HEARTBEAT:
+        return wire->length % INS_HEARTBEAT_RECORD_BYTES == 0 &&
+               wire->length <= INS_HEARTBEAT_MAX_RECORDS * INS_HEARTBEAT_RECORD_BYTES;
+    case INS_WIRE_TYPE_FRAGMENT:
+        return 1;
+    default: /* markers */
+        return wire->length == 0;
+    }
 }
 
 enum ins_wire_fault ins_wire_parse(const uint8_t *data, uint32_t available, struct ins_wire *out) {
@@ -70,21 +101,23 @@ enum ins_wire_fault ins_wire_parse(const uint8_t *data, uint32_t available, stru
     if (data[INS_WIRE_VERSION] != INS_WIRE_VERSION_VALUE)
         return INS_WIRE_BAD_VERSION;
     out->type = data[INS_WIRE_TYPE];
-    const int marker = out->type == INS_WIRE_TYPE_MARKER || out->type == INS_WIRE_TYPE_MARKER_ECHO;
-    if (out->type != INS_WIRE_TYPE_DATA && out->type != INS_WIRE_TYPE_HEARTBEAT && !marker)
+    if (out->type != INS_WIRE_TYPE_DATA && !known(out->type))
         return INS_WIRE_BAD_TYPE;
     out->flags = load16(data + INS_WIRE_FLAGS);
     if (out->flags & INS_WIRE_FLAG_MUST)
         return INS_WIRE_BAD_FLAGS;
     out->length = load32(data + INS_WIRE_LENGTH);
-    if (out->length > INS_WIRE_MAX_PAYLOAD || out->length > available - INS_WIRE_HEADER ||
-        load16(data + INS_WIRE_FRAGMENT_SIZE) != 0 || load32(data + INS_WIRE_FRAGMENT_INDEX) != 0)
+    out->size = load16(data + INS_WIRE_FRAGMENT_SIZE);
+    out->index = load32(data + INS_WIRE_FRAGMENT_INDEX);
+    out->body = out->length;
+    if (out->type == INS_WIRE_TYPE_FRAGMENT) {
+        if (!within(out))
+            return INS_WIRE_BAD_LENGTH;
+    } else if (out->length > INS_WIRE_MAX_PAYLOAD || (out->size | out->index) != 0)
         return INS_WIRE_BAD_LENGTH;
-    if (out->type == INS_WIRE_TYPE_HEARTBEAT &&
-        (out->length % INS_HEARTBEAT_RECORD_BYTES != 0 ||
-         out->length > INS_HEARTBEAT_MAX_RECORDS * INS_HEARTBEAT_RECORD_BYTES))
+    if (out->body > available - INS_WIRE_HEADER)
         return INS_WIRE_BAD_LENGTH;
-    if (marker && out->length != 0)
+    if (out->type != INS_WIRE_TYPE_DATA && !sound_body(out, data + INS_WIRE_HEADER))
         return INS_WIRE_BAD_LENGTH;
     read_rest(data, out);
     return INS_WIRE_OK;
@@ -104,6 +137,10 @@ void ins_wire_write(uint8_t *header, const struct ins_wire *wire) {
     store64(header + INS_WIRE_EMIT_TIME, wire->emit_time);
     store32(header + INS_WIRE_LENGTH, wire->length);
     store32(header + INS_WIRE_FRAGMENT_INDEX, 0);
+    if (wire->type == INS_WIRE_TYPE_FRAGMENT) {
+        store16(header + INS_WIRE_FRAGMENT_SIZE, wire->size);
+        store32(header + INS_WIRE_FRAGMENT_INDEX, wire->index);
+    }
 }
 
 void ins_wire_to_meta(uint8_t *header, const struct ins_wire *wire, uint64_t receive_time) {
@@ -129,4 +166,21 @@ void ins_heartbeat_read(const uint8_t *record, struct ins_heartbeat *out) {
     out->channel = load32(record + INS_HEARTBEAT_CHANNEL);
     out->source = load32(record + INS_HEARTBEAT_SOURCE);
     out->next = load64(record + INS_HEARTBEAT_NEXT);
+}
+
+void ins_receipt_write(uint8_t *body, const struct ins_receipt *status) {
+    store64(body + INS_RECEIPT_CONSUMED, status->consumed);
+    store64(body + INS_RECEIPT_WINDOW, status->window);
+    store32(body + INS_RECEIPT_FIRST, status->first);
+    store16(body + INS_RECEIPT_BYTES, status->bytes);
+}
+
+int ins_receipt_read(const uint8_t *body, uint32_t length, struct ins_receipt *out) {
+    if (length < INS_RECEIPT_BITMAP || length > INS_RECEIPT_BITMAP + INS_RECEIPT_MAX_BITMAP)
+        return 0;
+    out->consumed = load64(body + INS_RECEIPT_CONSUMED);
+    out->window = load64(body + INS_RECEIPT_WINDOW);
+    out->first = load32(body + INS_RECEIPT_FIRST);
+    out->bytes = load16(body + INS_RECEIPT_BYTES);
+    return out->bytes == length - INS_RECEIPT_BITMAP && out->first % 8 == 0;
 }

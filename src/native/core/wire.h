@@ -19,7 +19,10 @@ struct ins_wire {
     uint32_t flow;
     uint64_t sequence;
     uint64_t emit_time;
-    uint32_t length; /* bytes of the body; header and body together are INS_WIRE_HEADER + length */
+    uint32_t length; /* bytes of the message, or of the body where there is none */
+    uint32_t body;   /* bytes that follow the header: `length`, but of a fragment; filled in by parsing */
+    uint32_t size;   /* of a fragment: payload bytes of every one but the last; else 0 */
+    uint32_t index;  /* of a fragment */
 };
 
 /* Why a datagram is refused; each has a counter of its own. */
@@ -59,5 +62,17 @@ struct ins_heartbeat {
 };
 void ins_heartbeat_write(uint8_t *record, const struct ins_heartbeat *heartbeat);
 void ins_heartbeat_read(const uint8_t *record, struct ins_heartbeat *out);
+
+/* The body of a status, before its bitmap. */
+struct ins_receipt {
+    uint64_t consumed;
+    uint64_t window;
+    uint32_t first;
+    uint32_t bytes; /* of the bitmap */
+};
+/* Writes INS_RECEIPT_BITMAP bytes. */
+void ins_receipt_write(uint8_t *body, const struct ins_receipt *status);
+/* 1, or 0 when `length` bytes are no good one. */
+int ins_receipt_read(const uint8_t *body, uint32_t length, struct ins_receipt *out);
 
 #endif

@@ -221,6 +221,7 @@ static int faulty_open(const char *text, struct ins_endpoint *at, struct ins_dat
     if (!f->inner->ops->arm)
         f->ops.arm = NULL;
     f->base.ops = &f->ops;
+    f->base.mtu = f->inner->mtu;
     *out = &f->base;
     return 0;
 }

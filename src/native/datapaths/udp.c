@@ -106,6 +106,7 @@ static int udp_open(const char *options, struct ins_endpoint *at, struct ins_dat
     at->port = ntohs(name.sin_port);
     at->mtu = (uint16_t)ins_udp_mtu(at->address);
     udp->mtu = at->mtu;
+    udp->base.mtu = udp->mtu;
     ins_udp_prepare_send(udp);
     *out = &udp->base;
     return 0;
@@ -136,7 +137,7 @@ static int udp_stats(struct ins_datapath *dp, const char **names, uint64_t *valu
 
 const struct ins_datapath_ops ins_udp_ops = {
     .name = "udp",
-    .flags = INS_DATAPATH_CAN_PARK,
+    .flags = INS_DATAPATH_CAN_PARK | INS_DATAPATH_SPLITS,
     .probe = ins_udp_probe,
     .open = udp_open,
     .bind = ins_udp_bind,

@@ -222,6 +222,7 @@ static int xdp_open(const char *options, struct ins_endpoint *at, struct ins_dat
     at->address = xdp->local.address;
     at->port = xdp->local.port;
     at->mtu = (uint16_t)xdp->mtu;
+    xdp->base.mtu = xdp->mtu;
     *out = &xdp->base;
     return 0;
 }

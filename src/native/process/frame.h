@@ -62,6 +62,9 @@ enum ins_frame_kind {
     INS_FRAME_ADD_DOMAIN,      /* domain; bytes of its memory; descriptor: memory, sealed once this is acknowledged */
     INS_FRAME_REMOVE_DOMAIN,   /* domain */
     INS_FRAME_SET_DOMAIN,      /* link, domain */
+    INS_FRAME_ADD_ASSEMBLY,    /* assembly, payload; bytes of its memory; descriptor: memory, sealed as a domain's */
+    INS_FRAME_REMOVE_ASSEMBLY, /* assembly */
+    INS_FRAME_SET_ASSEMBLY,    /* link, assembly */
 };
 
 /* Answers that are no events of the engine, in the form of one (struct ins_event). */

@@ -51,7 +51,8 @@ static void release(struct ins_memory *memory, enum what what, uint32_t a, uint3
     struct ins_held **place = &memory->first;
     while (*place) {
         struct ins_held *held = *place;
-        int goes = what == ALL || (what == LINK && held->link == a && held->pool != INS_HELD_DOMAIN) ||
+        int goes = what == ALL || (what == LINK && held->link == a && held->pool != INS_HELD_DOMAIN &&
+                    held->pool != INS_HELD_ASSEMBLY) ||
                    (what == POOL && held->link == a && held->pool == b) || (what == FRAME && held->sequence == a);
         if (goes) {
             *place = held->next;

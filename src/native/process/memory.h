@@ -7,6 +7,7 @@
 
 #define INS_HELD_LINK UINT32_MAX
 #define INS_HELD_DOMAIN (UINT32_MAX - 1)
+#define INS_HELD_ASSEMBLY (UINT32_MAX - 2)
 
 struct ins_held {
     uint32_t link; /* or domain */

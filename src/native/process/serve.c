@@ -213,6 +213,13 @@ static int64_t order(struct ins_served *s, const struct ins_frame *f, int *fds) 
         return ins_engine_remove_domain(e, a[0]);
     case INS_FRAME_SET_DOMAIN:
         return ins_engine_set_domain(e, a[0], a[1]);
+    case INS_FRAME_ADD_ASSEMBLY:
+        error = ins_memory_map(&s->memory, a[0], INS_HELD_ASSEMBLY, f->sequence, fds[0], f->bytes, 1, &first);
+        return error ? error : ins_engine_add_assembly(e, a[0], first, f->bytes, a[1]);
+    case INS_FRAME_REMOVE_ASSEMBLY:
+        return ins_engine_remove_assembly(e, a[0]);
+    case INS_FRAME_SET_ASSEMBLY:
+        return ins_engine_set_assembly(e, a[0], a[1]);
     default:
         return -ENOSYS;
     }
@@ -226,6 +233,7 @@ static uint32_t descriptors_of(uint32_t kind) {
         return 3;
     case INS_FRAME_ADD_POOL:
     case INS_FRAME_ADD_DOMAIN:
+    case INS_FRAME_ADD_ASSEMBLY:
         return 1;
     default:
         return 0;
@@ -293,4 +301,6 @@ void ins_serve_event(struct ins_served *s, struct ins_event *event) {
         ins_memory_release_pool(&s->memory, was->link, was->pool);
     if (was->kind == INS_FRAME_REMOVE_DOMAIN)
         ins_memory_release_pool(&s->memory, was->link, INS_HELD_DOMAIN);
+    if (was->kind == INS_FRAME_REMOVE_ASSEMBLY)
+        ins_memory_release_pool(&s->memory, was->link, INS_HELD_ASSEMBLY);
 }

@@ -81,6 +81,7 @@ static int rdma_open(const char *options, struct ins_endpoint *at, struct ins_da
     rdma->settings = settings;
     rdma->provider = ins_rdma_provider(settings.provider);
     rdma->room = settings.mtu - RDMA_IP_HEADERS;
+    rdma->base.mtu = settings.mtu;
     rdma->at = (struct ins_endpoint){.address = at->address, .port = at->port, .mtu = (uint16_t)settings.mtu};
     rdma->fds[0] = rdma->fds[1] = rdma->timer = -1;
     error = prepare(rdma);

@@ -1,0 +1,103 @@
+/* The private state of large messages, for fragments_send.c and fragments_receive.c only. */
+#ifndef INSANE_FRAGMENTS_STATE_H
+#define INSANE_FRAGMENTS_STATE_H
+
+#include <time.h>
+
+#include "fragments.h"
+
+enum {
+    INS_TRANSMISSIONS = 32,       /* under way in an engine */
+    INS_SOURCE_LARGE = 4,         /* messages of one source */
+    INS_ASSEMBLIES = 64,          /* in an engine */
+    INS_PEER_ASSEMBLIES = 16,     /* of one peer */
+    INS_FRAGMENT_LEAST = 512,     /* payload bytes of a fragment: bounds the bitmaps */
+    INS_FRAGMENTS_MOST = INS_POOL_MAX_MESSAGE / INS_FRAGMENT_LEAST,
+    INS_WINDOW_FIRST = 256 * 1024, /* bytes under way to a peer that has not said how much it takes */
+    INS_WINDOW_MOST = 2 * 1024 * 1024,
+    INS_PROGRESS_MS = 1000,       /* without progress a message is given up */
+    INS_LIFE_MS = 4000,           /* and after this and a millisecond for each INS_LIFE_BYTES, progress or not */
+    INS_LIFE_BYTES = 4096,
+    INS_PROBE_MS = 8,             /* first time that is waited for a status */
+    INS_PROBE_MOST_MS = 64,
+    INS_PAUSE_MS = 4,             /* before a message is tried again for which the receiver had no slot */
+};
+#define INS_STATUS_NS 1000000ull /* between two statuses, or two repairs, of one message for the same reason */
+
+/* One entry of a link and its transmissions, one for each route. */
+struct ins_shipment {
+    uint32_t references; /* 0: free */
+    uint32_t sent;       /* something of it went to the network */
+    uint32_t status;     /* otherwise: why not */
+    uint32_t entry;
+    struct ins_link *link;
+};
+
+struct ins_transmission {
+    uint32_t used;
+    uint32_t done;   /* over; waits until nothing of it is staged */
+    uint32_t staged; /* fragments */
+    uint32_t shipment;
+    struct ins_link *link;
+    uint32_t source; /* uid */
+    uint32_t flow, flow_id;
+    uint32_t port, peer, peer_uid;
+    uint64_t sequence, emit_time;
+    const uint8_t *payload;
+    uint32_t length, size, count;
+    uint32_t base;      /* all before it are confirmed */
+    uint32_t next;      /* first fragment that was never sent */
+    uint32_t horizon;   /* fragments before it: the receiver has said what it has of them */
+    uint32_t again;     /* sent again beyond that, not known to have come */
+    uint32_t confirmed; /* fragments */
+    uint32_t resend_at, resend_end;
+    uint32_t probe; /* a fragment is to be sent whether or not there is a window */
+    uint32_t sent;  /* the datapath took one */
+    uint64_t paused_ms; /* the receiver has no memory: until then; 0: no */
+    uint64_t resends, repaired_ns, progress_ms, until_ms, probe_ms;
+    uint32_t probe_wait;
+    uint8_t have[INS_FRAGMENTS_MOST / 8];
+};
+
+struct ins_assembly {
+    uint32_t used;
+    uint32_t complete; /* waits for one before it */
+    uint32_t port, peer, peer_uid;
+    struct ins_wire wire; /* of its first fragment */
+    struct ins_domain *pool;
+    uint32_t slot;
+    uint32_t count, received;
+    uint32_t base; /* all before it are there */
+    uint32_t end;  /* none is there from here on */
+    uint32_t since; /* bytes since the last status */
+    uint64_t status_ns, progress_ms, until_ms;
+    uint8_t have[INS_FRAGMENTS_MOST / 8];
+};
+
+struct ins_fragments {
+    uint32_t sending; /* transmissions in use */
+    uint32_t cursor;
+    uint32_t crowded; /* somebody waits for the end of any transmission */
+    uint32_t cached; /* assembly of the last fragment */
+    /* Which message was last answered without an assembly. */
+    uint32_t answered_peer, answered_flow;
+    uint64_t answered_sequence, answered_ns;
+    uint64_t consumed[INS_ENGINE_PEERS]; /* payload bytes of fragments taken */
+    struct ins_shipment shipments[INS_TRANSMISSIONS];
+    struct ins_transmission transmissions[INS_TRANSMISSIONS];
+    struct ins_assembly assemblies[INS_ASSEMBLIES];
+};
+
+static inline int ins_bit(const uint8_t *bits, uint32_t at) { return bits[at / 8] >> (at % 8) & 1; }
+static inline void ins_bit_set(uint8_t *bits, uint32_t at) { bits[at / 8] |= (uint8_t)(1u << (at % 8)); }
+
+static inline uint64_t ins_fragments_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
+void ins_transmissions_beat(struct ins_engine *e);
+void ins_assemblies_beat(struct ins_engine *e);
+
+#endif
