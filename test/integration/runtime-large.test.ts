@@ -171,7 +171,9 @@ describe.skipIf(missing !== "")(`large messages between two hosts ${missing}`, {
         PATIENCE_MS,
       );
     }
-    const engine = (await status(db)).engines.find(({ name }) => name === (to === "xdp" ? "engine xdp" : "engine network"));
+    const engine = (await status(db)).engines.find(
+      ({ name }) => name === (to === "xdp" ? "engine xdp" : "engine network"),
+    );
     expect(engine?.counters).toMatchObject({ rx_large: 5 * count, rx_incomplete: 0, rx_fragment_lies: 0 });
   });
 });

@@ -19,13 +19,21 @@ static void release(struct ins_ingress *in, uint32_t slot) {
         in->pinned--;
 }
 
-static void give_back(struct ins_engine *e, struct ins_link *link, const struct ins_returned *returned) {
-    if (returned->pool) {
-        ins_domain_unref(e, &link->in.assembly->pool, returned->slot);
-        return;
-    }
-    release(&link->in, returned->slot);
-    ins_domain_unref(e, ins_domain_pool(e, link), returned->slot);
+static inline void give_back(struct ins_engine *e, struct ins_link *link, const struct ins_returned *returned,
+                             uint32_t count) {
+    if (!link->in.assembly)
+        for (uint32_t i = 0; i < count; i++) {
+            release(&link->in, returned[i].slot);
+            ins_domain_unref(e, ins_domain_pool(e, link), returned[i].slot);
+        }
+    else
+        for (uint32_t i = 0; i < count; i++)
+            if (returned[i].pool)
+                ins_domain_unref(e, &link->in.assembly->pool, returned[i].slot);
+            else {
+                release(&link->in, returned[i].slot);
+                ins_domain_unref(e, ins_domain_pool(e, link), returned[i].slot);
+            }
 }
 
 /* Takes what came back on one link. Returns how many. */
@@ -37,10 +45,9 @@ static uint32_t reclaim(struct ins_engine *e, struct ins_link *link) {
         return 0;
     do {
         result = ins_producer_reclaim(&link->in.producer, returned, INS_BURST, &count);
-        for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t i = 0; i < count; i++)
             undelivered += returned[i].status != INS_STATUS_DONE;
-            give_back(e, link, &returned[i]);
-        }
+        give_back(e, link, returned, count);
         total += count;
     } while (result == INS_BURST);
     if (total) {
@@ -90,8 +97,7 @@ uint32_t ins_ingress_abandon(struct ins_engine *e, struct ins_link *link) {
     uint32_t total = 0, count;
     reclaim(e, link);
     while ((count = ins_producer_abandon(&link->in.producer, returned, INS_BURST))) {
-        for (uint32_t i = 0; i < count; i++)
-            give_back(e, link, &returned[i]);
+        give_back(e, link, returned, count);
         total += count;
     }
     ins_count(e, INS_COUNT_rx_abandoned, total);
@@ -275,12 +281,13 @@ static uint32_t ingest(struct ins_engine *e, uint32_t port, const struct ins_rx 
             break;
         }
         ins_heard(e, peer);
-        uint32_t body = at + INS_WIRE_HEADER;
+        uint32_t body = at + INS_WIRE_HEADER, bytes = wire.length;
         if (wire.type == INS_WIRE_TYPE_DATA)
             pushed += accept(e, peer, &wire, header, rx->slot, body);
-        else if (wire.type == INS_WIRE_TYPE_FRAGMENT)
+        else if (wire.type == INS_WIRE_TYPE_FRAGMENT) {
             pushed += ins_fragment_receive(e, port, peer, &wire, e->pool.base + body);
-        else if (wire.type == INS_WIRE_TYPE_STATUS)
+            bytes = wire.body;
+        } else if (wire.type == INS_WIRE_TYPE_STATUS)
             ins_fragments_status(e, port, peer, &wire, e->pool.base + body);
         else if (wire.type == INS_WIRE_TYPE_MARKER)
             ins_farewell_marker(e, port, peer, &wire);
@@ -288,8 +295,8 @@ static uint32_t ingest(struct ins_engine *e, uint32_t port, const struct ins_rx 
             ins_farewell_echoed(e, peer, &wire);
         else
             ins_trackers_heartbeat(e, peer, e->pool.base + body, wire.length);
-        at = body + wire.body;
-        left -= INS_WIRE_HEADER + wire.body;
+        at = body + bytes;
+        left -= INS_WIRE_HEADER + bytes;
     } while (left);
     ins_count(e, INS_COUNT_rx_datagrams, messages);
     ins_domain_unref(e, &e->pool, rx->slot);

@@ -56,7 +56,6 @@ int ins_wire_parse_plain(const uint8_t *data, uint32_t available, struct ins_wir
     out->length = (uint32_t)(length >> 32);
     if ((uint32_t)length != 0 || out->length > INS_WIRE_MAX_PAYLOAD || out->length > available - INS_WIRE_HEADER)
         return 0;
-    out->body = out->length;
     out->type = INS_WIRE_TYPE_DATA;
     out->flags = 0;
     read_rest(data, out);
@@ -86,8 +85,6 @@ static int sound_body(const struct ins_wire *wire, const uint8_t *body) {
     case INS_WIRE_TYPE_HEARTBEAT:
         return wire->length % INS_HEARTBEAT_RECORD_BYTES == 0 &&
                wire->length <= INS_HEARTBEAT_MAX_RECORDS * INS_HEARTBEAT_RECORD_BYTES;
-    case INS_WIRE_TYPE_FRAGMENT:
-        return 1;
     default: /* markers */
         return wire->length == 0;
     }
@@ -109,13 +106,14 @@ enum ins_wire_fault ins_wire_parse(const uint8_t *data, uint32_t available, stru
     out->length = load32(data + INS_WIRE_LENGTH);
     out->size = load16(data + INS_WIRE_FRAGMENT_SIZE);
     out->index = load32(data + INS_WIRE_FRAGMENT_INDEX);
-    out->body = out->length;
     if (out->type == INS_WIRE_TYPE_FRAGMENT) {
-        if (!within(out))
+        if (!within(out) || out->body > available - INS_WIRE_HEADER)
             return INS_WIRE_BAD_LENGTH;
-    } else if (out->length > INS_WIRE_MAX_PAYLOAD || (out->size | out->index) != 0)
-        return INS_WIRE_BAD_LENGTH;
-    if (out->body > available - INS_WIRE_HEADER)
+        read_rest(data, out);
+        return INS_WIRE_OK;
+    }
+    out->body = out->length;
+    if (out->length > INS_WIRE_MAX_PAYLOAD || (out->size | out->index) != 0 || out->length > available - INS_WIRE_HEADER)
         return INS_WIRE_BAD_LENGTH;
     if (out->type != INS_WIRE_TYPE_DATA && !sound_body(out, data + INS_WIRE_HEADER))
         return INS_WIRE_BAD_LENGTH;

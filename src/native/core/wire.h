@@ -20,8 +20,8 @@ struct ins_wire {
     uint64_t sequence;
     uint64_t emit_time;
     uint32_t length; /* bytes of the message, or of the body where there is none */
-    uint32_t body;   /* bytes that follow the header: `length`, but of a fragment; filled in by parsing */
-    uint32_t size;   /* of a fragment: payload bytes of every one but the last; else 0 */
+    uint32_t body;   /* of a fragment: bytes that follow the header; filled in by parsing */
+    uint32_t size;   /* of a fragment: payload bytes of every one but the last */
     uint32_t index;  /* of a fragment */
 };
 
