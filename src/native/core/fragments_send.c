@@ -130,6 +130,10 @@ static uint32_t piece(const struct ins_engine *e, uint32_t port, const struct in
     return own && own < theirs ? own : theirs;
 }
 
+static uint64_t life(const struct ins_engine *e, const struct ins_transmission *t) {
+    return e->now_ms + INS_LIFE_MS + t->length / INS_LIFE_BYTES;
+}
+
 static struct ins_transmission *begin(struct ins_engine *e, struct ins_link *link, const struct ins_descriptor *d,
                                       const struct ins_egress_source *source, uint32_t port, struct ins_flow *flow) {
     struct ins_fragments *f = e->fragments;
@@ -153,7 +157,7 @@ static struct ins_transmission *begin(struct ins_engine *e, struct ins_link *lin
     t->size = mtu < HEADERS + INS_FRAGMENT_LEAST ? INS_FRAGMENT_LEAST : (mtu - HEADERS) / 8 * 8;
     t->count = (t->length + t->size - 1) / t->size;
     t->progress_ms = e->now_ms;
-    t->until_ms = e->now_ms + INS_LIFE_MS + t->length / INS_LIFE_BYTES;
+    t->until_ms = life(e, t);
     t->probe_wait = INS_PROBE_MS;
     t->probe_ms = e->now_ms + t->probe_wait;
     memset(t->have, 0, (t->count + 7) / 8);
@@ -350,6 +354,10 @@ static void put_off(struct ins_engine *e, struct ins_transmission *t) {
         return;
     t->next = t->horizon = t->again = t->resend_at = t->resend_end = t->probe = 0;
     t->paused_ms = e->now_ms + INS_PAUSE_MS;
+    if (t->room_ms == 0)
+        t->room_ms = e->now_ms;
+    if (e->now_ms - t->room_ms < INS_ROOM_MS)
+        t->progress_ms = e->now_ms;
     ins_due(e, t->paused_ms);
 }
 
@@ -385,6 +393,10 @@ void ins_fragments_status(struct ins_engine *e, uint32_t port, uint32_t peer, co
         t->again -= news < t->again ? news : t->again;
         t->progress_ms = e->now_ms;
         t->probe_wait = INS_PROBE_MS;
+        if (t->room_ms) {
+            t->room_ms = 0;
+            t->until_ms = life(e, t);
+        }
     }
     t->probe_ms = e->now_ms + t->probe_wait;
     if (said > t->horizon)
@@ -411,7 +423,7 @@ void ins_transmissions_beat(struct ins_engine *e) {
             ins_due(e, e->now_ms);
         } else if (t->paused_ms)
             ins_due(e, t->paused_ms);
-        if (e->now_ms - t->progress_ms >= INS_PROGRESS_MS || e->now_ms >= t->until_ms ||
+        if (e->now_ms - t->progress_ms >= INS_PROGRESS_MS || (e->now_ms >= t->until_ms && !t->room_ms) ||
             t->resends > 8ull * t->count + 1024) {
             ins_count(e, INS_COUNT_tx_unconfirmed, 1);
             finish(e, t, INS_STATUS_NETWORK);

@@ -15,12 +15,13 @@ enum {
     INS_FRAGMENTS_MOST = INS_POOL_MAX_MESSAGE / INS_FRAGMENT_LEAST,
     INS_WINDOW_FIRST = 256 * 1024, /* bytes under way to a peer that has not said how much it takes */
     INS_WINDOW_MOST = 2 * 1024 * 1024,
-    INS_PROGRESS_MS = 1000,       /* without progress a message is given up */
-    INS_LIFE_MS = 4000,           /* and after this and a millisecond for each INS_LIFE_BYTES, progress or not */
+    INS_PROGRESS_MS = 3000,       /* without progress a message is given up */
+    INS_LIFE_MS = 10000,          /* and after this and a millisecond for each INS_LIFE_BYTES, progress or not */
     INS_LIFE_BYTES = 4096,
     INS_PROBE_MS = 8,             /* first time that is waited for a status */
     INS_PROBE_MOST_MS = 64,
     INS_PAUSE_MS = 4,             /* before a message is tried again for which the receiver had no slot */
+    INS_ROOM_MS = 5000,           /* for so long: its sinks may be slow */
 };
 #define INS_STATUS_NS 1000000ull /* between two statuses, or two repairs, of one message for the same reason */
 
@@ -54,6 +55,7 @@ struct ins_transmission {
     uint32_t probe; /* a fragment is to be sent whether or not there is a window */
     uint32_t sent;  /* the datapath took one */
     uint64_t paused_ms; /* the receiver has no memory: until then; 0: no */
+    uint64_t room_ms;   /* since when it has had none; 0: it has */
     uint64_t resends, repaired_ns, progress_ms, until_ms, probe_ms;
     uint32_t probe_wait;
     uint8_t have[INS_FRAGMENTS_MOST / 8];
