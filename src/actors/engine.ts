@@ -29,6 +29,8 @@ export interface EnginePorts {
   event(event: Exclude<EngineEvent, { readonly type: "ack" | "datapath-down" }>): void;
   /** Its thread runs: datapaths can be opened. */
   running(): void;
+  /** It had missed a command's deadline and acknowledges again: what was given up meanwhile is to be said anew. */
+  recovered(): void;
   ended(): void;
 }
 
@@ -225,6 +227,8 @@ export class EngineActor {
     try {
       await this.#resource?.command("a ping", (api, engine) => api.ping(engine));
       this.life.send({ type: answer });
+      // In a turn of its own: the machine has to have heard it.
+      if (answer === "recovered") this.life.soon(() => this.#ports.recovered());
     } catch {
       // Overdue: the machine was told by the command itself.
     }

@@ -105,7 +105,9 @@ export class Serving {
       refused: (code, message) => ports.world.warn("routes", { code, message }),
       applied: ports.changed,
       failed: (cause) => {
-        if (!(cause instanceof InsaneError && cause.code === "ECLOSED")) ports.world.defect("routes", cause);
+        // Of what is late the engine's machine has warned; it is said anew when that has recovered, or there is another.
+        const told = cause instanceof InsaneError && (cause.code === "ECLOSED" || cause.code === "ETIMEDOUT");
+        if (!told) ports.world.defect("routes", cause);
       },
     });
   }
@@ -207,6 +209,10 @@ export class Serving {
       ...(receive === undefined ? {} : { receive }),
       event: (event) => this.#ports.event(event),
       running: () => this.#openDatapath(engine),
+      recovered: () => {
+        void this.routes.sync();
+        this.#ports.changed();
+      },
       ended: () => {
         this.routes.forget();
         this.#ports.changed();

@@ -26,6 +26,14 @@ export interface AcknowledgementPorts {
   late(): void;
 }
 
+/** Nothing that the engine had is touched any more. */
+export const stopped = (name: string, what: string): InsaneError =>
+  new InsaneError("ECLOSED", `${name} has stopped (${what}).`);
+
+/** It was to end and did not: whatever it had stays as it is. */
+export const hangs = (name: string, what: string): InsaneError =>
+  new InsaneError("ETIMEDOUT", `${name} does not end (${what}).`);
+
 export class Acknowledgements {
   readonly #ports: AcknowledgementPorts;
   readonly #waiting = new Map<number, Waiting>();
@@ -66,11 +74,11 @@ export class Acknowledgements {
     }
   }
 
-  /** The engine is over: none will come. */
-  end(): void {
-    for (const { reject, timer } of this.#waiting.values()) {
+  /** None will come. `over`: the engine has ended and touches nothing any more; else it hangs, and may touch all it has. */
+  end(over: boolean): void {
+    for (const { reject, timer, what } of this.#waiting.values()) {
       clearTimeout(timer);
-      reject(new InsaneError("ECLOSED", `${this.#ports.name} has stopped.`));
+      reject(over ? stopped(this.#ports.name, what) : hangs(this.#ports.name, what));
     }
     this.#waiting.clear();
   }

@@ -358,7 +358,7 @@ class EngineProcess {
 
   #settle(): void {
     if (this.#watchdog) clearInterval(this.#watchdog);
-    this.#acknowledgements.end();
+    this.#acknowledgements.end(true);
     for (const { reject, timer } of this.#asked.values()) {
       clearTimeout(timer);
       reject(this.#over());

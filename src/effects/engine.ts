@@ -8,8 +8,8 @@ import { type EngineCommands, threadCommands } from "../native/engine-commands.t
 import type { EngineConfig } from "../native/engine-config.ts";
 import type { EngineEvent } from "../native/engine-events.ts";
 import { type Turns, turnsOf } from "../native/turns.ts";
-import { InsaneError } from "../protocol/codes.ts";
-import { Acknowledgements, COMMAND_MS } from "./acknowledgements.ts";
+import type { InsaneError } from "../protocol/codes.ts";
+import { Acknowledgements, COMMAND_MS, hangs, stopped } from "./acknowledgements.ts";
 import { attempt } from "./attempt.ts";
 import { type EngineMemory, engineMemory } from "./engine-memory.ts";
 import * as native from "./native.ts";
@@ -88,7 +88,7 @@ export const engineResource = (
         Effect.sync(() => {
           running = false;
           joined ||= api.stop(engine, COMMAND_MS);
-          acknowledgements.end();
+          acknowledgements.end(joined);
           if (joined) api.destroy(engine);
           else {
             quarantine.keep(`${name}, whose thread does not end`);
@@ -120,7 +120,7 @@ export const engineResource = (
       parked: memory.parked,
       pid: null,
       command: async (what, send) => {
-        if (!running) throw new InsaneError("ECLOSED", `${name} has stopped (${what}).`);
+        if (!running) throw joined ? stopped(name, what) : hangs(name, what);
         const answer = acknowledgements.of(send(commands, handle), what);
         // Who waits for an acknowledgement while it owns the lease runs the engine itself.
         if (owner) api.poll(handle, 0);
