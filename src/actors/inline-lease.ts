@@ -9,7 +9,7 @@ type Inline = EngineResource["inline"];
 export class InlineLease {
   readonly #servings: () => Iterable<Serving>;
   #session: number | null = null;
-  #leased: ReadonlyArray<{ readonly serving: Serving; readonly turns: Inline }> = [];
+  #leased: ReadonlyArray<{ readonly serving: Serving; readonly inline: Inline }> = [];
 
   constructor(servings: () => Iterable<Serving>) {
     this.#servings = servings;
@@ -35,29 +35,35 @@ export class InlineLease {
     const before = this.#leased;
     const leased: Array<(typeof before)[number]> = [];
     for (const serving of this.#servings()) {
-      const turns = serving.engine?.resource?.inline;
-      if (turns && serving.engine?.mode === "inline" && used.has(serving.technology)) leased.push({ serving, turns });
+      const inline = serving.engine?.resource?.inline;
+      if (inline && serving.engine?.mode === "inline" && used.has(serving.technology)) leased.push({ serving, inline });
     }
     this.#leased = leased;
-    this.poll = leased.length === 1 ? leased[0]!.turns.poll : (budget) => this.#pollEach(budget);
-    for (const { serving, turns } of before) {
-      if (leased.some((now) => now.turns === turns)) continue;
-      turns.release();
+    this.turns = leased.length === 1 ? leased[0]!.inline.turns : this.#all;
+    for (const { serving, inline } of before) {
+      if (leased.some((now) => now.inline === inline)) continue;
+      inline.release();
       serving.engine?.lease(false);
     }
-    for (const { serving, turns } of leased) {
-      if (!before.some((then) => then.turns === turns)) serving.engine?.lease(true);
+    for (const { serving, inline } of leased) {
+      if (!before.some((then) => then.inline === inline)) serving.engine?.lease(true);
     }
   }
 
-  /** Up to `looks` turns of the only engine, or one turn of each. Another function whenever what is leased changes. */
-  poll: Inline["poll"] = () => {};
+  /** Of each engine. Who waits at one of several must not linger there. */
+  readonly #all: Inline["turns"] = {
+    send: () => this.#each((turns) => turns.send()),
+    turn: () => this.#each((turns) => turns.turn()),
+    linger: () => this.#each((turns) => turns.turn()),
+  };
+  /** Of the only engine, or of all. Another object whenever what is leased changes. */
+  turns: Inline["turns"] = this.#all;
 
-  #pollEach(receiveBudget: number): void {
-    for (const { turns } of this.#leased) turns.poll(receiveBudget, 1);
+  #each(run: (turns: Inline["turns"]) => void): void {
+    for (const { inline } of this.#leased) run(inline.turns);
   }
 
   release(): void {
-    for (const { turns } of this.#leased) turns.release();
+    for (const { inline } of this.#leased) inline.release();
   }
 }

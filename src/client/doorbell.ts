@@ -2,6 +2,7 @@
 import type { Platform } from "../native/platform.ts";
 import type { Mapping } from "../native/views.ts";
 import { PARKED_PAGE } from "../protocol/layout.ts";
+import { load } from "./link.ts";
 
 /** The other end's doorbell: its parked word, read-only, and our end of the socket pair, by which it wakes us as well. */
 export class Doorbell {
@@ -24,7 +25,7 @@ export class Doorbell {
   ring(wish: number): void {
     if (!this.open) return;
     // Pairs with the sleeper's stores of its word; see Sleeper.
-    const value = Atomics.load(this.word, 0);
+    const value = load(this.word, 0);
     if ((value & wish) === 0 || value === this.rung) return;
     this.rung = value;
     this.raw.bellRing(this.fd);

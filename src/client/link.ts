@@ -17,6 +17,13 @@ const { FLAGS_SHIFT } = DESCRIPTOR;
 /** A place carries its pool where a descriptor does. */
 const POOL_BITS = DESCRIPTOR.POOL_MASK << DESCRIPTOR.POOL_SHIFT;
 
+/**
+ * A word that the other side stores atomically. V8 calls a function for Atomics.load (10 ns); on x64 a plain load of an
+ * aligned word is never torn nor moved before or behind the loads and calls around it, and what it reads orders what follows.
+ */
+export const load: (words: Int32Array, at: number) => number =
+  process.arch === "x64" ? (words, at) => words[at] as number : (words, at) => Atomics.load(words, at);
+
 /** Where what a producer gave out comes back to. */
 export interface Home {
   /**
@@ -118,7 +125,7 @@ export class LinkProducer {
 
   /** Whether `reclaim` has something to take or to complain of. */
   returned(): boolean {
-    return Atomics.load(this.words, RETURN_TAIL) !== this.returnHead;
+    return load(this.words, RETURN_TAIL) !== this.returnHead;
   }
 
   /** Takes up to `max` returns; FAULT when there are more than live entries, or one is not live. */
@@ -126,7 +133,7 @@ export class LinkProducer {
     this.reclaimed = 0;
     const { words, mask, returns, shadow, freeEntries } = this;
     // Pairs with the consumer's store of the return tail in `publish`.
-    let waiting = (Atomics.load(words, RETURN_TAIL) - this.returnHead) >>> 0;
+    let waiting = (load(words, RETURN_TAIL) - this.returnHead) >>> 0;
     if (waiting > this.live) return FAULT;
     if (waiting > max) waiting = max;
     let taken = 0;
@@ -195,7 +202,7 @@ export class LinkConsumer {
     const { head } = this;
     if (this.cachedTail !== head) return (this.cachedTail - head) >>> 0;
     // Pairs with the producer's store of the forward tail in `publish`.
-    const tail = Atomics.load(this.words, FORWARD_TAIL);
+    const tail = load(this.words, FORWARD_TAIL);
     const count = (tail - head) >>> 0;
     if (count > this.entries - ((head - this.returnTail) | 0)) return FAULT;
     this.cachedTail = tail;

@@ -14,18 +14,22 @@ import { BURST, type EmittingSource, type SourceHost } from "./source.ts";
 
 /** An engine in this process that the application's own thread polls (architecture, section 4, Engine). */
 export interface InlineEngine {
-  /** Up to `looks` turns until something moves; budget 0: only send. */
-  poll(budget: number, looks: number): void;
+  /** May be another object the next time. */
+  readonly turns: {
+    /** Sends what waits. */
+    send(): void;
+    /** Sends and receives. */
+    turn(): void;
+    /** The same, looking for longer when nothing comes. */
+    linger(): void;
+  };
   /** This thread goes to sleep: the standby serves. */
   release(): void;
 }
 
 const CONTROL_TAIL = CONTROL_PAGE.CONTROL_TAIL >>> 2;
-const RECEIVE_BUDGET = 64;
 /** Out on a link before poll looks for returns by itself. */
 const RECLAIM_AT = 64;
-/** Turns of an inline engine for one look that follows one which found nothing: less of the waiting is spent on the way. */
-const IDLE_LOOKS = 8;
 /** Turns in a row that find something before one is made to do what can wait. */
 const BUSY_TURNS = 64;
 /** Looks in `wait` before it gives the core away, and how often it does that before it sleeps. */
@@ -55,8 +59,8 @@ export class Pump implements SourceHost, SinkHost {
   private controlSeen = 0;
   /** Turns since the last one in which the house was kept. */
   private busyTurns = 0;
-  /** Turns of the inline engine for the next look. */
-  private looks = 1;
+  /** The last look found nothing, and nobody on this host can have something for us: the next may take longer. */
+  private lingers = false;
   private busy = false;
   private scheduled = false;
   private microtask = false;
@@ -102,7 +106,10 @@ export class Pump implements SourceHost, SinkHost {
   }
 
   private look(take: boolean): number {
-    if (this.inline !== undefined) this.inline.poll(RECEIVE_BUDGET, this.looks);
+    if (this.inline !== undefined) {
+      if (this.lingers) this.inline.turns.linger();
+      else this.inline.turns.turn();
+    }
     if (this.page[CONTROL_TAIL] !== this.controlSeen) this.lookAtControl();
     const { consumers, changed } = this;
     let count = 0;
@@ -111,7 +118,7 @@ export class Pump implements SourceHost, SinkHost {
     let returned = 0;
     if (count === 0 || this.starved || this.creditWaiters > 0 || ++this.busyTurns > BUSY_TURNS) {
       returned = this.keepHouse(count === 0);
-    } else this.looks = 1;
+    } else this.lingers = false;
     this.busy = false;
     if (returned > 0) this.creditsCame();
     if (this.microtask === false && changed.waiting) this.returnsWaiting();
@@ -134,11 +141,11 @@ export class Pump implements SourceHost, SinkHost {
       const { live } = end.link;
       if (live >= RECLAIM_AT || (live > 0 && (waiting || (idle && end.ownEngine)))) returned += end.reclaim();
     }
-    this.looks = idle ? IDLE_LOOKS : 1;
+    this.lingers = idle;
     for (const end of this.consumers) {
       end.publishReturns();
       // Somebody on this host may have something for us at any time.
-      if (end.kind === "direct") this.looks = 1;
+      if (end.kind === "direct") this.lingers = false;
     }
     if (this.changed.waiting) this.changed.write();
     return returned;
@@ -184,7 +191,7 @@ export class Pump implements SourceHost, SinkHost {
   }
 
   sendNow(): void {
-    this.inline?.poll(0, 1);
+    this.inline?.turns.send();
   }
   get pollsEngine(): boolean {
     return this.inline !== undefined;
@@ -315,7 +322,7 @@ export class Pump implements SourceHost, SinkHost {
     const { raw } = this.platform;
     for (let round = 0; round < YIELDS; round++) {
       for (let look = 0; look < LOOKS; look++) {
-        this.inline?.poll(RECEIVE_BUDGET, 1);
+        this.inline?.turns.turn();
         if (this.something(wishes)) return true;
         if (this.inline !== undefined) break;
       }

@@ -67,7 +67,7 @@ export const engineProcess = (
       pid: process.pid,
       command: (what, send) => process.command(what, send),
       open: (technology, options, at) => process.open(technology, options, at),
-      inline: { poll: () => {}, release: () => {} },
+      inline: { turns: { send: () => {}, turn: () => {}, linger: () => {} }, release: () => {} },
       stop: () => process.stop(),
       kill: () => process.kill(),
     } satisfies EngineResource;

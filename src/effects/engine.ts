@@ -50,7 +50,7 @@ export interface EngineResource
     at: { readonly address: string; readonly port: number },
   ): Promise<OpenDatapath>;
   /** For the thread that holds the inline lease; safe after the end. */
-  readonly inline: { readonly poll: Turns; release(): void };
+  readonly inline: { readonly turns: Turns; release(): void };
   /** Ends the thread (blocks until then), or the process. False: it did not end in time. */
   stop(): boolean | Promise<boolean>;
   /** Ends a process that hangs; `died` follows. A thread cannot be ended so. */
@@ -109,7 +109,11 @@ export const engineResource = (
     yield* Effect.addFinalizer(() => Effect.sync(unwatch));
 
     const commands = threadCommands(api);
-    const turns = turnsOf(handle);
+    const { send, turn, linger } = turnsOf(handle);
+    const mayTurn = (): boolean => {
+      owner = running;
+      return running;
+    };
     const { receivePool, parkedPage } = memory;
     return {
       receivePool,
@@ -139,10 +143,17 @@ export const engineResource = (
         };
       },
       inline: {
-        poll: (receiveBudget, looks) => {
-          if (!running) return;
-          owner = true;
-          turns(receiveBudget, looks);
+        // Written out: V8 calls natively at once only where it has always seen the same function.
+        turns: {
+          send: () => {
+            if (mayTurn()) send();
+          },
+          turn: () => {
+            if (mayTurn()) turn();
+          },
+          linger: () => {
+            if (mayTurn()) linger();
+          },
         },
         release: () => {
           owner = false;

@@ -4,24 +4,35 @@ import type { EngineHandle } from "./engine.ts";
 import { libraryPath, loadLibrary } from "./library.ts";
 
 /**
- * A turn on this thread, then up to `looks` - 1 (at most 15) looks at the network until something comes; receive budget 0:
- * only send. Does nothing while the engine's thread is inside, without a lease, or when the engine is stopped; not to be
- * called when it is destroyed.
+ * Turns on this thread. They do nothing while the engine's thread is inside, without a lease, or when the engine is stopped;
+ * not to be called when it is destroyed.
  */
-export type Turns = (receiveBudget: number, looks: number) => void;
+export interface Turns {
+  /** Sends what waits. */
+  send(): void;
+  /** Sends and receives. */
+  turn(): void;
+  /** A turn and, until something comes, up to 15 more looks at the network. */
+  linger(): void;
+}
 
-const LOOKS_SHIFT = 8;
+const RECEIVE_BUDGET = 64;
+/** Less of the waiting is spent on the way between JavaScript and the engine. */
+const LOOKS = 16;
 
 interface Addon {
-  bind(engine: EngineHandle): (budgetAndLooks: number) => void;
+  bind(engine: EngineHandle, receiveBudget: number, looks: number): () => void;
 }
 let addon: Addon | undefined;
 
 /** Errors: those of `loadLibrary`. */
 export function turnsOf(engine: EngineHandle): Turns {
   addon ??= loadAddon();
-  const turns = addon.bind(engine);
-  return (receiveBudget, looks) => turns(receiveBudget | (looks << LOOKS_SHIFT));
+  return {
+    send: addon.bind(engine, 0, 1),
+    turn: addon.bind(engine, RECEIVE_BUDGET, 1),
+    linger: addon.bind(engine, RECEIVE_BUDGET, LOOKS),
+  };
 }
 
 /** The library is mapped once, whoever opens it. */

@@ -99,7 +99,7 @@ static void ebbed(struct udp *udp) {
         return;
     if (udp->coalesces && udp->streak < STREAK_BURST && ++udp->calm >= CALM_ENOUGH)
         coalesce(udp, 0);
-    if (udp->streak > 1)
+    if (udp->streak > 1 && !udp->connected)
         udp->lone = 0;
     else if (++udp->lone == UDP_LONE && udp->sole.address && !udp->connected)
         ins_udp_connect(udp);

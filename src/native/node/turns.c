@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include "core/engine.h"
 #include "core/platform.h"
@@ -19,31 +20,57 @@ WEAK int napi_get_cb_info(napi_env, napi_callback_info, size_t *count, napi_valu
 WEAK int napi_get_value_uint32(napi_env, napi_value, uint32_t *);
 WEAK int napi_get_value_bigint_uint64(napi_env, napi_value, uint64_t *, bool *lossless);
 WEAK int napi_create_function(napi_env, const char *name, size_t length, napi_callback, void *data, napi_value *);
+WEAK int napi_add_finalizer(napi_env, napi_value object, void *data, void (*)(napi_env, void *, void *), void *hint,
+                            void **reference);
 WEAK int napi_set_named_property(napi_env, napi_value object, const char *name, napi_value);
 
-enum { ADDON_API = 8, LOOKS_SHIFT = 8, BUDGET_MASK = 0xff };
+enum { ADDON_API = 8 };
 
-/* turns(receive budget | looks << 8): nothing. */
+/* What a bound function does; as long-lived as the process, of which there are few. */
+struct turns {
+    struct ins_engine *engine;
+    uint32_t receive_budget, looks;
+};
+
+/* turns(): nothing. Without arguments, because to read one costs as much again as the call. */
 static napi_value turns(napi_env env, napi_callback_info info) {
-    napi_value argument;
-    size_t count = 1;
-    void *engine = NULL;
-    uint32_t what = 0;
-    if (napi_get_cb_info(env, info, &count, &argument, NULL, &engine) == 0 && count == 1 &&
-        napi_get_value_uint32(env, argument, &what) == 0)
-        ins_engine_poll_looks(engine, what & BUDGET_MASK, what >> LOOKS_SHIFT);
+    void *data = NULL;
+    if (napi_get_cb_info(env, info, NULL, NULL, NULL, &data) == 0) {
+        const struct turns *bound = data;
+        ins_engine_poll_looks(bound->engine, bound->receive_budget, bound->looks);
+    }
     return NULL;
 }
 
-/* bind(engine: bigint): turns of that engine; not to be called when it is destroyed. */
+static void release(napi_env env, void *data, void *hint) {
+    (void)env;
+    (void)hint;
+    free(data);
+}
+
+/* bind(engine: bigint, receive budget, looks): the function that runs such turns of that engine; not to be called when
+   the engine is destroyed. */
 static napi_value bind(napi_env env, napi_callback_info info) {
-    napi_value argument, function = NULL;
-    size_t count = 1;
+    napi_value arguments[3], function = NULL;
+    size_t count = 3;
+    struct turns bound = {0};
     uint64_t engine = 0;
     bool lossless = false;
-    if (napi_get_cb_info(env, info, &count, &argument, NULL, NULL) == 0 && count == 1 &&
-        napi_get_value_bigint_uint64(env, argument, &engine, &lossless) == 0 && engine)
-        napi_create_function(env, "turns", SIZE_MAX, turns, (void *)(uintptr_t)engine, &function);
+    if (napi_get_cb_info(env, info, &count, arguments, NULL, NULL) || count != 3 ||
+        napi_get_value_bigint_uint64(env, arguments[0], &engine, &lossless) || !engine ||
+        napi_get_value_uint32(env, arguments[1], &bound.receive_budget) ||
+        napi_get_value_uint32(env, arguments[2], &bound.looks))
+        return NULL;
+    bound.engine = (struct ins_engine *)(uintptr_t)engine;
+    struct turns *data = malloc(sizeof *data);
+    if (!data)
+        return NULL;
+    *data = bound;
+    if (napi_create_function(env, "turns", SIZE_MAX, turns, data, &function) ||
+        napi_add_finalizer(env, function, data, release, NULL, NULL)) {
+        free(data);
+        return NULL;
+    }
     return function;
 }
 
