@@ -46,7 +46,15 @@ class Delivery {
   }
 
   /** False: the producer uses an entry again that it has not got back. */
-  deliver(entry: number, pool: PoolView, index: number, offset: number, length: number, source: number): boolean {
+  deliver(
+    entry: number,
+    pool: PoolView,
+    index: number,
+    offset: number,
+    length: number,
+    source: number,
+    shared: boolean,
+  ): boolean {
     const message = this.messages[entry] ?? this.first(entry, pool);
     if ((message.generation & LENT) !== 0) return false;
     message.generation++;
@@ -57,6 +65,7 @@ class Delivery {
     message.offset = offset;
     message.length = length;
     message.sourceIndex = source;
+    message.shared = shared;
     this.sink.take(message);
     return true;
   }
@@ -207,7 +216,7 @@ export class ConsumerEnd {
       const start = fits ? offset : offset >>> 0;
       const fresh =
         deliveries.length === 1
-          ? (deliveries[0] as Delivery).deliver(entry, pool, index, start, length, source)
+          ? (deliveries[0] as Delivery).deliver(entry, pool, index, start, length, source, false)
           : this.deliverToAll(deliveries, entry, pool, index, start, length, source);
       if (!fresh) this.wrong(word, pool, `published entry ${entry} again before it was returned`);
     }
@@ -227,7 +236,7 @@ export class ConsumerEnd {
     source: number,
   ): boolean {
     this.holders[entry] = deliveries.length;
-    return deliveries.every((delivery) => delivery.deliver(entry, pool, index, offset, length, source));
+    return deliveries.every((delivery) => delivery.deliver(entry, pool, index, offset, length, source, true));
   }
 
   /** What can be seen on this link now is all that `drain` takes: whatever comes before it is on the other one by then. */
@@ -257,13 +266,15 @@ export class ConsumerEnd {
   /** A sink is done with the message of `entry`. */
   giveBack(entry: number, status: number, sink: SinkQueue): void {
     const { link } = this;
-    if (this.holders[entry] !== 0) {
-      status = this.share(entry, status);
-      if (status < 0) return;
-    }
     link.giveBack(entry, status);
     if (this.busy === false) this.late(sink);
     else if (link.unpublished >= RETURNS) this.publishReturns();
+  }
+
+  /** The same where several sinks have it. */
+  giveBackShare(entry: number, status: number, sink: SinkQueue): void {
+    const shared = this.share(entry, status);
+    if (shared >= 0) this.giveBack(entry, shared, sink);
   }
 
   /** One of several sinks is done: the status to return, or -1 while others are not. It was consumed if one consumed it. */

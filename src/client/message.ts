@@ -55,6 +55,8 @@ export class Received implements Message {
   offset = 0;
   length = 0;
   sourceIndex = 0;
+  /** Other sinks of the session have it as well. */
+  shared = false;
   /** Odd while the message is held. */
   generation = 0;
 
@@ -115,14 +117,16 @@ export class Received implements Message {
     if ((this.generation & LENT) === 0) throw this.gone();
     this.generation++;
     this.sink.consumed++;
-    this.end.giveBack(this.entry, 0, this.sink);
+    if (this.shared) this.end.giveBackShare(this.entry, 0, this.sink);
+    else this.end.giveBack(this.entry, 0, this.sink);
   }
 
   /** As release, but counted as a drop for `status`. */
   drop(status: number): void {
     this.generation++;
     this.sink.dropped++;
-    this.end.giveBack(this.entry, status, this.sink);
+    if (this.shared) this.end.giveBackShare(this.entry, status, this.sink);
+    else this.end.giveBack(this.entry, status, this.sink);
   }
 
   [Symbol.dispose](): void {
