@@ -115,6 +115,15 @@ export function scheduleFaults(schedule: GateSchedule, nowNs: bigint): ScheduleF
       allowed: `at most a day to come (CLOCK_TAI in ns; now is ${nowNs}, this is ${ahead / 1_000_000_000n} s later)`,
     });
   }
+  const phase = baseTimeNs(schedule) % BigInt(cycleNs);
+  if (ahead < 0n && baseTimeNs(schedule) !== phase) {
+    const { begin, cycles } = firstCycle(schedule, nowNs);
+    faults.push({
+      field: "baseTime",
+      value: schedule.baseTime,
+      allowed: `a time to come, or a phase below the cycle, counted from 1970: this is ${ns(-ahead)} past; ${cycles} cycles of ${ns(cycleNs)} later the next one begins at "${begin}", and its phase is ${phase}`,
+    });
+  }
   const least = datagramFrames(0, USUAL_MTU, lineRateMbps);
   const full = datagramFrames(USUAL_MTU - IP_HEADER - UDP_HEADER, USUAL_MTU, lineRateMbps);
   for (let trafficClass = 0; trafficClass < CLASSES; trafficClass++) {
