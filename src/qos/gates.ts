@@ -121,7 +121,7 @@ export function scheduleFaults(schedule: GateSchedule, nowNs: bigint): ScheduleF
     faults.push({
       field: "baseTime",
       value: schedule.baseTime,
-      allowed: `a time to come, or a phase below the cycle, counted from 1970: this is ${ns(-ahead)} past; ${cycles} cycles of ${ns(cycleNs)} later the next one begins at "${begin}", and its phase is ${phase}`,
+      allowed: `a time to come, or a phase below the cycle, counted from 1970: this is ${ns(Number(-ahead))} past; ${cycles} cycles of ${ns(cycleNs)} later the next one begins at "${begin}", and its phase is ${phase}`,
     });
   }
   const least = datagramFrames(0, USUAL_MTU, lineRateMbps);
