@@ -6,6 +6,7 @@ import { fanout } from "./families/fanout.ts";
 import { gates } from "./families/gates.ts";
 import { hotpath } from "./families/hotpath.ts";
 import { idle } from "./families/idle.ts";
+import { lunarMom } from "./families/lunar-mom.ts";
 import { rateLocal } from "./families/rate-local.ts";
 import { rateUdp } from "./families/rate-udp.ts";
 import { rttRdma } from "./families/rdma.ts";
@@ -29,6 +30,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   rttLocal,
   rateLocal,
   idle,
+  lunarMom,
   fanout,
   gates,
   hotpath,

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Makes a clone ready to run: packages from npm, Node 24 among them, Debian packages, the native library. Run it as
 # often as you like: what is there already is left alone. Says everything on standard error.
-# usage: setup.sh [library|all|deep]   library (default): enough to run; all: also the C tests and the native
-# benchmark programs; deep: also the packages that only `npm run test:deep` needs.
+# usage: setup.sh [library|all|deep|bench]   library (default): enough to run; all: also the C tests and the native
+# benchmark programs; deep: also the packages that only `npm run test:deep` needs;
+# bench: also the messaging systems that `npm run bench -- lunar-mom` compares with.
 set -eu
 . "$(dirname -- "$0")/env.sh"
 exec 1>&2
@@ -22,6 +23,7 @@ fi
 if command -v dpkg-query >/dev/null 2>&1; then
   groups=base
   [ "$what" = deep ] && groups='base|deep'
+  [ "$what" = bench ] && groups='base|bench'
   wanted=$(awk -v groups="^($groups)\$" '$1 ~ groups { print $2 }' scripts/debian-packages.txt)
   # shellcheck disable=SC2086
   present=$(dpkg-query -W -f '${Package} ${Status}\n' $wanted 2>/dev/null | awk '$NF == "installed" { print $1 }')
@@ -62,6 +64,11 @@ if ! cmp -s package-lock.json "$stamp"; then
     [ -x "$biome" ] && ln -sfn "../../$biome" node_modules/.bin/biome
   done
   cp package-lock.json "$stamp"
+fi
+if [ "$what" = bench ]; then
+  say "installing the peers of the benchmarks from npm"
+  (cd bench/peers && PATH=$outer_path npm install --no-save --no-package-lock --ignore-scripts --no-audit --no-fund) \
+    >build/npm-bench.log 2>&1 9>&- || { tail -n 20 build/npm-bench.log; say "npm failed (build/npm-bench.log)"; exit 1; }
 fi
 case "$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)" in
   2[4-9] | [3-9][0-9]) ;;

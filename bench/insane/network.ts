@@ -107,6 +107,35 @@ function roundTripDaemon({ a, b }: Topology, mode: "daemon" | "daemon-parked"): 
   };
 }
 
+/** Lunar MoM over it: round trips below 1024 bytes, one way from there on. */
+export function insaneMom({ a, b }: Topology, datapath: "udp" | "xdp"): System {
+  return {
+    system: "insane",
+    datapath,
+    mode: datapath === "udp" ? "inline" : datapath,
+    threads: INLINE_THREADS,
+    unavailable: insaneUnavailable(),
+    async measure(point) {
+      const kind = point.payload < 1024 ? "rtt" : "rate";
+      const side = (role: string, self: Host, peer: Host) =>
+        inlineSide(datapath, self, peer, "mom", [role, kind, ...times(point)]);
+      const result = await measurePair(point, side("far", b, a), side("near", a, b), kind === "rtt" ? "near" : "far");
+      return kind === "rtt" ? roundTrip(result) : oneWay(result);
+    },
+  };
+}
+
+/** The API without Lunar, for the same figures: round trips of so many bytes, else one way. */
+export function insaneBare(topology: Topology, datapath: "udp" | "xdp", roundTripBytes: number): System {
+  const there = roundTripInline(topology, datapath);
+  const [way] = insaneRates(topology, datapath);
+  return {
+    ...there,
+    system: datapath === "udp" ? "insane-bare" : `insane-bare-${datapath}`,
+    measure: (point) => (point.payload === roundTripBytes ? there : way!).measure(point),
+  };
+}
+
 export const insaneUdpRoundTrips = (topology: Topology): System[] => [
   roundTripInline(topology, "udp"),
   roundTripDaemon(topology, "daemon"),
