@@ -16,7 +16,7 @@ describe("the command line", () => {
   it("helps", async () => {
     const overview = await run("--help");
     expect(overview.code).toBe(0);
-    for (const name of ["up", "doctor", "status", "top", "explain", "pub", "sub"]) {
+    for (const name of ["up", "doctor", "status", "top", "explain", "topics", "echo", "hz", "pub", "sub"]) {
       expect(overview.out).toMatch(new RegExp(`^ {2}${name} `, "m"));
     }
     const up = await run("up", "--help");
@@ -30,7 +30,11 @@ describe("the command line", () => {
     [["upp"], 2, 'no command "upp"'],
     [["up", "--colour"], 2, "--colour"],
     [["pub"], 2, "CHANNEL"],
-    [["pub", "x", "text"], 2, 'CHANNEL is "x"'],
+    [["pub", "-1", "text"], 2, "-1"],
+    [["pub", "4294967296", "text"], 2, 'CHANNEL is "4294967296"'],
+    [["pub", "line/+", "text"], 2, "wildcard"],
+    [["sub", "a//b"], 2, "empty level"],
+    [["echo", ""], 2, "at least one character"],
     [["sub", "1", "2"], 2, '"2" is too much'],
     [["sub", "1", "--count", "many"], 2, '--count is "many"'],
     [["sub", "1", "--acceleration", "warp"], 2, "none, fast"],
@@ -139,6 +143,36 @@ describe("with a runtime", () => {
     ]);
     expect(messages[1].source).not.toBe(messages[0].source);
     expect(messages[2].sequence - messages[1].sequence).toBe(1);
+  });
+
+  it("topics go from pub to sub, echo and hz, by patterns too, and are listed", async () => {
+    const { socket } = await up();
+    const text = await sub(socket, "line/+/temperature", "--count", "2");
+    const echo = start(["echo", "line/#", "--json", "--count", "2", "--socket", socket]);
+    const hz = start(["hz", "line/1/temperature", "--json", "--interval", "0.2", "--socket", socket]);
+    await Promise.all([echo.says(/ready/, "err"), hz.says(/ready/, "err")]);
+    // They follow it when they hear of it, each in its own time.
+    const giver = start(["pub", "line/1/temperature", "20", "--count", "0", "--rate", "50", "--socket", socket]);
+    expect([await text.exit, await echo.exit]).toEqual([0, 0]);
+    expect(text.out).toBe("line/1/temperature: 20\nline/1/temperature: 20\n");
+    const [first] = echo.out.split("\n");
+    expect(JSON.parse(first!)).toMatchObject({ topic: "line/1/temperature", length: 2, text: "20" });
+    await hz.says(/"hz":(?!0\b)/);
+    for (const { child } of [hz, giver]) child.kill("SIGINT");
+    expect([await hz.exit, await giver.exit]).toEqual([0, 0]);
+    const orders = await sub(socket, "orders", "--at-least-once", "--count", "2");
+    const sent = start(["pub", "orders", "-", "--at-least-once", "--json", "--socket", socket], "one\ntwo\n");
+    expect([await sent.exit, await orders.exit]).toEqual([0, 0]);
+    expect(orders.out).toBe("one\ntwo\n");
+    expect(sent.json()).toMatchObject({ topic: "orders", messages: 2, bytes: 6 });
+    const nobody = await run("pub", "line/2/pressure", "x", "--wait", "0.1", "--socket", socket);
+    expect([nobody.code, nobody.err.includes("insane sub line/2/pressure")]).toEqual([6, true]);
+    const listener = await sub(socket, "line/2/pressure", "--json");
+    const topics = await run("topics", "line/#", "--json", "--socket", socket);
+    expect(topics.json()).toMatchObject([{ topic: "line/2/pressure", publishers: 0, subscribers: 1, kept: false }]);
+    expect((await run("topics", "--socket", socket)).out).toMatch(/line\/2\/pressure +0 +1/);
+    listener.child.kill("SIGINT");
+    expect(await listener.exit).toBe(0);
   });
 
   it("messages of any size go, as fast as they are taken; top shows them", async () => {

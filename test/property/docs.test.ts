@@ -68,7 +68,8 @@ describe("docs/configuration.md", () => {
 describe("docs/cli.md", () => {
   it("has every command and every option", async () => {
     const text = page("cli.md");
-    for (const name of ["up", "doctor", "status", "top", "explain", "set-qos", "pub", "sub", "stream"]) {
+    const lunar = ["topics", "echo", "hz", "pub", "sub", "stream"];
+    for (const name of ["up", "doctor", "status", "top", "explain", "set-qos", ...lunar]) {
       const { command } = (await import(`../../src/apps/cli/${name}.ts`)) as {
         readonly command: { readonly spec: CommandSpec };
       };

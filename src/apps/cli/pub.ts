@@ -1,21 +1,23 @@
-// `insane pub`: messages from the command line, from standard input line by line, or of a given size.
+// `insane pub`: messages on a topic or a channel, from the command line, from standard input line by line, or of a given size.
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Source } from "../../index.ts";
 import { InsaneError } from "../../protocol/codes.ts";
 import type { CommandSpec, Parsed } from "./arguments.ts";
 import { EXIT, UsageError } from "./exit.ts";
+import { DELIVERY, isTopic, openTopics, topicOf, topicOptions } from "./lunar.ts";
 import { channelOf, interruption, openStream, QUALITY } from "./quality.ts";
 import { printJson } from "./render.ts";
 
 const spec = {
   name: "pub",
-  summary: "Sends messages on a channel.",
-  positionals: "CHANNEL [TEXT|-]",
+  summary: "Sends messages on a topic, or on a channel of a stream.",
+  positionals: "TOPIC|CHANNEL [TEXT|-]",
   minimum: 1,
   maximum: 2,
   options: {
     ...QUALITY,
+    ...DELIVERY,
     count: {
       kind: "number",
       value: "N",
@@ -49,14 +51,16 @@ const spec = {
       description: "how long to wait for a sink (2); 0: do not",
     },
   },
-  details: 'TEXT is one message; "-" reads standard input, one message a line. Nobody listening is exit code 6.',
+  details:
+    'A whole number is a channel, everything else a topic. TEXT is one message; "-" reads standard input, one message a line. Nobody listening is exit code 6.',
 } as const satisfies CommandSpec;
 
 /** How long messages under way may take to come home before we leave. */
 const SETTLE_MS = 5000;
 
 async function main({ values, positionals }: Parsed<typeof spec.options>): Promise<number> {
-  const channel = channelOf(positionals[0], spec.name);
+  const topic = isTopic(positionals[0]) ? topicOf(positionals[0], spec.name, false) : null;
+  const channel = topic === null ? channelOf(positionals[0], spec.name) : null;
   const text = positionals[1];
   if (text !== undefined && values.size !== undefined)
     throw new UsageError("TEXT and --size exclude each other", spec.name);
@@ -64,35 +68,86 @@ async function main({ values, positionals }: Parsed<typeof spec.options>): Promi
     throw new UsageError('say what to send: TEXT, "-" for standard input, or --size BYTES', spec.name);
   }
   const signal = interruption();
-  const { session, stream } = await openStream(values, spec.name);
+  const to = channel === null ? await openTopic(topic!, values) : await openChannel(channel, values);
   try {
-    const source = await stream.createSource(channel);
-    if ((values.wait ?? 2) > 0 && !(await someoneListens(source, (values.wait ?? 2) * 1000, signal))) {
+    const { source } = to;
+    if ((values.wait ?? 2) > 0 && !(await someoneListens(to, (values.wait ?? 2) * 1000, signal))) {
       throw new InsaneError(
         "ETIMEDOUT",
-        `Nobody listens on channel ${channel} of stream "${stream.name}". Start \`insane sub ${channel}\` with the same quality, or say --wait 0 to send all the same.`,
-        { channel, stream: stream.name },
+        `Nobody listens on ${to.what}. Start \`insane sub ${positionals[0]}\`${topic === null ? " with the same quality" : ""}, or say --wait 0 to send all the same.`,
+        to.names,
       );
     }
     const lines = text === "-" || (text === undefined && values.size === undefined);
     const messages = lines
       ? createInterface({ input: process.stdin, signal })
       : repeat(values.size === undefined ? text! : pattern(values.size), values.count ?? 1);
-    const sent = await sendAll(source, messages, values.rate, signal);
-    const stats = await source.settled({ signal: AbortSignal.timeout(SETTLE_MS) }).catch(() => source.stats);
-    if (values.json)
-      printJson({ channel, stream: stream.name, datapath: stream.binding.datapath, ...sent, ...stats }, 0);
+    const sent = await sendAll(to, messages, values.rate, signal);
+    await to.settled(AbortSignal.timeout(SETTLE_MS)).catch(() => {});
+    const { stats } = source;
+    if (values.json) printJson({ ...to.names, ...sent, ...stats }, 0);
     else if (sent.messages !== 1)
       process.stderr.write(`insane: sent ${sent.messages} messages, ${sent.bytes} bytes; consumed ${stats.consumed}\n`);
     return EXIT.OK;
   } finally {
-    await session.close();
+    await to.close();
   }
 }
 
-async function someoneListens(source: Source, ms: number, signal: AbortSignal): Promise<boolean> {
+/** Where messages go: a topic's publisher or a channel's source. */
+interface Target {
+  readonly source: Source;
+  readonly what: string;
+  readonly names: Readonly<Record<string, unknown>>;
+  matched(options: { readonly signal: AbortSignal }): Promise<void>;
+  send(payload: Uint8Array, signal: AbortSignal): Promise<unknown>;
+  settled(signal: AbortSignal): Promise<unknown>;
+  close(): Promise<void>;
+}
+type Given = Parsed<typeof spec.options>["values"];
+
+async function openChannel(channel: number, values: Given): Promise<Target> {
+  const { session, stream } = await openStream(values, spec.name);
   try {
-    await source.matched(1, { signal: AbortSignal.any([signal, AbortSignal.timeout(ms)]) });
+    const source = await stream.createSource(channel);
+    return {
+      source,
+      what: `channel ${channel} of stream "${stream.name}"`,
+      names: { channel, stream: stream.name, datapath: stream.binding.datapath },
+      matched: (options) => source.matched(1, options),
+      send: (payload, signal) => send(source, payload, signal),
+      settled: (signal) => source.settled({ signal }),
+      close: () => session.close(),
+    };
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+}
+
+async function openTopic(topic: string, values: Given): Promise<Target> {
+  const options = topicOptions(values, spec.name);
+  const lunar = await openTopics(values, spec.name);
+  try {
+    const publisher = await lunar.publisher(topic, options);
+    return {
+      source: publisher.source,
+      what: `topic ${topic}`,
+      names: { topic, channel: publisher.source.channel },
+      matched: (waiting) => publisher.matched(1, waiting),
+      send: (payload, signal) => publisher.send(payload, { signal }),
+      settled: (signal) => publisher.settled({ signal }),
+      close: () => lunar.close(),
+    };
+  } catch (error) {
+    await lunar.close();
+    throw error;
+  }
+}
+
+async function someoneListens({ source, matched }: Target, ms: number, signal: AbortSignal): Promise<boolean> {
+  try {
+    await matched({ signal: AbortSignal.any([signal, AbortSignal.timeout(ms)]) });
     return true;
   } catch (error) {
     if (source.consumers > 0 || signal.aborted) return true;
@@ -108,7 +163,7 @@ function* repeat(message: string | Uint8Array, count: number): Generator<string 
 const pattern = (bytes: number): Uint8Array => Uint8Array.from({ length: bytes }, (_, i) => i & 0xff);
 
 async function sendAll(
-  source: Source,
+  to: Target,
   messages: Iterable<string | Uint8Array> | AsyncIterable<string>,
   rate: number | undefined,
   signal: AbortSignal,
@@ -124,7 +179,7 @@ async function sendAll(
     const ahead = rate === undefined ? 0 : sent / rate - seconds();
     if (ahead > 0) await sleep(ahead * 1000, undefined, { signal }).catch(() => {});
     if (signal.aborted) return false;
-    await send(source, payload, signal);
+    await to.send(payload, signal);
     sent++;
     bytes += payload.length;
     return true;

@@ -1,6 +1,6 @@
 // The options by which `insane pub` and `insane sub` name a stream and ask for its quality, and what they share: the
 // session, its stream, and warnings on standard error.
-import { connect, type Session, type Stream } from "../../index.ts";
+import { connect, type Session, type Stream, type WarningEvent } from "../../index.ts";
 import type { Acceleration, Consumption, Qos, TimeSensitivity } from "../../protocol/qos.ts";
 import { type Options, SOCKET, toNumber, type Values } from "./arguments.ts";
 
@@ -33,6 +33,24 @@ export const QUALITY = {
   },
 } as const satisfies Options;
 
+export const qosOf = (values: Values<typeof QUALITY>): Partial<Qos> => ({
+  ...(values.acceleration === undefined ? {} : { acceleration: values.acceleration as Acceleration }),
+  ...(values.consumption === undefined ? {} : { consumption: values.consumption as Consumption }),
+  ...(values["time-sensitivity"] === undefined
+    ? {}
+    : { timeSensitivity: values["time-sensitivity"] as TimeSensitivity }),
+  ...(values["max-message"] === undefined ? {} : { maxMessage: values["max-message"] }),
+});
+
+/** On standard error. */
+export function tellWarning(
+  { code, message, cure }: { readonly code: string; readonly message: string; readonly cure: string },
+  json: boolean,
+): void {
+  const line = json ? JSON.stringify({ warning: { code, message, cure } }) : `insane: ${code}: ${message} ${cure}`;
+  process.stderr.write(`${line.trimEnd()}\n`);
+}
+
 export async function openStream(
   values: Values<typeof QUALITY & { readonly json: { kind: "flag"; description: string } }>,
   command: string,
@@ -41,33 +59,13 @@ export async function openStream(
     name: `insane ${command} (${process.pid})`,
     ...(values.socket === undefined ? {} : { socket: values.socket }),
   });
-  const qos: Partial<Qos> = {
-    ...(values.acceleration === undefined ? {} : { acceleration: values.acceleration as Acceleration }),
-    ...(values.consumption === undefined ? {} : { consumption: values.consumption as Consumption }),
-    ...(values["time-sensitivity"] === undefined
-      ? {}
-      : { timeSensitivity: values["time-sensitivity"] as TimeSensitivity }),
-    ...(values["max-message"] === undefined ? {} : { maxMessage: values["max-message"] }),
-  };
+  const qos = qosOf(values);
   try {
     const stream = await session.createStream({
       ...qos,
       ...(values.stream === undefined ? {} : { name: values.stream }),
     });
-    const tell = ({
-      code,
-      message,
-      cure,
-    }: {
-      readonly code: string;
-      readonly message: string;
-      readonly cure: string;
-    }): void => {
-      const line = values.json
-        ? JSON.stringify({ warning: { code, message, cure } })
-        : `insane: ${code}: ${message} ${cure}`;
-      process.stderr.write(`${line}\n`);
-    };
+    const tell = (warning: WarningEvent): void => tellWarning(warning, values.json);
     for (const warning of stream.warnings) tell(warning);
     stream.on("warning", tell);
     return { session, stream };

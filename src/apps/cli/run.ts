@@ -28,6 +28,15 @@ const COMMANDS: Readonly<Record<string, { readonly summary: string; readonly loa
     summary: "give an open stream another quality",
     load: async () => (await import("./set-qos.ts")).command,
   },
+  topics: {
+    summary: "topics that are published or subscribed to",
+    load: async () => (await import("./topics.ts")).command,
+  },
+  echo: {
+    summary: "messages of topics, with latency and values",
+    load: async () => (await import("./echo.ts")).command,
+  },
+  hz: { summary: "how often messages of topics come", load: async () => (await import("./hz.ts")).command },
   pub: { summary: "send messages from the shell", load: async () => (await import("./pub.ts")).command },
   sub: { summary: "print messages as they arrive", load: async () => (await import("./sub.ts")).command },
   stream: {

@@ -1,19 +1,24 @@
-// `insane sub`: prints messages as they arrive, or how many a second.
+// `insane sub`: prints messages of topics or of a channel as they arrive, or how many a second.
 import type { Message } from "../../index.ts";
 import { InsaneError } from "../../protocol/codes.ts";
+import type { SubscribeOptions } from "../lunar-mom/lunar.ts";
+import { isPattern } from "../lunar-mom/topics.ts";
 import type { CommandSpec, Parsed } from "./arguments.ts";
 import { EXIT } from "./exit.ts";
+import { DELIVERY, isTopic, openTopics, topicOf, topicOptions } from "./lunar.ts";
+import { fields, shown } from "./payload.ts";
 import { channelOf, interruption, openStream, QUALITY } from "./quality.ts";
 import { print, printJson, short } from "./render.ts";
 
 const spec = {
   name: "sub",
-  summary: "Prints the messages of a channel.",
-  positionals: "CHANNEL",
+  summary: "Prints the messages of topics, or of a channel of a stream.",
+  positionals: "TOPIC|CHANNEL",
   minimum: 1,
   maximum: 1,
   options: {
     ...QUALITY,
+    ...DELIVERY,
     count: {
       kind: "number",
       value: "N",
@@ -48,41 +53,86 @@ const spec = {
     },
   },
   details:
-    "Text is printed as it is, one message a line; anything else as hexadecimal. With --json each message is one object a line.",
+    "A whole number is a channel, everything else a topic, or a pattern: + is one level, # all that follow; then each message is printed behind its topic. Text is printed as it is, one message a line; anything else as hexadecimal. With --json each message is one object a line.",
 } as const satisfies CommandSpec;
 
 async function main({ values, positionals }: Parsed<typeof spec.options>): Promise<number> {
-  const channel = channelOf(positionals[0], spec.name);
   const interrupted = interruption();
   const timeout = values.timeout === undefined ? null : AbortSignal.timeout(values.timeout * 1000);
   const signal = timeout === null ? interrupted : AbortSignal.any([interrupted, timeout]);
-  const { session, stream } = await openStream(values, spec.name);
+  const wanted = values.count || Number.POSITIVE_INFINITY;
+  const size = values.size ?? 1024;
+  const meter = values.rate ? new Meter(values.json) : null;
+  let received = 0;
+  let lost = 0;
+  const [name] = positionals;
   try {
-    const sink = await stream.createSink(
-      channel,
-      values.keep === undefined ? {} : { policy: { kind: "keep-last", depth: values.keep } },
-    );
-    let lost = 0;
-    sink.on("lost", (event) => {
-      lost += event.count;
-      process.stderr.write(
-        `insane: ${event.count} messages of source ${event.source} did not arrive (${event.reason})\n`,
-      );
+    if (isTopic(name)) await listenToTopic(topicOf(name, spec.name, true));
+    else await listenToChannel(channelOf(name, spec.name));
+  } finally {
+    meter?.end();
+  }
+  if (timeout?.aborted && received < wanted && wanted !== Number.POSITIVE_INFINITY) {
+    throw new InsaneError("ETIMEDOUT", `${received} of ${wanted} messages came within ${values.timeout} s.`, {
+      received,
+      lost,
     });
-    process.stderr.write(
-      values.json
-        ? `${JSON.stringify({ ready: true, channel, stream: stream.name, datapath: stream.binding.datapath })}\n`
-        : `insane: listening on channel ${channel} of stream "${stream.name}" (${stream.binding.datapath ?? "this host only"})\n`,
+  }
+  return EXIT.OK;
+
+  async function listenToTopic(pattern: string): Promise<void> {
+    const { qos, ...how } = topicOptions(values, spec.name);
+    const keep = values.keep === undefined ? {} : { depth: values.keep };
+    await using lunar = await openTopics(values, spec.name);
+    const show = values.json ? json(size, {}) : text(size);
+    const over = new AbortController();
+    const end = AbortSignal.any([signal, over.signal]);
+    await using subscription = await lunar.subscribe(
+      pattern,
+      { ...qosOr(qos), ...how, ...keep, ...slow() },
+      (message) => {
+        if (end.aborted) return;
+        received++;
+        if (meter !== null) meter.count(message.length);
+        else show(message, values.json ? message.topic : isPattern(pattern) ? `${message.topic}: ` : "");
+        if (received >= wanted) over.abort();
+      },
     );
-    const show = values.json ? json(values.size ?? 1024) : text(values.size ?? 1024);
-    const meter = values.rate ? new Meter(values.json) : null;
-    let received = 0;
-    const wanted = values.count || Number.POSITIVE_INFINITY;
+    say({ ready: true, topic: pattern }, `topic ${pattern}`);
+    await new Promise<void>((resolve) => {
+      if (end.aborted) resolve();
+      end.addEventListener("abort", () => resolve(), { once: true });
+    });
+    lost = subscription.stats.lost;
+    if (lost > 0) process.stderr.write(`insane: ${lost} messages did not arrive\n`);
+  }
+
+  /** As for channels: unless it is to keep only some, it holds its publishers up. */
+  function slow(): SubscribeOptions {
+    return { policy: values.keep === undefined ? { kind: "block" } : { kind: "keep-last", depth: values.keep } };
+  }
+
+  async function listenToChannel(channel: number): Promise<void> {
+    const { session, stream } = await openStream(values, spec.name);
     try {
+      const sink = await stream.createSink(
+        channel,
+        values.keep === undefined ? {} : { policy: { kind: "keep-last", depth: values.keep } },
+      );
+      sink.on("lost", (event) => {
+        lost += event.count;
+        process.stderr.write(
+          `insane: ${event.count} messages of source ${event.source} did not arrive (${event.reason})\n`,
+        );
+      });
+      const { datapath } = stream.binding;
+      const where = `channel ${channel} of stream "${stream.name}" (${datapath ?? "this host only"})`;
+      say({ ready: true, channel, stream: stream.name, datapath }, where);
+      const show = values.json ? json(size, { channel }) : text(size);
       while (received < wanted) {
         const message = sink.tryConsume() ?? (await sink.consume({ signal }));
         received++;
-        if (meter === null) show(message);
+        if (meter === null) show(message, "");
         else meter.count(message.length);
         message.release();
         if (signal.aborted) break;
@@ -90,56 +140,31 @@ async function main({ values, positionals }: Parsed<typeof spec.options>): Promi
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
-      meter?.end();
+      await session.close();
     }
-    if (timeout?.aborted && received < wanted && wanted !== Number.POSITIVE_INFINITY) {
-      throw new InsaneError("ETIMEDOUT", `${received} of ${wanted} messages came within ${values.timeout} s.`, {
-        received,
-        lost,
-      });
-    }
-    return EXIT.OK;
-  } finally {
-    await session.close();
+  }
+
+  function say(ready: object, where: string): void {
+    process.stderr.write(values.json ? `${JSON.stringify(ready)}\n` : `insane: listening on ${where}\n`);
   }
 }
 
-const strict = new TextDecoder("utf-8", { fatal: true });
+const qosOr = (qos: SubscribeOptions["qos"]): SubscribeOptions => (qos === undefined ? {} : { qos });
 
-/** The payload as text, or null when it is none that a terminal should see. */
-function textOf(bytes: Uint8Array): string | null {
-  try {
-    const decoded = strict.decode(bytes);
-    return /[\p{Cc}]/u.test(decoded.replaceAll(/[\n\t]/g, "")) ? null : decoded;
-  } catch {
-    return null;
-  }
-}
+type Shown = Pick<Message, "length" | "source" | "sequence" | "emitTime" | "receiveTime" | "copy">;
 
-const hex = (bytes: Uint8Array): string =>
-  Buffer.from(bytes)
-    .toString("hex")
-    .replaceAll(/(..)(?=.)/g, "$1 ");
+const text =
+  (size: number) =>
+  (message: Shown, topic: string): void =>
+    print(topic + shown(message.copy(), size));
 
-function text(size: number): (message: Message) => void {
-  return (message) => {
-    const bytes = message.copy().subarray(0, size);
-    const cut = message.length > size ? ` ... (${message.length} bytes)` : "";
-    print(
-      (textOf(bytes) ?? hex(bytes.subarray(0, 32)) + (bytes.length > 32 ? ` ... (${message.length} bytes)` : "")) + cut,
-    );
+const json =
+  (size: number, names: object) =>
+  (message: Shown, topic: string): void => {
+    const { source, sequence, emitTime, receiveTime, length } = message;
+    const of = topic === "" ? names : { topic };
+    printJson({ ...of, source, sequence, emitTime, receiveTime, length, ...fields(message.copy(), size) }, 0);
   };
-}
-
-function json(size: number): (message: Message) => void {
-  return (message) => {
-    const { channel, source, sequence, emitTime, receiveTime, length } = message;
-    const bytes = message.copy().subarray(0, size);
-    const content = textOf(bytes);
-    const payload = content === null ? { base64: Buffer.from(bytes).toString("base64") } : { text: content };
-    printJson({ channel, source, sequence, emitTime, receiveTime, length, ...payload }, 0);
-  };
-}
 
 /** Messages and bytes, told once a second. */
 class Meter {
