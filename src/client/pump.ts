@@ -10,7 +10,8 @@ import { throwLater } from "./emitter.ts";
 import type { ProducerEnd } from "./producer-end.ts";
 import type { SinkHost, SinkQueue } from "./sink.ts";
 import type { Sleeper } from "./sleeper.ts";
-import { BURST, type EmittingSource, type SourceHost } from "./source.ts";
+import type { EmittingSource } from "./source.ts";
+import { BURST, type SourceHost } from "./source-host.ts";
 
 /** An engine in this process that the application's own thread polls (architecture, section 4, Engine). */
 export interface InlineEngine {

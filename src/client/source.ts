@@ -3,12 +3,12 @@
 import { InsaneError } from "../protocol/codes.ts";
 import { DESCRIPTOR, META, SOURCE_STATS, STATUS } from "../protocol/layout.ts";
 import type { DropReason, Outcome, ReceiverInfo, SlotBuffer, Source, SourceStats } from "./api.ts";
-import type { Clock } from "./clock.ts";
 import { Listeners } from "./emitter.ts";
 import { Outcomes, reasonOf } from "./outcomes.ts";
 import type { Account, Slot, SlotPool, StreamPools } from "./pools.ts";
 import type { ProducerEnd } from "./producer-end.ts";
 import { wrongBuffer, wrongSize } from "./refusals.ts";
+import { BURST, type SourceHost, type SourceOwner } from "./source-host.ts";
 import type { Target } from "./target.ts";
 import { type Patience, Waiters } from "./waiters.ts";
 
@@ -23,37 +23,7 @@ const RECLAIM_AT = 32;
 /** Bursts after which the statistics page is written by a source that leaves its session no turn to do it. */
 const UNWRITTEN_MOST = 64;
 
-/** How far the session has come with the burst of emits under way: NONE, the next emit begins one; TIMED, it has a time. */
-export const BURST = { NONE: 0, BEGUN: 1, TIMED: 2 } as const;
-
 const { NONE, TIMED } = BURST;
-
-/** What a source asks of its session on the path of a message. */
-export interface SourceHost {
-  /** BURST. */
-  burst: number;
-  readonly clock: Clock;
-  /** Looks for control frames; takes the time if it is asked for. */
-  beginBurst(timed: boolean): void;
-  /** This thread polls the engine: `sendNow` sends. */
-  readonly pollsEngine: boolean;
-  /** The counters have moved. */
-  sourceChanged(source: EmittingSource): void;
-  /** Something was published for the engine: an inline one sends at once. */
-  sendNow(): void;
-  /** Takes control frames and what has come back on this stream's links. */
-  catchUp(stream: number): void;
-  /** Links on which this session emits messages of the stream. */
-  linksOf(stream: number): number;
-  /** This source had to say EAGAIN. */
-  starve(): void;
-  awaitCredits(change: 1 | -1): void;
-}
-/** The stream it belongs to. */
-export interface SourceOwner {
-  prefault(pool: SlotPool): void;
-  closeSource(source: EmittingSource): Promise<void>;
-}
 
 export class EmittingSource implements Source, Account {
   readonly id: number;

@@ -14,7 +14,8 @@ import type { Ends } from "./ends.ts";
 import { type SlotPool, StreamPools } from "./pools.ts";
 import type { Pump } from "./pump.ts";
 import { type SinkOwner, SinkQueue } from "./sink.ts";
-import { EmittingSource, type SourceOwner } from "./source.ts";
+import { EmittingSource } from "./source.ts";
+import type { SourceOwner } from "./source-host.ts";
 
 /** How long a closing source waits for what is out, ms; then the runtime reclaims it. */
 const SETTLE_MS = 1000;
