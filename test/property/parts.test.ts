@@ -6,10 +6,10 @@ import { decodeFrame, encodeResponse, MAX_FRAME } from "../../src/protocol/rpc.t
 
 describe("an answer in parts", () => {
   it("comes back as it was, over frames", () => {
+    // MessagePack maps are refused when a key is __proto__; no report has one.
+    const json = fc.jsonValue().filter((value) => !JSON.stringify(value).includes("__proto__"));
     const anyReport = fc.record({
-      list: fc.array(
-        fc.record({ name: fc.string({ maxLength: 200 }), value: fc.double({ noNaN: true }), at: fc.jsonValue() }),
-      ),
+      list: fc.array(fc.record({ name: fc.string({ maxLength: 200 }), value: fc.double({ noNaN: true }), at: json })),
       times: fc.integer({ min: 1, max: 400 }),
     });
     fc.assert(
