@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -331,6 +332,28 @@ static void statuses_that_make_no_sense_end_in_time(void **state) {
     finish(&b, &liar);
 }
 
+/* The receiver says nothing, so the message is under way with nothing staged; fragments of that size are copied. */
+static void a_pool_that_is_removed_is_not_read_any_more(void **state) {
+    (void)state;
+    static struct large_bench b;
+    struct liar liar;
+    enum { LEAST_MTU = 576 };
+    sender_setup(&b, &liar);
+    struct sockaddr_in name;
+    socklen_t length = sizeof name;
+    assert_int_equal(getsockname(liar.fd, (struct sockaddr *)&name, &length), 0);
+    node_do(&b.a, ins_engine_set_peer(b.a.engine, LIAR, NODE_DATAPATH, name.sin_addr.s_addr, ntohs(name.sin_port), LEAST_MTU));
+    assert_true(exit_send(&b.exit, &b.a, 0, 0, PAYLOAD, 0));
+    HARNESS_UNTIL(node_count(&b.a, INS_COUNT_tx_fragments) >= PAYLOAD / 512, &b.a, &b.b) {
+    }
+    node_do(&b.a, ins_engine_remove_pool(b.a.engine, LARGE_EXIT, 0));
+    assert_int_equal(mprotect(b.exit.memory, b.exit.pool.bytes, PROT_NONE), 0);
+    HARNESS_UNTIL((exit_reclaim(&b.exit), b.exit.producer.live == 0), &b.a, &b.b) {
+    }
+    assert_int_equal(mprotect(b.exit.memory, b.exit.pool.bytes, PROT_READ | PROT_WRITE), 0);
+    finish(&b, &liar);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fragments_that_disagree_change_nothing),
@@ -339,6 +362,7 @@ int main(void) {
         cmocka_unit_test(later_messages_wait_for_earlier_ones_that_may_still_come),
         cmocka_unit_test(silence_gives_the_slot_back_in_time),
         cmocka_unit_test(statuses_that_make_no_sense_end_in_time),
+        cmocka_unit_test(a_pool_that_is_removed_is_not_read_any_more),
     };
     return cmocka_run_group_tests_name("fragments, hostile", tests, NULL, NULL);
 }

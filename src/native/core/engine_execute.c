@@ -139,11 +139,14 @@ static int add_pool(struct ins_link *link, const struct ins_command *c) {
 static int remove_pool(struct ins_engine *e, struct ins_link *link, uint32_t index) {
     if (!link->out.pools[index].base)
         return -ENOENT;
-    /* Nothing staged may still point into it. */
-    for (uint32_t i = 0; i < e->port_count; i++)
-        if (e->ports[i].datapath && ins_port_staged(&e->ports[i]) &&
-            (e->ports[i].schedule || !ins_egress_flush(e, &e->ports[i])))
-            ins_egress_purge(e, &e->ports[i], link, INS_STATUS_CLOSED);
+    /* Nothing staged may still point into it, and no large message that is under way. */
+    for (uint32_t i = 0; i < e->port_count; i++) {
+        struct ins_port *port = &e->ports[i];
+        if (!port->datapath || (!link->out.sending && !ins_port_staged(port)))
+            continue;
+        if (port->schedule || !ins_egress_flush(e, port) || link->out.sending)
+            ins_egress_purge(e, port, link, INS_STATUS_CLOSED);
+    }
     link->out.pools[index] = (struct ins_egress_pool){0};
     return 0;
 }
