@@ -7,6 +7,7 @@ import { gates } from "./families/gates.ts";
 import { hotpath } from "./families/hotpath.ts";
 import { idle } from "./families/idle.ts";
 import { lunarMom } from "./families/lunar-mom.ts";
+import { lunarStream } from "./families/lunar-stream.ts";
 import { rateLocal } from "./families/rate-local.ts";
 import { rateUdp } from "./families/rate-udp.ts";
 import { rttRdma } from "./families/rdma.ts";
@@ -32,6 +33,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   idle,
   lunarMom,
   fanout,
+  lunarStream,
   gates,
   hotpath,
 ];
@@ -55,10 +57,10 @@ class UsageError extends Error {}
 
 const list = (text: string | undefined): string[] | undefined => text?.split(",").map((item) => item.trim());
 
-function positive(text: string | undefined, name: string, whole: boolean): number {
+function positive(text: string | undefined, name: string, whole: boolean, most = 3600): number {
   const value = text === undefined ? 3 : Number(text);
-  if (!(value > 0) || value > 3600 || (whole && !Number.isInteger(value)))
-    throw new UsageError(`--${name} is "${text}", must be a ${whole ? "whole " : ""}number above 0, at most 3600`);
+  if (!(value > 0) || value > most || (whole && !Number.isInteger(value)))
+    throw new UsageError(`--${name} is "${text}", must be a ${whole ? "whole " : ""}number above 0, at most ${most}`);
   return value;
 }
 
@@ -107,7 +109,7 @@ async function main(): Promise<number> {
     rps: values.rps,
   };
   const systems = list(values.systems);
-  const sizes = list(values.payloads)?.map((text) => positive(text, "payloads", true));
+  const sizes = list(values.payloads)?.map((text) => positive(text, "payloads", true, 2 ** 27));
   installCleanup();
   const lastLines: Line[] = [];
   let allWell = true;

@@ -38,6 +38,10 @@ function inlineSide(datapath: Datapath, self: Host, peer: Host, file: string, re
   return onHost(self, `insane ${file} inline`, process.execPath, args);
 }
 
+/** A side of lunar-stream: the same, with the engine on a thread of its own. */
+export const frameSide = (datapath: Datapath, self: Host, peer: Host, rest: (string | number)[]) =>
+  inlineSide(datapath, self, peer, "stream", rest);
+
 function roundTripInline({ a, b }: Topology, datapath: Datapath): System {
   return {
     system: "insane",

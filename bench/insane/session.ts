@@ -34,10 +34,14 @@ const open = async (session: Session, payload: number, datapath?: "xdp" | "dpdk"
 };
 
 /**
- * `embed`, `embed-xdp`, `embed-dpdk:INTERFACE:ADDRESS` or `embed-rdma:PROVIDER`, then `LOCAL PEER`, with the engine inline, or
- * `attach SOCKET`.
+ * `embed`, `embed-xdp`, `embed-dpdk:INTERFACE:ADDRESS` or `embed-rdma:PROVIDER`, then `LOCAL PEER`, with the engine inline or
+ * on a thread of its own that parks, or `attach SOCKET`.
  */
-export async function reach(name: string, args: readonly string[]): Promise<Reached> {
+export async function reach(
+  name: string,
+  args: readonly string[],
+  { engine = "inline" }: { readonly engine?: "inline" | "thread" } = {},
+): Promise<Reached> {
   if (args[0] === "attach") {
     const session = await connect({ socket: args[1] ?? "", name });
     const stream = (payload: number) => open(session, payload);
@@ -60,7 +64,7 @@ export async function reach(name: string, args: readonly string[]): Promise<Reac
       ...dpdk,
       ...rdma,
     },
-    engine: { mode: "inline" },
+    engine: { mode: engine },
     // The application's own thread is to poll it.
     engines: { process: { dpdk: false, rdma: false } },
     // A software provider is never taken by itself.

@@ -23,6 +23,8 @@ export interface System {
   mode: string;
   /** Further keys of its figures, such as `load`; systems of one name differ in them. */
   keys?: Readonly<Record<string, string | number>>;
+  /** Those that go with the payload, such as `frame`. */
+  keysAt?: (payload: number) => Readonly<Record<string, string | number>>;
   /** Who spins, and where. */
   threads: string;
   /** Why it cannot be measured here, or nothing. */

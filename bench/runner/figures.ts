@@ -1,7 +1,7 @@
 // What a benchmark run says: figures, skipped systems and comparisons, as the JSON lines of the benchmark contract.
 // Types only, and the one place that turns them into text for machines; the table for people is in table.ts.
 
-export type Unit = "us" | "kmsg/s" | "Gbit/s" | "%" | "ns" | "per 10,000" | "instructions";
+export type Unit = "us" | "kmsg/s" | "Gbit/s" | "%" | "ns" | "per 10,000" | "instructions" | "frames/s" | "ms";
 
 /** Figures of one metric; a rate or another single figure is in `p50`, and `p99` is left out. */
 export interface Measurement {

@@ -16,3 +16,16 @@ export const oneWay: Reading = ({ rate, goodput, loss }) => {
     { metric: "loss", unit: "%", p50: loss },
   ];
 };
+
+/** Of a run as fast as it goes the rate received, of one with pauses the latency. */
+export const frameRate: Reading = ({ fps, frames = 0, missing = 0 }) => {
+  if (fps === undefined || !(fps > 0)) throw new Error("no frame was measured");
+  return [
+    { metric: "fps", unit: "frames/s", p50: fps },
+    { metric: "loss", unit: "%", p50: (100 * missing) / (frames + missing) },
+  ];
+};
+export const frameLatency: Reading = ({ p50, p99 }) => {
+  if (p50 === undefined || p99 === undefined || !(p50 > 0)) throw new Error("no frame was measured");
+  return [{ metric: "frame-latency", unit: "ms", p50, p99 }];
+};

@@ -75,6 +75,7 @@ export async function runBenchmark(
       for (const measurement of medians(rounds)) {
         const figure: Figure = {
           ...identity(system),
+          ...(system.keysAt === undefined ? {} : { keys: { ...system.keys, ...system.keysAt(payload) } }),
           payload,
           ...measurement,
           threads: system.threads,

@@ -69,6 +69,9 @@ export interface ServerStats {
   };
   readonly bytes: number;
   readonly fps: number;
+  /** Where frames go now: sessions of this host, and the network as one. */
+  readonly listeners: number;
+  /** Who has reported lately, here and elsewhere. */
   readonly clients: ReadonlyArray<ClientState>;
 }
 
@@ -163,6 +166,7 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
       skipped: { ...this.skipped },
       bytes: this.sentBytes,
       fps: this.pace?.fps ?? 0,
+      listeners: this.source.consumers,
       clients: this.audience.states,
     };
   }

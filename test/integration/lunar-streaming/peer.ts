@@ -52,7 +52,13 @@ const calls: Record<string, (words: Words) => unknown> = {
     return { epoch: server.epoch };
   },
   loop: () => void server?.loop().then((stats) => process.send?.({ looped: stats })),
-  serverStats: () => ({ ...server?.stats, refusals: refused, stalls, gone: left }),
+  serverStats: () => ({
+    datapath: server?.stream.binding.datapath,
+    ...server?.stats,
+    refusals: refused,
+    stalls,
+    gone: left,
+  }),
   closeServer: () => server?.close(),
 
   /** `read`: "all" (default), "none", or so many milliseconds for each frame. */

@@ -16,10 +16,11 @@ export const LIVE_PAGE = `<!doctype html>
   #state::before { content: ""; width: 9px; height: 9px; border-radius: 50%; background: var(--bad); }
   #state.live::before { background: var(--good); box-shadow: 0 0 10px var(--good); }
   main { display: grid; gap: 22px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 560px), 1fr)); }
+  article:only-child { max-width: 1500px; }
   main:empty::after { content: "Waiting for a stream …"; color: var(--soft); }
   article { background: var(--panel); border: 1px solid var(--line); border-radius: 16px; overflow: hidden; box-shadow: 0 18px 50px #0006; }
-  .screen { background: #05070c; aspect-ratio: var(--aspect, 16 / 9); display: grid; place-items: center; position: relative; }
-  canvas { width: 100%; height: 100%; object-fit: contain; display: block; }
+  .screen { background: #05070c; aspect-ratio: var(--aspect, 16 / 9); max-height: calc(100vh - 300px); width: 100%; display: grid; place-items: center; position: relative; }
+  canvas { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; display: block; }
   .tag { position: absolute; left: 14px; top: 12px; font: 600 12px/1 ui-monospace, "DejaVu Sans Mono", monospace; padding: 7px 10px; border-radius: 999px; background: #0a0e17cc; color: var(--ink); backdrop-filter: blur(6px); }
   .over { position: absolute; inset: auto 14px 14px; padding: 10px 14px; border-radius: 10px; background: #0a0e17e0; color: var(--warn); font-size: 13px; }
   .over:empty { display: none; }

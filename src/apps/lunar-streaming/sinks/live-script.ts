@@ -4,7 +4,10 @@
 export const LIVE_SCRIPT = `"use strict";
 {
   const PREFIX = 16;
+  /** Pictures of each feed that are kept, for what is said of them later. */
+  const KEPT = 24;
   const canvases = new Map();
+  const kept = new Map();
   const tell = (what, detail) => document.dispatchEvent(new CustomEvent("live:" + what, { detail }));
   let socket;
   let patience = 250;
@@ -15,7 +18,10 @@ export const LIVE_SCRIPT = `"use strict";
       if (!canvases.has(feed)) canvases.set(feed, document.createElement("canvas"));
       return canvases.get(feed);
     },
+    /** Of the frames that are shown. */
     number: [],
+    /** The picture of a frame, while it is kept. */
+    picture: (feed, number) => kept.get(feed)?.get(number),
   };
 
   async function draw(buffer) {
@@ -29,7 +35,13 @@ export const LIVE_SCRIPT = `"use strict";
       canvas.height = picture.height;
     }
     canvas.getContext("2d", { alpha: false }).drawImage(picture, 0, 0);
-    picture.close();
+    if (!kept.has(feed)) kept.set(feed, new Map());
+    const recent = kept.get(feed).set(number, picture);
+    if (recent.size > KEPT) {
+      const [oldest, first] = recent.entries().next().value;
+      first.close();
+      recent.delete(oldest);
+    }
     window.live.number[feed] = number;
     tell("picture", { feed, number, latencyUs: view.getUint32(12, true) });
     return feed;
