@@ -1,6 +1,7 @@
 // What engines tell of messages and links goes to those it concerns: a broken contract to the session that broke it, what was
 // lost or dropped to the sinks it was for, the end of flows to whoever waits for it.
 import type { EngineEvent } from "../native/engine-events.ts";
+import type { Ledger } from "../native/ledger.ts";
 import { STATUS } from "../protocol/layout.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { Losses } from "../runtime/losses.ts";
@@ -51,6 +52,19 @@ export class EngineReports {
       case "stalled-owner":
         return;
     }
+  }
+
+  /**
+   * An engine hangs or is gone. What it had sent is told to the receivers by another one; what it had received is remembered
+   * until its senders say how many there were.
+   */
+  left(technology: NetworkTechnology, { sent, received }: Ledger): void {
+    const { farewells } = this.#ports;
+    for (const { tag, channel, source, untold } of received) {
+      if (untold > 0) this.lost(technology, tag, channel, source, untold);
+    }
+    farewells.remember(received);
+    for (const flow of sent) farewells.event(technology, { ...flow, type: "untold" });
   }
 
   /** `technology` null: over one that was left, whichever that was. */

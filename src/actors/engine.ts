@@ -6,6 +6,7 @@ import { type EngineEvents, type EngineResource, engineResource } from "../effec
 import { engineProcess } from "../effects/engine-process.ts";
 import { DEFAULT_ENGINE, type EngineConfig, IDLE, LEASE } from "../native/engine-config.ts";
 import type { EngineEvent } from "../native/engine-events.ts";
+import type { Ledger } from "../native/ledger.ts";
 import { WARNING_CODES } from "../protocol/codes.ts";
 import type { EngineOptions } from "../runtime/api.ts";
 import { DatapathActor, type DatapathPorts } from "./datapath.ts";
@@ -27,6 +28,8 @@ export interface EnginePorts {
   /** What its receive pool is made of; left out, what suits kernel UDP. */
   readonly receive?: { readonly slots: number; readonly bytes: number };
   event(event: Exclude<EngineEvent, { readonly type: "ack" | "datapath-down" }>): void;
+  /** It hangs, or is gone: what it had sent and received, which it cannot tell of any more. */
+  left(ledger: Ledger): void;
   /** Its thread runs: datapaths can be opened. */
   running(): void;
   /** It had missed a command's deadline and acknowledges again: what was given up meanwhile is to be said anew. */
@@ -164,7 +167,11 @@ export class EngineActor {
       event: (event) => this.#event(event),
       overdue: (command) => this.life.send({ type: "overdue", command }),
       late: () => this.life.send({ type: "progressed" }),
-      died: (how) => this.life.send({ type: "died", how }),
+      died: (how) => {
+        // Its memory is ours until its scope ends.
+        this.#left(this.#resource);
+        this.life.send({ type: "died", how });
+      },
     };
     const config = engineConfig(this.#ports);
     if (this.#ports.process) {
@@ -234,6 +241,10 @@ export class EngineActor {
     }
   }
 
+  #left(resource: EngineResource | null): void {
+    if (resource) this.#ports.left(resource.ledger());
+  }
+
   #closeDatapaths(dead: boolean): void {
     for (const datapath of [...this.datapaths.values()]) {
       if (dead) datapath.lost();
@@ -247,6 +258,8 @@ export class EngineActor {
     const stopped = resource ? resource.stop() : true;
     // A thread is joined here and now: its answer must not wait for another turn.
     const ended = typeof stopped === "boolean" ? stopped : await stopped;
+    if (resource?.pid === null && this.life.actor.getSnapshot().context.ending?.cause === "failure")
+      this.#left(resource);
     if (ended) this.life.send({ type: "stopped" });
     else this.life.send({ type: "quarantine", what: this.life.name });
   }

@@ -7,6 +7,8 @@ import type { Serving } from "./serving.ts";
 
 /** Ended flows that are remembered, so that a marker that comes twice is dealt with once. */
 const REMEMBERED = 4096;
+/** Flows that engines which are gone had received: as many as one engine can have. */
+const RECEIVED = 16384;
 /** How long after its patience an engine may take to say that a link is empty, ms. */
 const LATE_MS = 1000;
 
@@ -26,14 +28,16 @@ export interface FarewellPorts {
   /** How long an engine waits for receivers, ms. */
   readonly patienceMs: number;
   servings(): Iterable<Serving>;
-  /** No engine of ours knows this flow: nothing of it has come. */
-  unknown(flow: EndedFlow): void;
+  /** Of a flow that ended, so many messages have not come and are not counted by any engine that runs. */
+  missing(flow: EndedFlow, count: number): void;
 }
 
 export class Farewells {
   readonly #ports: FarewellPorts;
   readonly #waiting = new Map<string, (marked: Marked) => void>();
   readonly #ended = new Set<string>();
+  /** What engines that are gone had received of flows that have not ended yet. */
+  readonly #received = new Map<string, number>();
 
   constructor(ports: FarewellPorts) {
     this.#ports = ports;
@@ -52,6 +56,14 @@ export class Farewells {
     } finally {
       cancel();
       this.#waiting.delete(what);
+    }
+  }
+
+  /** An engine is gone: how much of these flows it had received. */
+  remember(flows: ReadonlyArray<EndedFlow>): void {
+    for (const flow of flows) this.#received.set(keyOf(flow), flow.sent);
+    for (const oldest of [...this.#received.keys()].slice(0, Math.max(0, this.#received.size - RECEIVED))) {
+      this.#received.delete(oldest);
     }
   }
 
@@ -89,7 +101,7 @@ export class Farewells {
   }
 
   async #account(others: ReadonlyArray<Serving>, flow: EndedFlow): Promise<void> {
-    const key = `${flow.host} ${flow.flow} ${flow.tag} ${flow.channel}`;
+    const key = keyOf(flow);
     if (this.#ended.has(key)) return;
     this.#ended.add(key);
     if (this.#ended.size > REMEMBERED) for (const oldest of [...this.#ended].slice(0, 1)) this.#ended.delete(oldest);
@@ -98,6 +110,12 @@ export class Farewells {
       const asked = engine?.resource?.command("an ended flow", (api, handle) => api.accountFlow(handle, flow));
       known += (await asked?.catch(() => 0)) ?? 0;
     }
-    if (known === 0) this.#ports.unknown(flow);
+    if (known > 0) return;
+    // None of it, as far as those know that run.
+    const missing = flow.sent - (this.#received.get(key) ?? 0);
+    this.#received.delete(key);
+    if (missing > 0) this.#ports.missing(flow, missing);
   }
 }
+
+const keyOf = ({ host, flow, tag, channel }: EndedFlow): string => `${host} ${flow} ${tag} ${channel}`;

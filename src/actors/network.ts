@@ -76,7 +76,7 @@ export class Network {
       clock: ports.host.world.clock,
       patienceMs: ports.host.config.rebind.patienceMs,
       servings: () => this.#servings.values(),
-      unknown: ({ tag, channel, source, sent }) => this.#reports.lost(null, tag, channel, source, sent),
+      missing: ({ tag, channel, source }, count) => this.#reports.lost(null, tag, channel, source, count),
     });
     this.#reports = new EngineReports({
       host: ports.host,
@@ -362,6 +362,7 @@ export class Network {
           void (await this.#farewells.marked(routeOf(technology, tag, channel), order)),
         collision: ({ name }, stream, owner) => this.#warnings.collision(name, stream, owner),
         event: (event) => this.#reports.event(technology, event),
+        left: (ledger) => this.#reports.left(technology, ledger),
         up: () => {
           const serving = this.#servings.get(technology);
           if (technology === "udp") this.#warnings.receiveBuffer(serving?.datapath?.counters()["receive_buffer_bytes"]);

@@ -5,6 +5,7 @@ import type { Notice } from "../../models/lifecycle.ts";
 import type { RestartPolicy } from "../../models/policy.ts";
 import type { Endpoint } from "../native/engine.ts";
 import type { EngineEvent } from "../native/engine-events.ts";
+import type { Ledger } from "../native/ledger.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
@@ -55,6 +56,8 @@ export interface ServingPorts {
   collision(peer: PeerInfo, stream: string, owner: string): void;
   /** Moves a route by `order`; resolves when what was sent by then has arrived, or had its time. */
   moving(tag: number, channel: number, order: () => Promise<number>): Promise<void>;
+  /** See EnginePorts. */
+  left(ledger: Ledger): void;
   event(event: Exclude<EngineEvent, { readonly type: "ack" | "datapath-down" }>): void;
   up(): void;
   /** `served`: it had been up since it was opened. */
@@ -208,6 +211,7 @@ export class Serving {
       largeBytes,
       ...(receive === undefined ? {} : { receive }),
       event: (event) => this.#ports.event(event),
+      left: (ledger) => this.#ports.left(ledger),
       running: () => this.#openDatapath(engine),
       recovered: () => {
         void this.routes.sync();

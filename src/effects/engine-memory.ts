@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import { engines } from "../native/engine.ts";
 import { type EngineConfig, LATENCIES, receivePoolBytes } from "../native/engine-config.ts";
+import { type Ledger, readLedger } from "../native/ledger.ts";
 import type { InsaneError } from "../protocol/codes.ts";
 import type { PoolRecord } from "../protocol/control.ts";
 import { COUNTERS, PARKED_PAGE, slotStride } from "../protocol/layout.ts";
@@ -26,6 +27,8 @@ export interface EngineMemory {
   heard(): ReadonlyMap<number, number>;
   /** A histogram of latencies (`LATENCIES`), by its number. */
   latencies(histogram: number): number[];
+  /** What it had sent and received, for when it cannot tell any more. */
+  ledger(): Ledger;
   /** It sleeps on its doorbells at this moment. */
   parked(): boolean;
 }
@@ -82,6 +85,7 @@ export const engineMemory = (
         const buckets = new BigUint64Array(counters.u8.buffer, at, LATENCIES.BUCKETS);
         return Array.from(buckets, (_, i) => Number(Atomics.load(buckets, i)));
       },
+      ledger: () => readLedger(counters.u8),
       parked: () => ((parked.u32[PARKED_PAGE.WORD / 4] ?? 0) & WISHES) !== 0,
     } satisfies EngineMemory;
   });

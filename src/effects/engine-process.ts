@@ -63,6 +63,7 @@ export const engineProcess = (
       counters: memory.counters,
       heard: memory.heard,
       latencies: memory.latencies,
+      ledger: memory.ledger,
       parked: memory.parked,
       pid: process.pid,
       command: (what, send) => process.command(what, send),

@@ -39,7 +39,7 @@ export interface OpenDatapath {
 }
 
 export interface EngineResource
-  extends Pick<EngineMemory, "receivePool" | "parkedPage" | "counters" | "heard" | "latencies" | "parked"> {
+  extends Pick<EngineMemory, "receivePool" | "parkedPage" | "counters" | "heard" | "latencies" | "ledger" | "parked"> {
   /** Id of the process that it is, or null: a thread of this one. A process cannot touch what is ours once it has ended. */
   readonly pid: number | null;
   /** Resolves with the acknowledgement's value; rejects when it is refused or overdue. `what` is for messages. */
@@ -121,6 +121,7 @@ export const engineResource = (
       counters: memory.counters,
       heard: memory.heard,
       latencies: memory.latencies,
+      ledger: memory.ledger,
       parked: memory.parked,
       pid: null,
       command: async (what, send) => {

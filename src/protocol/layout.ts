@@ -158,7 +158,8 @@ export const SINK_STATS = { RECEIVED: 0, CONSUMED: 1, DROPPED: 2, LOST: 3, HELD:
 /**
  * A segment of labelled u64 counters: labels (NUL-padded ASCII) first, then the values. Behind them an engine keeps when
  * it last heard of each of its peers: HEARD_PEERS pairs of u64, the peer's id + 1 (0: none) and CLOCK_MONOTONIC in ms
- * (0: never heard of).
+ * (0: never heard of). Then what control reads of an engine that is gone: RECORDS records of flows that it sends, and of
+ * those that it receives (ledger.h).
  */
 export const COUNTERS = {
   MAX: 1024,
@@ -167,7 +168,11 @@ export const COUNTERS = {
   HEARD: 73728,
   HEARD_BYTES: 16,
   HEARD_PEERS: 1024,
-  BYTES: 90112,
+  SENT: 90112,
+  RECEIVED: 614400,
+  RECORDS: 16384,
+  RECORD_BYTES: 32,
+  BYTES: 1138688,
 } as const;
 
 /** Bytes of a link's segment, a multiple of the page. */

@@ -9,6 +9,7 @@
 #include "engine_links.h"
 #include "flow.h"
 #include "fragments.h"
+#include "ledger.h"
 #include "scheduler_port.h"
 #include "wire.h"
 
@@ -44,6 +45,8 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
     uint32_t end = stage->head + (uint32_t)taken, refused = 0;
     uint64_t bytes = 0, messages = 0;
     for (uint32_t i = stage->head; i < end; i++) {
+        if (stage->of[i].last < INS_STAGED_FRAGMENT)
+            ins_ledger_sent(e, stage->of[i].flow, stage->of[i].flow_id);
         if (stage->tx[i].error)
             refused++;
         else {
@@ -67,6 +70,8 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
     ins_count(e, INS_COUNT_tx_bytes, bytes);
     if (refused)
         ins_count(e, INS_COUNT_tx_refused, refused);
+    /* At once: should the next call of a datapath never come back, what was sent is known by both ends alike. */
+    ins_links_publish(e);
     stage->head = end;
     if (stage->head == stage->tail) {
         stage->head = stage->tail = 0;
@@ -96,6 +101,8 @@ static void purge(struct ins_engine *e, struct ins_stage *stage, struct ins_link
             }
             if (!sent)
                 unsequence(e, &of);
+            else
+                ins_ledger_sent(e, of.flow, of.flow_id); /* its receivers miss it */
             if (of.last)
                 give_back(e, of.link, of.entry, sent ? INS_STATUS_DONE : status);
             if (of.last && sent)

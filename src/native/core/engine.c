@@ -295,6 +295,8 @@ int ins_engine_create(const struct ins_engine_config *config, void *receive_pool
     e->counters = (uint64_t *)(void *)((uint8_t *)counters + INS_COUNTERS_VALUES) + first_counter;
     e->histograms = (uint64_t *)(void *)((uint8_t *)counters + INS_COUNTERS_VALUES) + INS_HISTOGRAMS_FIRST;
     e->heard = (uint64_t *)(void *)((uint8_t *)counters + INS_COUNTERS_HEARD);
+    e->sent = (struct ins_ledger_record *)(void *)((uint8_t *)counters + INS_COUNTERS_SENT);
+    e->received = (struct ins_ledger_record *)(void *)((uint8_t *)counters + INS_COUNTERS_RECEIVED);
     e->due_ms = UINT64_MAX;
     e->cached_endpoint = UINT64_MAX;
     error = build(e, receive_pool, receive_pool_bytes);

@@ -216,6 +216,7 @@ struct ins_engine {
     uint64_t due_ms; /* earliest time at which the timers have something to do; UINT64_MAX: never */
     uint64_t told_ms; /* last time that losses and drops were told */
     uint64_t alive_ms; /* when peers get a heartbeat next; 0: there are none */
+    struct ins_ledger_record *sent, *received; /* for control when we are gone (ledger.h) */
     uint64_t *heard;   /* by peer index: pairs of id + 1 and time, which control reads (layout.h, COUNTERS_HEARD) */
     uint32_t alive_round;
     uint32_t mark_cursor; /* flow whose mark goes out next */

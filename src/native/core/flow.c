@@ -8,6 +8,7 @@
 
 #include "egress.h"
 #include "farewell.h"
+#include "ledger.h"
 #include "wire.h"
 
 int ins_flows_init(struct ins_engine *e) {
@@ -41,6 +42,7 @@ void ins_flow_end(struct ins_engine *e, struct ins_flow *flow) {
         deactivate(e, flow);
     ins_map_remove(&e->flow_keys, flow->key);
     flow->used = 0;
+    ins_ledger_end(&e->sent[flow - e->flows]);
     flow->next_free = e->free_flow;
     e->free_flow = (uint32_t)(flow - e->flows);
     ins_gauge(e, INS_COUNT_flows, e->flow_keys.count);
@@ -92,6 +94,11 @@ struct ins_flow *ins_flow_need(struct ins_engine *e, const struct ins_egress_sou
         .channel = source->topic->channel,
         .source = source->source,
     };
+    ins_ledger_begin(&e->sent[index], &(struct ins_ledger_record){.host = e->peers[flow->peer].id / INS_PEER_ENDPOINTS + 1,
+                                                                  .flow = flow->id,
+                                                                  .tag = flow->tag,
+                                                                  .channel = flow->channel,
+                                                                  .source = flow->source});
     uint8_t header[INS_WIRE_HEADER];
     ins_wire_write(header, &(struct ins_wire){.type = INS_WIRE_TYPE_DATA,
                                               .tag = flow->tag,

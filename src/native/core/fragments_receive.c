@@ -8,6 +8,7 @@
 #include "engine_links.h"
 #include "fragments_state.h"
 #include "ingress.h"
+#include "ledger.h"
 #include "scheduler_port.h"
 #include "tracker.h"
 
@@ -331,6 +332,7 @@ static struct ins_assembly *begin(struct ins_engine *e, uint32_t port, uint32_t 
         if ((tracker = ins_tracker_find(e, peer, wire->flow)) && tracker->expected <= wire->sequence) {
             ins_tracker_lost(e, tracker, wire->sequence + 1 - tracker->expected);
             tracker->expected = wire->sequence + 1;
+            ins_ledger_next(&e->received[tracker - e->trackers], tracker->expected);
         }
         answer(e, port, peer, wire, ANY);
         return NULL;

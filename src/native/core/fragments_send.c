@@ -9,6 +9,7 @@
 #include "egress.h"
 #include "engine_links.h"
 #include "flow.h"
+#include "ledger.h"
 #include "fragments_state.h"
 #include "scheduler_port.h"
 
@@ -79,9 +80,10 @@ static void finish(struct ins_engine *e, struct ins_transmission *t, uint32_t st
         return;
     t->done = 1;
     e->fragments->shipments[t->shipment].status = status;
-    if (t->sent)
+    if (t->sent) {
         e->fragments->shipments[t->shipment].sent = 1;
-    else {
+        ins_ledger_sent(e, t->flow, t->flow_id);
+    } else {
         /* As for small ones (egress.c): what never left must not be missed by the receiver. */
         struct ins_flow *flow = flow_of(e, t);
         if (flow && flow->next == t->sequence + 1)

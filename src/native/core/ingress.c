@@ -9,6 +9,7 @@
 #include "engine_links.h"
 #include "farewell.h"
 #include "fragments.h"
+#include "ledger.h"
 #include "liveness.h"
 #include "tracker.h"
 #include "wire.h"
@@ -216,6 +217,7 @@ static inline void settle(struct ins_engine *e, struct ins_tracker *tracker, uin
         ins_tracker_lost(e, tracker, sequence - tracker->expected);
     }
     tracker->expected = sequence + 1;
+    ins_ledger_next(&e->received[tracker - e->trackers], tracker->expected);
     tracker->seen = e->turn;
 }
 

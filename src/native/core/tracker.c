@@ -6,6 +6,7 @@
 
 #include "farewell.h"
 #include "fragments.h"
+#include "ledger.h"
 
 int ins_trackers_init(struct ins_engine *e) {
     e->trackers = calloc(e->tracker_limit, sizeof *e->trackers);
@@ -47,6 +48,7 @@ static int tell(struct ins_engine *e, struct ins_tracker *tracker, uint32_t rese
     if (!ins_event_push(&e->events, &event, reserved))
         return 0;
     tracker->lost = 0;
+    e->received[tracker - e->trackers].untold = 0;
     return 1;
 }
 
@@ -66,6 +68,7 @@ static void forget(struct ins_engine *e, struct ins_tracker *tracker) {
     tracker->topic->holders--;
     ins_topic_drop(&e->topics, tracker->topic);
     tracker->used = 0;
+    ins_ledger_end(&e->received[tracker - e->trackers]);
     tracker->next = e->free_tracker;
     e->free_tracker = (uint32_t)(tracker - e->trackers);
     e->cached_tracker = INS_NONE;
@@ -119,6 +122,13 @@ struct ins_tracker *ins_tracker_make(struct ins_engine *e, uint32_t peer, uint32
         .seen = e->turn,
         .next = INS_NONE,
     };
+    ins_ledger_begin(&e->received[index],
+                     &(struct ins_ledger_record){.host = e->peers[peer].id / INS_PEER_ENDPOINTS + 1,
+                                                 .flow = flow,
+                                                 .tag = topic->tag,
+                                                 .channel = topic->channel,
+                                                 .source = source,
+                                                 .next = expected});
     e->peers[peer].trackers++;
     ins_gauge(e, INS_COUNT_trackers, e->tracker_keys.count);
     return tracker;
@@ -128,6 +138,7 @@ void ins_tracker_lost(struct ins_engine *e, struct ins_tracker *tracker, uint64_
     enum { COALESCE_MS = 10 };
     ins_count(e, INS_COUNT_rx_lost, count);
     tracker->lost += count;
+    e->received[tracker - e->trackers].untold = (uint32_t)tracker->lost; /* at most a leap between two words */
     if (!tracker->dirty) {
         tracker->dirty = 1;
         tracker->next = e->dirty_trackers;
@@ -192,6 +203,7 @@ void ins_tracker_beat(struct ins_engine *e, uint32_t peer, const struct ins_hear
     tracker->gap = tracker->expected;
     tracker->gap_end = beat->next;
     tracker->expected = beat->next;
+    ins_ledger_next(&e->received[tracker - e->trackers], tracker->expected);
     ins_tracker_lost(e, tracker, missing);
 }
 
