@@ -14,7 +14,7 @@ import {
   STATE_BYTES,
   writeFrame,
 } from "./kept-format.ts";
-import { emitted, sendBy } from "./publisher.ts";
+import { emitted, sendBy, slotIfOpen } from "./publisher.ts";
 import { ReplayWindow } from "./replay-window.ts";
 import { channelOf } from "./topics.ts";
 
@@ -203,7 +203,7 @@ export class KeptPublisher implements Publisher {
 
   private again(sequence: number, now: number): boolean {
     const frame = this.window.message(sequence);
-    const slot = frame && this.source.tryGetBuffer(frame.length);
+    const slot = frame && slotIfOpen(this.source, frame.length);
     if (!frame || !slot) return false;
     slot.memory.set(frame, slot.offset);
     this.window.sentAgain(sequence, now);
@@ -212,7 +212,7 @@ export class KeptPublisher implements Publisher {
 
   /** Says how far it is: to one that has joined, or (0) to everybody. */
   private say(subscriber: number, from: number): void {
-    const slot = this.source.tryGetBuffer(STATE_BYTES);
+    const slot = slotIfOpen(this.source, STATE_BYTES);
     if (slot === null) return;
     const flags = this.acknowledged ? FLAG : 0;
     writeFrame(slot.memory, slot.offset, { ...this.frame(FRAME.STATE, this.window.next), flags, subscriber, from });

@@ -17,7 +17,7 @@ import {
   writeBack,
 } from "./kept-format.ts";
 import { Borrowed, Copied } from "./message.ts";
-import { emitted } from "./publisher.ts";
+import { emitted, slotIfOpen } from "./publisher.ts";
 import { channelOf } from "./topics.ts";
 
 /** Acknowledges so many messages at once, or after so long, ms. */
@@ -232,7 +232,7 @@ export class KeptReader {
 
   private say(kind: number, publisher: number, one: Known | null): void {
     const { back } = this;
-    const slot = back?.tryGetBuffer(BACK_BYTES);
+    const slot = back && slotIfOpen(back, BACK_BYTES);
     // Whatever cannot be said now is said again.
     if (!back || !slot) return;
     const words = [0, 0];

@@ -54,6 +54,8 @@ export class Lunar implements AsyncDisposable, SubscriptionHost {
   constructor(session: Session, ownsSession: boolean) {
     this.session = session;
     this.ownsSession = ownsSession;
+    // Evicted, or closed by its owner: timers of publishers and subscriptions have nobody left to talk to.
+    session.on("closed", () => void this.close());
   }
 
   /** Opens a topic for publishing. Errors: EVALUE (no topic), ECOLLISION (another topic has its channel), ELIMIT, ECLOSED. */

@@ -63,6 +63,16 @@ export class PlainPublisher implements Publisher {
   }
 }
 
+/** For what is said again anyway: null as well when the session has ended under us. */
+export function slotIfOpen(source: Source, bytes: number): SlotBuffer | null {
+  try {
+    return source.tryGetBuffer(bytes);
+  } catch (error) {
+    if (error instanceof InsaneError && error.code === "ECLOSED") return null;
+    throw error;
+  }
+}
+
 /** A slot that could not be sent goes back. */
 export function emitted(source: Source, slot: SlotBuffer, more: boolean): number {
   try {
