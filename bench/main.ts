@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { rateDpdk, rttDpdk } from "./families/dpdk.ts";
 import { fanout } from "./families/fanout.ts";
 import { gates } from "./families/gates.ts";
+import { growth } from "./families/growth.ts";
 import { hotpath } from "./families/hotpath.ts";
 import { idle } from "./families/idle.ts";
 import { lunarMom } from "./families/lunar-mom.ts";
@@ -34,6 +35,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   lunarMom,
   fanout,
   lunarStream,
+  growth,
   gates,
   hotpath,
 ];

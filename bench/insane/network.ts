@@ -2,6 +2,7 @@
 // XDP, or a daemon a side that shares the side's core with its application.
 
 import type { Point, System } from "../runner/benchmark.ts";
+import type { Measurement } from "../runner/figures.ts";
 import { measurePair, nodeProgram, onHost } from "../runner/hosts.ts";
 import { withPrograms } from "../runner/processes.ts";
 import { oneWay, roundTrip } from "../runner/readings.ts";
@@ -41,6 +42,19 @@ function inlineSide(datapath: Datapath, self: Host, peer: Host, file: string, re
 /** A side of lunar-stream: the same, with the engine on a thread of its own. */
 export const frameSide = (datapath: Datapath, self: Host, peer: Host, rest: (string | number)[]) =>
   inlineSide(datapath, self, peer, "stream", rest);
+
+/** Round trips and then the rate of an inline pair over kernel UDP, with `crowd` (crowd.ts) open on both hosts. */
+export async function amongOthers({ a, b }: Topology, crowd: string, point: Point): Promise<Measurement[]> {
+  const env = { INSANE_BENCH_CROWD: crowd };
+  const pair = (file: string, rest: (string | number)[], measuring: "far" | "near") => {
+    const side = (role: string, self: Host, peer: Host) => ({
+      ...inlineSide("udp", self, peer, file, [role, "spin", ...rest, ...times(point)]),
+      env,
+    });
+    return measurePair(point, side("far", b, a), side("near", a, b), measuring);
+  };
+  return [...roundTrip(await pair("rtt", ["copy"], "near")), ...oneWay(await pair("rate", [], "far"))];
+}
 
 function roundTripInline({ a, b }: Topology, datapath: Datapath): System {
   return {

@@ -2,6 +2,7 @@
 // "embed-dpdk:INTERFACE:ADDRESS" and "embed-rdma:PROVIDER" for streams that must run on those), or a daemon's socket ("attach"). The first arguments of every program in this folder say which.
 import type { Session, Stream } from "../../src/index.ts";
 import { connect, Runtime } from "../../src/index.ts";
+import { crowdOf, openCrowd } from "./crowd.ts";
 
 /** UDP port of the hello frames of an embedded runtime. */
 export const HELLO_PORT = 9710;
@@ -72,6 +73,8 @@ export async function reach(
     log: { level: "error" },
   });
   const session = await runtime.connect({ name });
+  const others = process.env["INSANE_BENCH_CROWD"];
+  if (others !== undefined) await openCrowd(crowdOf(others), (name) => runtime.connect({ name }));
   const stream = (payload: number) => open(session, payload, datapath);
   return { session, stream, rest, close: () => runtime.close() };
 }

@@ -19,7 +19,7 @@ export interface Launch {
 /** Kept of a program's standard error, to be shown when it fails. */
 const STDERR_LINES = 12;
 /** Beyond warm-up and measuring: start of Node, set-up, connection. */
-const START_SECONDS = 30;
+const START_SECONDS = 60;
 const GRACE_MS = 500;
 
 export const startLimit = (seconds: number): number => (seconds + START_SECONDS) * 1000;

@@ -1,5 +1,4 @@
-/* An engine's life: creation, its thread, the inline lease, the end. The lock `inside` is only ever tried: the owner
-   gives up with -EBUSY, the thread looks again. */
+/* An engine's life: creation, the inline lease, the end. Its thread is engine_thread.c. */
 #include "engine.h"
 
 #include <errno.h>
@@ -10,6 +9,7 @@
 
 #include "domain.h"
 #include "engine_idle.h"
+#include "engine_thread.h"
 #include "engine_turn.h"
 #include "farewell.h"
 #include "fragments.h"
@@ -28,15 +28,6 @@ const char *ins_engine_counter(uint32_t index) {
 
 /* ---- the lease ---- */
 
-static int try_enter(struct ins_engine *e) {
-    /* Pairs with the release store in leave: whoever comes in sees all that was done inside. */
-    return __atomic_exchange_n(&e->inside, 1, __ATOMIC_ACQUIRE) == 0;
-}
-
-static void leave(struct ins_engine *e) {
-    __atomic_store_n(&e->inside, 0, __ATOMIC_RELEASE);
-}
-
 static void come_back(struct ins_engine *e) {
     if (__atomic_load_n(&e->owner, __ATOMIC_RELAXED))
         return;
@@ -54,10 +45,10 @@ int ins_engine_poll_looks(struct ins_engine *e, uint32_t receive_budget, uint32_
     __atomic_store_n(&e->polls, e->polls + 1, __ATOMIC_RELAXED);
     /* Before we try to come in, so that the thread stands by after its present turn. */
     come_back(e);
-    if (!try_enter(e))
+    if (!ins_engine_try_enter(e))
         return -EBUSY;
     if (__atomic_load_n(&e->stopped, __ATOMIC_RELAXED)) {
-        leave(e);
+        ins_engine_leave(e);
         return -ESHUTDOWN;
     }
     /* The thread may have taken over after our look and sleep by now. Awake below clears what says so: without a kick
@@ -73,7 +64,7 @@ int ins_engine_poll_looks(struct ins_engine *e, uint32_t receive_budget, uint32_
         looks = INS_LOOKS_MOST;
     if (moved == 0 && looks > 1)
         moved = ins_engine_glances(e, budget, looks - 1);
-    leave(e);
+    ins_engine_leave(e);
     return moved > INT32_MAX ? INT32_MAX : (int)moved;
 }
 
@@ -83,120 +74,6 @@ int ins_engine_release(struct ins_engine *e) {
     if (__atomic_exchange_n(&e->owner, 0, __ATOMIC_SEQ_CST))
         ins_idle_kick(e);
     return 0;
-}
-
-/* ---- the thread ---- */
-
-/* While an inline owner polls: looks now and then whether it still does. An owner that polls without a pause is looked at
-   less often (each look costs it its core for a moment), but takes the interval up to STAND_BY_LONGEST times to miss. */
-enum { STAND_BY_LONGEST = 8, POLLS_WITHOUT_PAUSE = 500 };
-
-static void stand_by(struct ins_engine *e, uint32_t *times) {
-    uint32_t seen = __atomic_load_n(&e->polls, __ATOMIC_RELAXED);
-    int over = ins_idle_stand_by(e, e->config.takeover_us * *times);
-    uint32_t polled = __atomic_load_n(&e->polls, __ATOMIC_RELAXED) - seen;
-    if (!over || polled < POLLS_WITHOUT_PAUSE * *times)
-        *times = 1;
-    else if (*times < STAND_BY_LONGEST)
-        *times *= 2;
-    if (__atomic_load_n(&e->stop, __ATOMIC_RELAXED) || !__atomic_load_n(&e->owner, __ATOMIC_RELAXED) || polled ||
-        !over || !try_enter(e))
-        return;
-    __atomic_store_n(&e->owner, 0, __ATOMIC_SEQ_CST);
-    ins_engine_clock(e);
-    ins_count(e, INS_COUNT_takeovers, 1);
-    e->stalls++;
-    e->untold = 1;
-    ins_due(e, e->now_ms);
-    leave(e);
-}
-
-static uint64_t now_us(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-static void pause_briefly(void) {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-/* Inside on entry, outside on return. */
-static void park(struct ins_engine *e) {
-    struct ins_ready ready;
-    int timeout = ins_idle_prepare(e);
-    leave(e);
-    if (timeout == -2)
-        return;
-    ins_idle_sleep(e, timeout, &ready);
-    /* When an owner has come back it is inside or about to be, and clears up by itself. */
-    if (!try_enter(e))
-        return;
-    if (e->parked)
-        ins_idle_awake(e);
-    ins_idle_drain(e, &ready);
-    leave(e);
-}
-
-static void serve(struct ins_engine *e) {
-    uint64_t idle_since = 0;
-    uint32_t times = 1;
-    while (!__atomic_load_n(&e->stop, __ATOMIC_RELAXED)) {
-        if (__atomic_load_n(&e->owner, __ATOMIC_RELAXED)) {
-            stand_by(e, &times);
-            idle_since = 0;
-            continue;
-        }
-        times = 1;
-        if (!try_enter(e)) {
-            sched_yield();
-            continue;
-        }
-        if (e->parked)
-            ins_idle_awake(e);
-        uint32_t moved = ins_engine_turn(e, e->config.receive_burst);
-        if (moved) {
-            e->nap_ms = 0;
-            idle_since = 0;
-            leave(e);
-            continue;
-        }
-        if (e->config.idle == INS_IDLE_PARK) {
-            uint64_t now = e->config.spin_us ? now_us() : 0;
-            if (!idle_since)
-                idle_since = now;
-            if (now - idle_since >= e->config.spin_us) {
-                park(e);
-                idle_since = 0;
-                continue;
-            }
-        }
-        leave(e);
-        if (e->config.idle == INS_IDLE_SPIN)
-            pause_briefly();
-        else
-            sched_yield();
-    }
-}
-
-static void *run(void *argument) {
-    struct ins_engine *e = argument;
-    if (e->config.cpu_plus_one)
-        ins_pin_thread((int)e->config.cpu_plus_one - 1);
-    serve(e);
-    /* The owner may be in the middle of a turn. If it never comes out, control's join times out. */
-    while (!try_enter(e)) {
-        struct timespec little = {.tv_nsec = 50000};
-        nanosleep(&little, NULL);
-    }
-    ins_engine_tear_down(e);
-    __atomic_store_n(&e->stopped, 1, __ATOMIC_RELAXED);
-    leave(e);
-    return NULL;
 }
 
 /* ---- life ---- */
@@ -216,6 +93,7 @@ static void release(struct ins_engine *e) {
     ins_pool_free(&e->pool);
     ins_idle_free(e);
     ins_event_ring_free(&e->events);
+    pthread_cond_destroy(&e->home);
     free(e);
 }
 
@@ -270,14 +148,14 @@ static int start(struct ins_engine *e) {
         pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
         pthread_attr_setschedpolicy(&attributes, SCHED_FIFO);
         pthread_attr_setschedparam(&attributes, &priority);
-        int error = pthread_create(&e->thread, &attributes, run, e);
+        int error = pthread_create(&e->thread, &attributes, ins_engine_run, e);
         pthread_attr_destroy(&attributes);
         if (error == 0) {
             ins_gauge(e, INS_COUNT_realtime, 1);
             return 0;
         }
     }
-    return pthread_create(&e->thread, NULL, run, e);
+    return pthread_create(&e->thread, NULL, ins_engine_run, e);
 }
 
 int ins_engine_create(const struct ins_engine_config *config, void *receive_pool, uint64_t receive_pool_bytes,
@@ -291,6 +169,8 @@ int ins_engine_create(const struct ins_engine_config *config, void *receive_pool
     memset(e, 0, sizeof *e);
     e->config = *config;
     e->wake = e->epoll = e->events.fd = -1;
+    e->server = e->holder = e->asked = e;
+    pthread_cond_init(&e->home, NULL);
     e->word = (uint32_t *)(void *)((uint8_t *)parked_page + INS_PARKED_PAGE_WORD);
     e->counters = (uint64_t *)(void *)((uint8_t *)counters + INS_COUNTERS_VALUES) + first_counter;
     e->histograms = (uint64_t *)(void *)((uint8_t *)counters + INS_COUNTERS_VALUES) + INS_HISTOGRAMS_FIRST;
@@ -324,6 +204,7 @@ int ins_engine_create(const struct ins_engine_config *config, void *receive_pool
 int ins_engine_stop(struct ins_engine *e, uint32_t timeout_ms) {
     if (e->joined)
         return 0;
+    ins_engine_come_home(e);
     __atomic_store_n(&e->stop, 1, __ATOMIC_SEQ_CST);
     ins_idle_kick(e);
     struct timespec until;

@@ -68,6 +68,13 @@ INS_API int ins_engine_create(const struct ins_engine_config *config, void *rece
 /* Asks the thread to end, joins it (at most `timeout_ms`, else -ETIMEDOUT and the engine must be quarantined: nothing
    of it may be unmapped). Live links are reclaimed first; closes no descriptor that it was given. */
 INS_API int ins_engine_stop(struct ins_engine *engine, uint32_t timeout_ms);
+/* From now on the thread of `host` runs the turns of `engine` as well (at the next burst boundary; what is under way stays, nobody
+   notices), and idles by the strategy of `host`; NULL: its own thread again. -EPERM: one of them is inline; -EBUSY: `host` is served
+   by another one itself, or `engine` serves others, or `host` has as many as it can (7); -ESHUTDOWN. An engine that stops
+   is served by its own thread again, and so are those that it serves. A thread that hangs takes all it serves with it. */
+INS_API int ins_engine_serve_by(struct ins_engine *engine, struct ins_engine *host);
+/* 0, or -errno when its thread could not be pinned as configured; -EAGAIN: it is not known yet. */
+INS_API int ins_engine_pinned(const struct ins_engine *engine);
 /* Frees a stopped engine. */
 INS_API int ins_engine_destroy(struct ins_engine *engine);
 /* Readable while events wait; level-triggered. */

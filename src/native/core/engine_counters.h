@@ -76,7 +76,8 @@
     X(rx_incomplete)     /* messages given up before they were complete */                                             \
     X(rx_large)          /* large messages put together */                                                             \
     X(status_out)                                                                                                      \
-    X(status_in)
+    X(status_in) \
+    X(busy_ns)           /* time that an engine's thread has worked for this engine (engine_duty.h) */
 
 #define INS_ENGINE_COUNTER_ENUM(name) INS_COUNT_##name,
 enum ins_engine_counter { INS_ENGINE_COUNTERS(INS_ENGINE_COUNTER_ENUM) INS_ENGINE_COUNTER_COUNT };

@@ -137,6 +137,7 @@ int ins_idle_prepare(struct ins_engine *e) {
     ins_parked_set(e->word, wishes); /* with a full fence, for `asleep` as well */
 
     int work = ins_command_waits(&e->commands) || __atomic_load_n(&e->stop, __ATOMIC_RELAXED) ||
+               __atomic_load_n(&e->orders, __ATOMIC_RELAXED) ||
                __atomic_load_n(&e->owner, __ATOMIC_RELAXED);
     for (uint32_t i = 0; i < e->egress.count && !work; i++) {
         struct ins_link *link = e->egress.links[i];

@@ -25,6 +25,7 @@ enum {
     INS_LINK_SOURCES = 4096,
     INS_BURST = 64,  /* most descriptors or datagrams in one go */
     INS_STAGE = 256, /* datagrams staged for one datapath */
+    INS_GUESTS = 7,  /* engines that one thread serves besides its own */
 };
 
 /* One whose bell we may have to ring: an application's session thread. */
@@ -203,6 +204,19 @@ struct ins_engine {
     uint32_t asleep __attribute__((aligned(64))); /* the thread is (about to be) in epoll */
     uint32_t stop;
     uint32_t stopped; /* torn down; nobody comes in any more */
+
+    /* Whose thread runs the turns (engine_thread.c): its own, or that of another engine, whose guest it is then. */
+    struct ins_engine *server; /* as control wants it; under the lock of crews */
+    struct ins_engine *holder; /* as it is: given on by that thread alone, under the lock of crews */
+    uint32_t orders;           /* for whoever serves: `server` is another one, or a guest has arrived; atomic */
+    int32_t pin_state;         /* 0: not tried, 1: pinned, else -errno; atomic, written by the thread */
+    pthread_cond_t home;       /* its thread waits here while another one has it */
+    struct ins_engine *arrivals[INS_GUESTS]; /* under the lock of crews */
+    uint32_t arrival_count;
+    struct ins_engine *guests[INS_GUESTS]; /* the thread's */
+    uint32_t guest_count;
+    struct ins_engine *asked, *first_asked, *next_asked; /* control's: whom it gave it to; those given to it */
+    uint64_t duty_busy, duty_told_ticks, duty_told_ns; /* the holder's, see engine_duty.h */
 
     pthread_t thread; /* control's */
     uint32_t joined;
