@@ -25,6 +25,7 @@ import type { RuntimeActor } from "./runtime.ts";
 import { affordable, Serving, type ServingPlan } from "./serving.ts";
 import type { SessionActor } from "./session.ts";
 import type { Supervisor } from "./supervisor.ts";
+import { Threads } from "./threads.ts";
 
 /** How long a start waits for a datapath. */
 const START_MS = 5000;
@@ -57,6 +58,7 @@ export class Network {
   /** By which each engine sends: together they do not use more than the line. */
   readonly #schedule: GateSchedule | null;
   readonly #farewells: Farewells;
+  readonly threads: Threads;
 
   constructor(ports: NetworkPorts) {
     this.#ports = ports;
@@ -97,6 +99,13 @@ export class Network {
       plans.map((plan) => [plan.technology, this.#serving(inPlace(withFaults(plan, config), config))]),
     );
     this.#warnings.faults(config.network.faults);
+    this.threads = new Threads({
+      clock: ports.host.world.clock,
+      config,
+      servings: () => this.#servings.values(),
+      warn: (warning) => ports.host.log.warn(warning),
+      info: (message, fields) => ports.host.log.info(message, fields),
+    });
     this.#lease = new InlineLease(() => this.#servings.values());
   }
 
@@ -329,6 +338,7 @@ export class Network {
   }
 
   async stopEngines(): Promise<void> {
+    this.threads.stop();
     await Promise.all([...this.#servings.values()].map((serving) => serving.stop()));
   }
 
@@ -381,6 +391,7 @@ export class Network {
           this.announce();
           host.broker.reconcile();
           this.linksChanged();
+          this.threads.changed();
         },
         child: (change, quarantined) => this.#ports.child("engine", change, quarantined),
       },

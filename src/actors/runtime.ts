@@ -387,6 +387,8 @@ export class RuntimeActor implements Host {
       peers: this.network.peers,
       alive: this.network.alive,
       quarantined: this.#quarantined,
+      threads: this.network.threads.report,
+      threadMoves: this.network.threads.moves,
     };
   }
 }

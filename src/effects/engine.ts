@@ -42,6 +42,12 @@ export interface EngineResource
   extends Pick<EngineMemory, "receivePool" | "parkedPage" | "counters" | "heard" | "latencies" | "ledger" | "parked"> {
   /** Id of the process that it is, or null: a thread of this one. A process cannot touch what is ours once it has ended. */
   readonly pid: number | null;
+  /** By which other engines of this process are told who is to serve them; null: it is not in this process. */
+  readonly handle: EngineHandle | null;
+  /** That engine's thread serves this one as well from now on; null: its own. Nothing once one of them is over. */
+  serveBy(host: EngineHandle | null): void;
+  /** As `Engines.pinned`. */
+  pinned(): number;
   /** Resolves with the acknowledgement's value; rejects when it is refused or overdue. `what` is for messages. */
   command(what: string, send: Command): Promise<number>;
   open(
@@ -124,6 +130,11 @@ export const engineResource = (
       ledger: memory.ledger,
       parked: memory.parked,
       pid: null,
+      handle,
+      serveBy: (host) => {
+        if (running) api.serveBy(handle, host ?? 0n);
+      },
+      pinned: () => (running ? api.pinned(handle) : 0),
       command: async (what, send) => {
         if (!running) throw joined ? stopped(name, what) : hangs(name, what);
         const answer = acknowledgements.of(send(commands, handle), what);

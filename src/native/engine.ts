@@ -40,6 +40,10 @@ export interface Engines {
   /** False: it did not end in time and must be quarantined; nothing of it may be unmapped. Blocks at most `timeoutMs`. */
   stop(engine: EngineHandle, timeoutMs: number): boolean;
   destroy(engine: EngineHandle): void;
+  /** The thread of `host` serves it as well from now on; 0n: its own thread. Throws `ESYSTEM` where that cannot be. */
+  serveBy(engine: EngineHandle, host: EngineHandle): void;
+  /** 0, or the negative errno of pinning its thread; -11 (EAGAIN): not known yet. */
+  pinned(engine: EngineHandle): number;
   /** Readable while events wait. */
   eventFd(engine: EngineHandle): number;
   /** The next event, or null. Take them until null. */
@@ -198,6 +202,7 @@ function bind(): Engines {
     ),
     stop: f("int ins_engine_stop(void *engine, uint32_t timeout_ms)"),
     destroy: f("int ins_engine_destroy(void *engine)"),
+    serveBy: f("int ins_engine_serve_by(void *engine, void *host)"),
     eventFd: f("int ins_engine_event_fd(void *engine)"),
     nextEvent: f("int ins_engine_next_event(void *engine, void *out)"),
     counter: f<(index: number) => string | null>("const char *ins_engine_counter(uint32_t index)"),
@@ -256,6 +261,8 @@ function bind(): Engines {
       return true;
     },
     destroy: (engine) => void check(raw.destroy(engine), "Destroying an engine"),
+    serveBy: (engine, host) => void check(raw.serveBy(engine, host), "Giving an engine to another thread"),
+    pinned: f<Engines["pinned"]>("int ins_engine_pinned(void *engine)"),
     eventFd: (engine) => raw.eventFd(engine),
     nextEvent: (engine) => (raw.nextEvent(engine, eventBytes) === 1 ? decodeEvent(event) : null),
     poll: f<Engines["poll"]>("int ins_engine_poll(void *engine, uint32_t receive_budget)"),

@@ -77,6 +77,10 @@ export const WARNING_CODES = {
   TOO_MANY_SPINNERS: "W_TOO_MANY_SPINNERS",
   /** An engine's thread was to run under SCHED_FIFO, and may not. */
   NOT_REALTIME: "W_NOT_REALTIME",
+  /** An engine's thread may not run on the core that it was to be pinned to. */
+  NOT_PINNED: "W_NOT_PINNED",
+  /** An engine's thread works nearly all of its time. */
+  THREAD_OVERLOADED: "W_THREAD_OVERLOADED",
   /** The memory lock limit is too low to keep pools resident. */
   MEMLOCK: "W_MEMLOCK",
   /** The kernel gave a smaller receive buffer than asked for. */

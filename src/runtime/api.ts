@@ -128,6 +128,15 @@ export interface RuntimeConfig {
     /** Which technologies have their engine in a process of its own, that a crash or a hang of a driver cannot leave. */
     readonly process: Readonly<Record<NetworkTechnology, boolean>>;
   };
+  /** Which engines of this process share a thread (docs/threads.md). */
+  readonly threads: {
+    /** Engine threads at most; null: one for each engine. */
+    readonly most: number | null;
+    /** Technologies with the same number share a thread, by the strategy of the first of them; null: as `most` allows. */
+    readonly map: Readonly<Partial<Record<NetworkTechnology, number>>> | null;
+    /** What is done about a thread that has too much to do, or hardly anything: nothing, tell, or move engines as well. */
+    readonly advisor: "off" | "recommend" | "act";
+  };
   /** How streams move between datapaths while they are open. */
   readonly rebind: {
     /** A datapath that had failed is taken again when it has been up for so long, seconds. */
@@ -201,6 +210,26 @@ export interface LatencyReport {
   readonly buckets: ReadonlyArray<number>;
 }
 
+/** An engine thread: its name is that of the first engine it serves. */
+export interface ThreadReport {
+  readonly name: NetworkTechnology;
+  readonly engines: ReadonlyArray<NetworkTechnology>;
+  /** inline, thread or process. */
+  readonly mode: string;
+  readonly idle: string;
+  readonly cpu: number | null;
+  /** Part of the last second that it worked, 0 to 1; turns that an inline owner polls are not its own. */
+  readonly duty: number;
+}
+/** An engine that the advisor has given to another thread. */
+export interface ThreadMoveReport {
+  readonly at: string;
+  readonly engine: NetworkTechnology;
+  readonly from: NetworkTechnology;
+  readonly to: NetworkTechnology;
+  readonly why: string;
+}
+
 export interface ExplainReport {
   readonly stream: string;
   readonly tag: number;
@@ -216,6 +245,8 @@ export interface ExplainReport {
   readonly moves: ReadonlyArray<ReboundEvent & { readonly session: number; readonly at: string }>;
   /** Null: first in, first out. */
   readonly schedule: ScheduleReport | null;
+  /** The thread that serves its datapath; null: none does. */
+  readonly thread: ThreadReport | null;
   readonly links: ReadonlyArray<{
     readonly kind: "direct" | "egress" | "ingress";
     readonly technology: Technology;
@@ -287,6 +318,9 @@ export interface StatusReport {
     readonly pid: number | null;
     readonly counters: Readonly<Record<string, number>>;
   }>;
+  readonly threads: ReadonlyArray<ThreadReport>;
+  /** The last moves of engines between threads, the latest last. */
+  readonly threadMoves: ReadonlyArray<ThreadMoveReport>;
   readonly datapaths: ReadonlyArray<{
     /** A software stand-in, for tests. */
     readonly emulated: boolean;

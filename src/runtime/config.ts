@@ -13,6 +13,7 @@ import type { EmbedOptions, RuntimeConfig } from "./api.ts";
 import { flag, hostAddress, interfaceName, Schedule, text, whole } from "./config-fields.ts";
 import { isLoopback, parseEndpoint } from "./endpoint.ts";
 import { RDMA_PROVIDERS } from "./rdma.ts";
+import { Threads, threadFaults } from "./thread-fields.ts";
 
 /** UDP ports of a daemon: hello frames, and the data of kernel UDP. An embedded runtime takes any. */
 export const DAEMON_PORT = 6174;
@@ -65,6 +66,7 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
   },
   engine: { mode: "thread", idle: "park", spinMicros: 50, cpu: null, fifoPriority: null },
   engines: { process: { udp: false, xdp: false, dpdk: true, rdma: true } },
+  threads: { most: null, map: null, advisor: "act" },
   rebind: { holdSeconds: 10, patienceMs: 500 },
   limits: {
     sessions: 256,
@@ -200,6 +202,7 @@ const Config = Schema.Struct({
     fifoPriority: Schema.NullOr(whole(1, 99, " (SCHED_FIFO)")),
   }),
   engines: Schema.Struct({ process: Schema.Struct({ udp: flag, xdp: flag, dpdk: flag, rdma: flag }) }),
+  threads: Threads,
   rebind: Schema.Struct({ holdSeconds: whole(0, 86_400, " seconds"), patienceMs: whole(1, 10_000, " milliseconds") }),
   limits: Schema.Struct({
     sessions: whole(1, 65535),
@@ -334,8 +337,9 @@ const at = (value: unknown, keys: ReadonlyArray<PropertyKey>): unknown =>
   );
 
 /** Rules between fields. */
-function contradictions({ network, engine }: RuntimeConfig): ConfigFault[] {
-  const faults: ConfigFault[] = [];
+function contradictions(config: RuntimeConfig): ConfigFault[] {
+  const { network, engine } = config;
+  const faults: ConfigFault[] = threadFaults(config);
   if (engine.fifoPriority !== null && (engine.cpu === null || engine.mode === "inline")) {
     faults.push({
       field: "engine.fifoPriority",

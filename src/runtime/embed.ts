@@ -9,6 +9,7 @@ import { completeConfig, strategyOf } from "./config.ts";
 import { HelloDirectory } from "./hello-directory.ts";
 import { createLog } from "./log.ts";
 import { probeFor } from "./probe.ts";
+import { checkCores } from "./thread-fields.ts";
 
 /**
  * Starts a runtime in this process; resolves when it serves.
@@ -17,6 +18,7 @@ import { probeFor } from "./probe.ts";
  */
 export async function embed(options: EmbedOptions = {}): Promise<EmbeddedRuntime> {
   const config = completeConfig(options);
+  checkCores(config);
   const runtime = new RuntimeActor({
     config,
     strategy: strategyOf(options, config),

@@ -8,7 +8,7 @@ import type { StreamActor } from "../actors/stream.ts";
 import type { DecisionRecord } from "../protocol/control.ts";
 import { SINK_STATS, SOURCE_STATS } from "../protocol/layout.ts";
 import { streamTag } from "../protocol/qos.ts";
-import type { EndpointReport, ExplainReport, StatusReport } from "./api.ts";
+import type { EndpointReport, ExplainReport, StatusReport, ThreadMoveReport, ThreadReport } from "./api.ts";
 import type { PeerInfo, PeerReport } from "./directory.ts";
 import { identityText } from "./trust.ts";
 
@@ -22,6 +22,8 @@ export interface Reported {
   readonly peers: ReadonlyArray<PeerReport>;
   readonly alive: ReadonlyArray<PeerInfo>;
   readonly quarantined: number;
+  readonly threads: ReadonlyArray<ThreadReport>;
+  readonly threadMoves: ReadonlyArray<ThreadMoveReport>;
 }
 
 const labels = (names: Readonly<Record<string, number>>): ReadonlyArray<readonly [string, number]> =>
@@ -73,6 +75,8 @@ export function statusReport(of: Reported): StatusReport {
       pid: engine.resource?.pid ?? null,
       counters: engine.counters,
     })),
+    threads: of.threads,
+    threadMoves: of.threadMoves,
     datapaths: of.engines.flatMap((engine) =>
       [...engine.datapaths.values()].map((datapath) => ({
         technology: datapath.technology,
@@ -125,6 +129,7 @@ export function explainReport(of: Reported, name?: string): ExplainReport[] {
       decision,
       moves: list.flatMap(({ session, stream: { moves } }) => moves.map((move) => ({ session: session.id, ...move }))),
       schedule: of.host.gates.report(decision),
+      thread: of.threads.find(({ engines }) => engines.some((one) => one === decision.datapath)) ?? null,
       links: carriers.map(explainLink),
       peers: explainPeers(of, stream, decision.datapath),
     };

@@ -4,7 +4,7 @@ import type { ExplainReport, LatencyReport, ScheduleReport } from "../../runtime
 import { type CommandSpec, type Parsed, SOCKET, wrap } from "./arguments.ts";
 import { EXIT } from "./exit.ts";
 import { connectOperator } from "./operator.ts";
-import { paint, print, printJson, table } from "./render.ts";
+import { paint, percent, print, printJson, table } from "./render.ts";
 
 const spec = {
   name: "explain",
@@ -35,7 +35,8 @@ async function main({ values, positionals }: Parsed<typeof spec.options>): Promi
   return EXIT.OK;
 }
 
-function describe({ stream, tag, sessions, decision, schedule, moves, links, peers }: ExplainReport): string[] {
+function describe(report: ExplainReport): string[] {
+  const { stream, tag, sessions, decision, schedule, thread, moves, links, peers } = report;
   const users = sessions.map(
     ({ session, name, domain, copies }) =>
       `${name} (session ${session}${copies ? `; ${domain}: a foreign trust domain, which receives copies` : ""})`,
@@ -47,6 +48,7 @@ function describe({ stream, tag, sessions, decision, schedule, moves, links, pee
     `  this host   ${decision.local}, source to sink`,
     `  waiting     ${decision.wait}; trust domain ${decision.trustDomain}; decided ${decision.decidedAt}`,
   ];
+  if (thread) lines.push(`  thread      ${threadText(thread)}`);
   if (schedule) lines.push(...scheduleLines(schedule));
   for (const { code, message, cure } of decision.warnings) {
     lines.push(
@@ -77,6 +79,11 @@ function describe({ stream, tag, sessions, decision, schedule, moves, links, pee
     lines.push("", ...table(["PEER", "STATE", "HERE", "THERE"], rows).map((line) => `  ${line}`));
   }
   return lines;
+}
+
+function threadText({ name, engines, mode, idle, cpu, duty }: NonNullable<ExplainReport["thread"]>): string {
+  const where = mode === "thread" ? `that of ${name}, which serves ${engines.join(" and ")}` : `its own (${mode})`;
+  return `${where}; ${idle}s when idle, ${cpu === null ? "on any core" : `on core ${cpu}`}; has worked ${percent(duty)} of the last second`;
 }
 
 function movesTable(moves: ExplainReport["moves"]): string[] {

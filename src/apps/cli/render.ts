@@ -42,6 +42,9 @@ export function short(value: number): string {
   return Number.isInteger(value) ? String(value) : value.toFixed(1);
 }
 
+/** A part, 0 to 1. */
+export const percent = (part: number): string => `${(100 * part).toFixed(part < 0.1 ? 1 : 0)} %`;
+
 export function duration(ms: number): string {
   if (ms < 0) return "never";
   if (ms < 1000) return `${Math.round(ms)} ms`;

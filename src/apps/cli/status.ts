@@ -3,7 +3,7 @@ import type { EndpointReport, StatusReport } from "../../runtime/api.ts";
 import { type CommandSpec, type Parsed, SOCKET, toNumber } from "./arguments.ts";
 import { EXIT } from "./exit.ts";
 import { connectOperator, type Operator } from "./operator.ts";
-import { duration, paint, print, printJson, short, state, table } from "./render.ts";
+import { duration, paint, percent, print, printJson, short, state, table } from "./render.ts";
 
 const spec = {
   name: "status",
@@ -121,6 +121,22 @@ function describe(report: StatusReport): string[] {
       "Engines",
       ["NAME", "STATE", "MODE", "COUNTERS"],
       report.engines.map((engine) => [engine.name, state(engine.state), engine.mode, counters(engine.counters)]),
+    ),
+    ...section(
+      "Threads",
+      ["NAME", "SERVES", "MODE", "IDLE", "CORE", "DUTY"],
+      report.threads.map((thread) => [
+        thread.name,
+        thread.engines.join(", "),
+        thread.mode,
+        thread.idle,
+        thread.cpu === null ? "any" : String(thread.cpu),
+        percent(thread.duty),
+      ]),
+    ),
+    ...report.threadMoves.map(
+      ({ at, engine, from, to, why }) =>
+        `${at}  ${engine}: from the thread of ${from} to that of ${to}, because ${why}`,
     ),
     ...section(
       "Datapaths",

@@ -5,7 +5,7 @@ import { type CommandSpec, type Parsed, SOCKET } from "./arguments.ts";
 import { EXIT } from "./exit.ts";
 import { connectOperator } from "./operator.ts";
 import { type Rate, ratesBetween } from "./rates.ts";
-import { duration, paint, print, printJson, short, state, table } from "./render.ts";
+import { duration, paint, percent, print, printJson, short, state, table } from "./render.ts";
 import { headline } from "./status.ts";
 
 const spec = {
@@ -96,6 +96,9 @@ function picture(report: StatusReport, rates: ReadonlyArray<Rate>): string[] {
   );
   return [
     headline(report),
+    ...(report.threads.length > 0
+      ? [`threads: ${report.threads.map(({ engines, duty }) => `${engines.join("+")} ${percent(duty)}`).join(", ")}`]
+      : []),
     ...(peers.length > 0 ? [`peers: ${peers.join(", ")}`] : []),
     "",
     ...table(

@@ -76,7 +76,7 @@
     X(rx_incomplete)     /* messages given up before they were complete */                                             \
     X(rx_large)          /* large messages put together */                                                             \
     X(status_out)                                                                                                      \
-    X(status_in) \
+    X(status_in)                                                                                                       \
     X(busy_ns)           /* time that an engine's thread has worked for this engine (engine_duty.h) */
 
 #define INS_ENGINE_COUNTER_ENUM(name) INS_COUNT_##name,
