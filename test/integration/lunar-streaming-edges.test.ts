@@ -290,6 +290,13 @@ describe("browsers", () => {
     const { WebSocket: Other } = await import("ws");
     const foreign = new Other(`ws://127.0.0.1:${port}/live`, { origin: "http://elsewhere.example" });
     await expect(once(foreign, "open")).rejects.toThrow();
+    // A site that lets its own name point here is of one origin with itself, and all the same another's.
+    const name = `elsewhere.example:${port}`;
+    const rebound = new Other(`ws://127.0.0.1:${port}/live`, { origin: `http://${name}`, headers: { host: name } });
+    await expect(once(rebound, "open")).rejects.toThrow();
+    const local = new Other(`ws://localhost:${port}/live`, { origin: `http://localhost:${port}`, family: 4 });
+    await once(local, "open");
+    local.close();
     expect(await codeOf(openBrowserSink({ port: Number(port) }))).toBe("ESOURCE");
   });
 });

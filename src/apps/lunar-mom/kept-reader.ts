@@ -28,8 +28,9 @@ const JOIN_MS = 10;
 const JOIN_MOST_MS = 1000;
 /** How long a subscription waits for publishers to answer, ms. */
 const JOINED_MS = 2000;
-/** Messages that may wait for one before them. */
+/** Messages that may wait for one before them, of one publisher, and their bytes, of all publishers of a topic. */
 const EARLY = 65536;
+const EARLY_BYTES = 64 * 2 ** 20;
 /** Publishers that are remembered. */
 const MOST_KNOWN = 256;
 
@@ -59,6 +60,8 @@ export class KeptReader {
   private readonly known = new Map<number, Known>();
   private readonly due = new Set<Known>();
   private back: Source | undefined;
+  /** Bytes of all messages that wait for one before them. */
+  private earlyBytes = 0;
   private sources = 0;
   private joining: NodeJS.Timeout | undefined;
   private joinMs = JOIN_MS;
@@ -140,15 +143,15 @@ export class KeptReader {
     }
   }
 
-  /** Publishers come and go; what is not in use goes. */
+  /** Publishers come and go, and a stranger can invent them; what is not in use goes first, then who never answered. */
   private forgetSome(): void {
     if (this.known.size < MOST_KNOWN) return;
-    for (const { publisher, early } of this.known.values()) {
-      if (early.size === 0) {
-        this.known.delete(publisher);
-        return;
-      }
-    }
+    const all = [...this.known.values()];
+    const one = all.find(({ early }) => early.size === 0) ?? all.find(({ expected }) => expected === null) ?? all[0];
+    if (one === undefined) return;
+    this.known.delete(one.publisher);
+    this.due.delete(one);
+    for (const sequence of [...one.early.keys()]) this.takeEarly(one, sequence);
   }
 
   private state(one: Known, { flags, sequence, subscriber, from }: Frame): void {
@@ -162,7 +165,7 @@ export class KeptReader {
     if (one.expected === null) {
       one.expected = from;
       if (!one.acknowledges && this.wantsLast && from < sequence) one.owed = from;
-      for (const early of [...one.early.keys()]) if (early < from) one.early.delete(early);
+      for (const early of [...one.early.keys()]) if (early < from) this.takeEarly(one, early);
       this.handOnEarly(one);
       if (one.acknowledges) this.acknowledge(one);
     } else if (one.acknowledges && from > one.expected) {
@@ -192,9 +195,10 @@ export class KeptReader {
     if ((expected !== null && sequence < expected) || early.has(sequence)) {
       this.repeated++;
       if (one.acknowledges) this.acknowledgeSoon(one);
-    } else if (early.size < EARLY) {
+    } else if (early.size < EARLY && this.earlyBytes + this.handle.length <= EARLY_BYTES) {
       // Something before it is missing, or it is not known yet where to begin.
       early.set(sequence, new Copied(this.handle));
+      this.earlyBytes += this.handle.length;
       if (expected !== null && early.size === 1) this.acknowledge(one);
       else this.acknowledgeSoon(one);
     }
@@ -202,18 +206,28 @@ export class KeptReader {
 
   private handOnEarly(one: Known): void {
     const { early } = one;
-    const next = (): number | undefined => {
-      if (one.acknowledges) return early.has(one.expected as number) ? (one.expected as number) : undefined;
-      return early.size > 0 ? Math.min(...early.keys()) : undefined;
-    };
-    for (let sequence = next(); sequence !== undefined; sequence = next()) {
-      const message = early.get(sequence) as TopicMessage;
-      early.delete(sequence);
-      one.expected = sequence + 1;
-      if (one.owed !== null && sequence >= one.owed) one.owed = null;
-      one.unacknowledged++;
-      this.deliver(message);
+    if (early.size === 0) return;
+    if (one.acknowledges) {
+      while (early.has(one.expected as number)) this.handOn(one, one.expected as number);
+      return;
     }
+    for (const sequence of [...early.keys()].sort((a, b) => a - b)) this.handOn(one, sequence);
+  }
+
+  private handOn(one: Known, sequence: number): void {
+    const message = this.takeEarly(one, sequence);
+    if (message === undefined) return;
+    one.expected = sequence + 1;
+    if (one.owed !== null && sequence >= one.owed) one.owed = null;
+    one.unacknowledged++;
+    this.deliver(message);
+  }
+
+  private takeEarly({ early }: Known, sequence: number): TopicMessage | undefined {
+    const message = early.get(sequence);
+    early.delete(sequence);
+    this.earlyBytes -= message?.length ?? 0;
+    return message;
   }
 
   private acknowledgeSoon(one: Known): void {

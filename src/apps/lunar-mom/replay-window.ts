@@ -2,6 +2,9 @@
 // is given, nothing is sent from here.
 import { type Back, has, MASK_BITS } from "./kept-format.ts";
 
+/** Subscribers of which is remembered how far they are; more are not waited for. Strangers can invent as many as they like. */
+const MOST_SUBSCRIBERS = 1024;
+
 interface Joined {
   /** Where it began: answered again to a join that comes again. */
   readonly from: number;
@@ -60,7 +63,7 @@ export class ReplayWindow {
     const known = this.#joined.get(subscriber);
     if (known !== undefined) return known.from;
     const from = wantsLast && this.next > 0 ? this.next - 1 : this.next;
-    this.#joined.set(subscriber, { from, expected: from, movedAt: now });
+    this.#remember(subscriber, from, now);
     return from;
   }
 
@@ -70,12 +73,16 @@ export class ReplayWindow {
     if (expected > this.next) return true;
     if (one === undefined) {
       if (expected < this.oldest) return false;
-      this.#joined.set(subscriber, { from: expected, expected, movedAt: now });
+      this.#remember(subscriber, expected, now);
     } else if (expected > one.expected) {
       one.expected = expected;
       one.movedAt = now;
     }
     return true;
+  }
+
+  #remember(subscriber: number, from: number, now: number): void {
+    if (this.#joined.size < MOST_SUBSCRIBERS) this.#joined.set(subscriber, { from, expected: from, movedAt: now });
   }
 
   /** What it lacks of what was not sent within `gapMs`; counted as sent now. */

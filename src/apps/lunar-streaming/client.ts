@@ -53,7 +53,9 @@ interface ClientEvents {
 }
 
 const REMEMBERED = 512;
+/** Between two reports, whatever the server announces. */
 const MIN_TICK_MS = 100;
+const MOST_TICK_MS = 10_000;
 
 /** Errors: ENOSERVER, and those of sessions and streams. */
 export async function connect(session: Session, options: ClientOptions): Promise<Client> {
@@ -129,7 +131,7 @@ export class Client extends EventEmitter<ClientEvents> implements AsyncDisposabl
     this.sink = await this.frames.createSink(CHANNELS.frames, { policy });
     this.reports = await this.control.createSource(CHANNELS.reports);
     this.reports.on("matched", () => this.report(false));
-    const tick = Math.max(MIN_TICK_MS, said.intervalMs);
+    const tick = Math.min(MOST_TICK_MS, Math.max(MIN_TICK_MS, said.intervalMs));
     this.heard = performance.now();
     this.ticked = this.heard;
     this.timer = setInterval(() => this.tick(tick), tick).unref();

@@ -67,9 +67,7 @@ export class BrowserSink implements AsyncDisposable {
     this.options = options;
     this.http = createServer((request, response) => this.answer(request, response));
     this.http.on("upgrade", (request, socket, head) => {
-      // A page of another site may not look through this user's browser.
-      const own = request.headers.origin === undefined || request.headers.origin === `http://${request.headers.host}`;
-      if (!own || request.url !== "/live" || this.viewers.size >= MOST_BROWSERS) socket.destroy();
+      if (!this.admits(request) || request.url !== "/live" || this.viewers.size >= MOST_BROWSERS) socket.destroy();
       else this.sockets.handleUpgrade(request, socket, head, (opened) => this.welcome(opened));
     });
     this.timer = setInterval(() => this.tell(), STATISTICS_MS).unref();
@@ -120,6 +118,16 @@ export class BrowserSink implements AsyncDisposable {
     const text = JSON.stringify({ type: "data", kind, value });
     this.data.set(kind, text);
     this.broadcast(text);
+  }
+
+  /**
+   * A page of another site may not look through this user's browser: neither from its own origin, nor from a name of its own
+   * that it lets point here. So what listens on loopback is called by its address, or localhost.
+   */
+  private admits({ headers: { origin, host = "" } }: IncomingMessage): boolean {
+    if (origin !== undefined && origin !== `http://${host}`) return false;
+    const { address = "127.0.0.1" } = this.options;
+    return !isLoopback(address) || isLoopback(host.replace(/:\d+$/, ""));
   }
 
   private async picture(index: number, feed: Feed, frame: Frame): Promise<void> {
@@ -213,6 +221,8 @@ export class BrowserSink implements AsyncDisposable {
     });
   }
 }
+
+const isLoopback = (host: string): boolean => /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/.test(host);
 
 function prefix(feed: number, { number, latencyUs }: Frame): Buffer {
   const bytes = Buffer.alloc(PREFIX);
