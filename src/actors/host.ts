@@ -25,6 +25,16 @@ export interface RuntimeIdentity {
   readonly pid: number;
 }
 
+/** Whom a decision is for. */
+export interface Whose {
+  /** The stream's name, for what depends on who else has a part in it. */
+  readonly stream: string;
+  /** The technology that an operator has chosen for it. */
+  readonly forced: NetworkTechnology | null;
+  /** Who its session is, as far as trust goes: "user 1000, group 1000". */
+  readonly trustDomain: string;
+}
+
 export interface Host {
   readonly world: World;
   readonly config: RuntimeConfig;
@@ -39,10 +49,9 @@ export interface Host {
   nextEndpoint(): number;
   /** Null, or why this user may not attach. */
   refusal(who: Credentials): Notice | null;
-  /** `stream`: its name, for what depends on who else has a part in it. */
-  decide(qos: Qos, stream?: string): DecisionRecord;
+  decide(qos: Qos, whose: Whose): DecisionRecord;
   /** Opens what a stream of this quality would be bound to; null when nothing is to be opened. Never rejects. */
-  prepare(qos: Qos, stream?: string): Promise<void> | null;
+  prepare(qos: Qos, whose: Whose): Promise<void> | null;
   /** Names of channels, here and on other hosts. */
   readonly names: ChannelNames;
   /** Sources, sinks or pools have changed: links follow, and so does what other hosts are told. */

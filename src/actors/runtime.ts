@@ -12,6 +12,7 @@ import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
 import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
 import { VERSION } from "../protocol/version.ts";
 import { decide } from "../qos/decide.ts";
+import { forcedStrategy } from "../qos/strategy.ts";
 import { refusalOf } from "../runtime/admission.ts";
 import type { ExplainReport, RuleStrategy, RuntimeConfig, StatusReport, Strategy } from "../runtime/api.ts";
 import { Broker } from "../runtime/broker.ts";
@@ -22,9 +23,10 @@ import { Gates } from "../runtime/gates.ts";
 import type { Log } from "../runtime/log.ts";
 import { explainReport, type Reported, statusReport } from "../runtime/status.ts";
 import { StreamTags } from "../runtime/stream-tags.ts";
+import { identityText, ownIdentity } from "../runtime/trust.ts";
 import { SYSTEM_CLOCK } from "./clock.ts";
 import type { Marked } from "./farewells.ts";
-import type { Host, RuntimeIdentity } from "./host.ts";
+import type { Host, RuntimeIdentity, Whose } from "./host.ts";
 import { Inspection, stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
 import type { LinkActor } from "./link.ts";
@@ -195,25 +197,26 @@ export class RuntimeActor implements Host {
     );
   }
 
-  decide(qos: Qos, stream?: string): DecisionRecord {
-    return this.#decide(qos, false, stream);
+  decide(qos: Qos, whose: Whose): DecisionRecord {
+    return this.#decide(qos, false, whose);
   }
 
-  prepare(qos: Qos, stream?: string): Promise<void> | null {
+  prepare(qos: Qos, whose: Whose): Promise<void> | null {
     // Looking costs a few milliseconds: only for those who might get it, and only until it is up.
-    if (qos.acceleration === "fast" && this.network.unavailable("xdp", false) !== null) this.doctor();
-    const { datapath } = this.#decide(qos, true, stream);
+    const wanted = whose.forced ?? (qos.acceleration === "fast" ? "xdp" : null);
+    if (wanted !== null && this.network.unavailable(wanted, false) !== null) this.doctor();
+    const { datapath } = this.#decide(qos, true, whose);
     return datapath === null || datapath === "shm" ? null : this.network.prepare(datapath);
   }
 
   /** `soon`: as if all were up that can be opened. */
-  #decide(qos: Qos, soon: boolean, stream?: string): DecisionRecord {
+  #decide(qos: Qos, soon: boolean, whose?: Whose): DecisionRecord {
     const decision = decide({
       qos,
-      capabilities: this.#offered(soon, stream),
-      strategy: this.#options.strategy,
+      capabilities: this.#offered(soon, whose?.stream),
+      strategy: whose?.forced ? forcedStrategy(whose.forced) : this.#options.strategy,
       wait: "",
-      trustDomain: `user ${process.getuid?.()}, group ${process.getgid?.()}`,
+      trustDomain: whose?.trustDomain ?? identityText(ownIdentity()),
       now: new Date(),
       timeAware: this.config.network.schedule !== null,
     });

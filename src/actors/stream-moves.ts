@@ -5,7 +5,7 @@ import type { StreamEvent } from "../../models/stream.ts";
 import type { DecisionRecord } from "../protocol/control.ts";
 import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
 import type { RebindWhy } from "../protocol/rebound.ts";
-import type { Host } from "./host.ts";
+import type { Host, Whose } from "./host.ts";
 import { type MoveRecord, Rebinding } from "./rebinding.ts";
 
 export interface MovePorts {
@@ -13,6 +13,7 @@ export interface MovePorts {
   readonly session: number;
   readonly stream: string;
   qos(): Qos;
+  whose(): Whose;
   channels(): { readonly sources: ReadonlySet<number>; readonly sinks: boolean };
   /** The machine's datapath is gone. */
   stranded(): boolean;
@@ -52,8 +53,8 @@ export class StreamMoves {
 
   /** What it would be bound to is opened first. A stream that is bound already does not wait: it is told when that is up. */
   bind(): void {
-    const { host, stream, qos } = this.#ports;
-    const opening = host.prepare(qos(), stream);
+    const { host, whose, qos } = this.#ports;
+    const opening = host.prepare(qos(), whose());
     if (opening) void opening.then(() => this.#answer("bound", this.#decide()));
     else this.#answer("bound", this.#decide());
   }
@@ -111,7 +112,7 @@ export class StreamMoves {
   }
 
   #decide(): DecisionRecord {
-    return this.#ports.host.decide(this.#ports.qos(), this.#ports.stream);
+    return this.#ports.host.decide(this.#ports.qos(), this.#ports.whose());
   }
 
   #answer(type: "bound" | "prepared", decision: DecisionRecord): void {
@@ -127,10 +128,10 @@ export class StreamMoves {
   }
 
   async #prepare(over: () => boolean): Promise<void> {
-    const { host, stream, qos, send } = this.#ports;
+    const { host, whose, qos, send } = this.#ports;
     const from = network(this.decision);
     const failed = from !== null && this.#ports.stranded();
-    if (!failed) await host.prepare(qos(), stream);
+    if (!failed) await host.prepare(qos(), whose());
     const decision = this.#decide();
     const to = network(decision);
     if (over()) return;
@@ -161,7 +162,8 @@ export class StreamMoves {
   }
 
   #confirm(decision: DecisionRecord): void {
-    if (JSON.stringify(decision.qos) === JSON.stringify(this.decision?.qos)) return;
+    const what = (of: DecisionRecord | null): string => JSON.stringify([of?.qos, of?.strategy]);
+    if (what(decision) === what(this.decision)) return;
     this.decision = decision;
     this.#ports.confirmed(decision);
   }

@@ -10,6 +10,7 @@ import { classed } from "../qos/gates.ts";
 import { withCure } from "../runtime/cures.ts";
 import type { Promised } from "../runtime/gates.ts";
 import type { PlannedMember } from "../runtime/plan.ts";
+import { identityText, ownIdentity } from "../runtime/trust.ts";
 import { type Host, PREPARE_MS } from "./host.ts";
 import { stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
@@ -45,6 +46,8 @@ export class StreamActor {
   readonly #world: World;
   readonly #moves: StreamMoves;
   #qos: Qos;
+  /** The technology that an operator has chosen. */
+  #forced: NetworkTechnology | null = null;
   readonly #promised: Promised;
   /** Those who wait until it is at rest. */
   readonly #settling = new Set<() => void>();
@@ -70,6 +73,11 @@ export class StreamActor {
       session: session.id,
       stream: name,
       qos: () => this.#qos,
+      whose: () => ({
+        stream: name,
+        forced: this.#forced,
+        trustDomain: session.domain?.label ?? identityText(ownIdentity()),
+      }),
       channels: () => ({
         sources: new Set([...this.sources.values()].map(({ spec }) => spec.channel)),
         sinks: this.sinks.size > 0,
@@ -263,13 +271,18 @@ export class StreamActor {
   }
 
   /** Another quality, or the same one looked at again; resolves when it is bound by it. Neither name nor tag changes. */
-  async rebind(why: "requested" | "qos", qos: Qos = this.#qos): Promise<DecisionRecord> {
+  async rebind(
+    why: "requested" | "qos",
+    qos: Qos = this.#qos,
+    forced: NetworkTechnology | null = this.#forced,
+  ): Promise<DecisionRecord> {
     if (qos.maxMessage !== this.#qos.maxMessage) {
       const why = `maxMessage of stream ${this.name} is ${this.#qos.maxMessage} and cannot change while it is open; open another one.`;
       throw new InsaneError("EVALUE", why, { field: "qos.maxMessage" });
     }
     await this.bound;
     this.#qos = await this.#promised.change(classed(qos), this.#host.broker.links, this.#session.id);
+    this.#forced = forced;
     const settled = new Promise<void>((resolve) => void this.#settling.add(resolve));
     this.#moves.asked = why;
     this.life.send({ type: "rebind", reason: why });

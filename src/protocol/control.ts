@@ -146,13 +146,17 @@ export const ClientMethods = {
    * bound by it, or stays where it is.
    */
   "stream.setQos": method(Schema.Struct({ stream: u32, qos: Qos }), Schema.Struct({ decision: Decision })),
-  /** Operators: the same for the stream of any session, by name; what is left out stays. Without a quality it decides again. */
+  /**
+   * Operators: the same for the stream of any session, by name; what is left out stays. `technology` is used whatever the
+   * strategy says, as long as it is available, until it is "auto". With nothing it decides again.
+   */
   "stream.rebind": method(
     Schema.Struct({
       session: u32,
       stream: Name,
       acceleration: Schema.optionalKey(Qos.fields.acceleration),
       consumption: Schema.optionalKey(Qos.fields.consumption),
+      technology: Schema.optionalKey(Schema.Literals(["auto", "udp", "xdp", "dpdk", "rdma"])),
     }),
     Schema.Struct({ decision: Decision }),
   ),

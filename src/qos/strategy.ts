@@ -60,6 +60,13 @@ export const DEFAULT_STRATEGY: RuleStrategy = {
   ],
 };
 
+/** What an operator has chosen for one stream. Where that is not available, the stream is decided on as any other. */
+export function forcedStrategy(technology: NetworkTechnology): RuleStrategy {
+  const others = NETWORK_TECHNOLOGIES.filter((other) => other !== technology);
+  const because = Object.fromEntries(others.map((other) => [other, `an operator has chosen ${technology} for it`]));
+  return { name: "operator", rules: [{ name: "forced", use: [technology], emulated: true, because }] };
+}
+
 /** What the rules say, before anybody looks at what they rejected. */
 export interface RuleOutcome {
   readonly technology: NetworkTechnology | null;

@@ -62,12 +62,14 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
     result: { decision: await openStreamOf(session, stream).rebind("qos", qos) },
   }),
 
-  "stream.rebind": async (host, _, { session: id, stream: name, ...change }) => {
+  "stream.rebind": async (host, _, { session: id, stream: name, technology, ...change }) => {
     const session = host.session(id);
     const stream = session?.streamNamed(name);
     if (!session || !stream) throw session ? noSuch("stream", name) : noSuch("session", id);
     const changed = Object.keys(change).length > 0;
-    return { result: { decision: await stream.rebind(changed ? "qos" : "requested", { ...stream.qos, ...change }) } };
+    const forced = technology === "auto" ? null : technology;
+    const decision = await stream.rebind(changed ? "qos" : "requested", { ...stream.qos, ...change }, forced);
+    return { result: { decision } };
   },
 
   "stream.close": async (_, session, params) => {

@@ -4,7 +4,7 @@ import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, writeSync
 import { describe, expect, it } from "vitest";
 import type { ExplainReport } from "../../src/runtime/api.ts";
 import { trustDomain } from "../../src/runtime/trust.ts";
-import { eventually, Stage, statusOf, type TestProcess, type Words } from "./runtime/processes.ts";
+import { decisionOf, eventually, Stage, statusOf, type TestProcess, type Words } from "./runtime/processes.ts";
 
 const PATIENCE_MS = 30_000;
 const NOBODY = 65_534;
@@ -95,6 +95,7 @@ describe.skipIf(missing !== "")(`an application of another user ${missing}`, { t
 
     expect(memoryOf(own.pid).filter((name) => RECEIVE_POOL.test(name))).toHaveLength(1);
     expect(memoryOf(own.pid).filter((name) => COPIES.test(name))).toEqual([]);
+    expect((await decisionOf(own, {})).trustDomain).toBe(`user 0, group ${process.getgid?.()}`);
     for (const [application, user] of [
       [one, NOBODY],
       [two, NOBODY],
@@ -103,6 +104,7 @@ describe.skipIf(missing !== "")(`an application of another user ${missing}`, { t
       const memory = memoryOf(application.pid);
       expect(memory.filter((name) => RECEIVE_POOL.test(name))).toEqual([]);
       expect(memory.filter((name) => COPIES.test(name))).toEqual([`the copies for user ${user}, group ${user}`]);
+      expect((await decisionOf(application, {})).trustDomain).toBe(`user ${user}, group ${user}`);
     }
 
     // What the engine writes nobody else can, not even root.

@@ -13,7 +13,17 @@ const spec = {
   positionals: "SESSION STREAM",
   minimum: 2,
   maximum: 2,
-  options: { ...SOCKET, acceleration: QUALITY.acceleration, consumption: QUALITY.consumption },
+  options: {
+    ...SOCKET,
+    acceleration: QUALITY.acceleration,
+    consumption: QUALITY.consumption,
+    to: {
+      kind: "text",
+      value: "TECHNOLOGY",
+      among: ["auto", "udp", "xdp", "dpdk", "rdma"],
+      description: "use this whatever the strategy says, as long as it is available; auto: no longer",
+    },
+  },
   details:
     "SESSION is its number and STREAM the stream's name, as `insane status` shows them. Without an option the decision is taken again.",
 } as const satisfies CommandSpec;
@@ -31,6 +41,7 @@ async function main({ values, positionals }: Parsed<typeof spec.options>): Promi
       ? {}
       : { acceleration: values.acceleration as Change["acceleration"] & string }),
     ...(values.consumption === undefined ? {} : { consumption: values.consumption as Change["consumption"] & string }),
+    ...(values.to === undefined ? {} : { technology: values.to as Change["technology"] & string }),
   });
   if (values.json) printJson(decision);
   else {
