@@ -70,7 +70,8 @@ describe("a host", () => {
     ["shorter than a header", (i) => new Uint8Array(i % 48), "rx_bad_short"],
     ["with another magic", (i) => new Uint8Array(48 + (i % 100)).fill(i), "rx_bad_magic"],
     ["of a type that is none", () => datagram({ type: 77 }), "rx_bad_type"],
-    ["of a type that is reserved", () => datagram({ type: WIRE_TYPE.STATUS }), "rx_bad_type"],
+    ["of a type that belongs elsewhere", () => datagram({ type: WIRE_TYPE.HELLO }), "rx_bad_type"],
+    ["that is a status of nothing", () => datagram({ type: WIRE_TYPE.STATUS }), "rx_bad_length"],
     ["longer in the header than on the wire", () => datagram({ length: 5000 }), "rx_bad_length"],
     ["of 2^32 - 1 bytes by its header", () => datagram({ length: 0xffffffff }), "rx_bad_length"],
     [
