@@ -1,6 +1,8 @@
 // Lunar MoM on one host and across two runtimes on loopback: topics, wildcards, quality, last values, bad input.
 import { describe, expect, it } from "vitest";
-import type { InsaneError } from "../../src/index.ts";
+import { openLunar } from "../../src/apps/lunar-mom/lunar.ts";
+import { channelOf } from "../../src/apps/lunar-mom/topics.ts";
+import { type InsaneError, Runtime } from "../../src/index.ts";
 import { hosts } from "./lunar/hosts.ts";
 import { eventually } from "./runtime/processes.ts";
 
@@ -109,6 +111,38 @@ describe("a topic", () => {
     expect(() => publisher.publish(8, () => {})).toThrow(expect.objectContaining({ code: "ECLOSED" }));
     await on.a.close();
     await expect(on.a.subscribe("t")).rejects.toMatchObject({ code: "ECLOSED" });
+  });
+
+  it("that two hosts chose apart, with one channel, mixes with nothing and is told to both", async () => {
+    const start = (name: string) =>
+      Runtime.embed({ name, log: { level: "silent" }, network: { helloIntervalMs: 50, silentAfterMs: 10_000 } });
+    await using a = await start("A");
+    await using b = await start("B");
+    const [la, lb] = [await openLunar(await a.connect()), await openLunar(await b.connect())];
+    const problems: unknown[] = [];
+    for (const lunar of [la, lb]) lunar.on("problem", ({ code, details }) => problems.push([code, details["channel"]]));
+    const got: string[] = [];
+    const [one, other] = COLLIDING;
+    await la.subscribe(one, (message) => void got.push(message.text()));
+    await lb.subscribe("#", (message) => void got.push(message.text()));
+    const publisher = await lb.publisher(other);
+    await publisher.matched();
+    // Now they meet.
+    a.addPeer(`127.0.0.1:${b.port}`);
+    b.addPeer(`127.0.0.1:${a.port}`);
+    await eventually(
+      () => problems.length,
+      (count) => count >= 2,
+    );
+    expect(problems).toEqual([0, 1].map(() => ["ECOLLISION", channelOf(one)]));
+    await publisher.send("of the other");
+    await publisher.settled();
+    await eventually(
+      () => got.length,
+      (count) => count >= 1,
+    );
+    expect([got, publisher.source.consumers]).toEqual([["of the other"], 1]);
+    await Promise.all([la.close(), lb.close()]);
   });
 
   it("with the channel of another is refused, on the same host and across", async () => {

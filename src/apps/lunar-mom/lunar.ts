@@ -85,7 +85,7 @@ export class Lunar implements AsyncDisposable, SubscriptionHost {
     return publisher;
   }
 
-  /** Opens the topic at the first publication, and waits for a slot. Errors: as `publisher`; EMSGSIZE. */
+  /** Opens the topic at the first publication, whose options count, and waits for a slot. Errors: as `publisher`; EMSGSIZE. */
   async publish(topic: string, content: Content, options: PublisherOptions = {}): Promise<number> {
     let opening = this.publishers.get(topic);
     if (opening === undefined) {

@@ -56,12 +56,14 @@ export class PatternSubscription implements Subscription {
   async open(exact: boolean): Promise<void> {
     const { qos = {}, delivery = "best-effort", last = false } = this.options;
     const lane: Lane = { kept: delivery === "at-least-once" || last, qos };
-    if (exact) this.tap(streamOf(lane), lane, this.pattern, true);
+    const own = exact ? this.tap(streamOf(lane), lane, this.pattern, true).opening : undefined;
+    own?.catch(() => {});
     for (const channel of this.host.known()) this.look(channel);
-    const own = [...this.taps.values()];
-    // What nobody waits for is told as a problem; here somebody waits.
-    await Promise.all(own.map((tap) => tap.opening));
-    await Promise.all(own.map((tap) => tap.reader?.joined));
+    const taps = [...this.taps.values()];
+    // One of several topics that cannot be listened to is told as a problem; the one that was asked for is an error.
+    await Promise.allSettled(taps.map((tap) => tap.opening));
+    await own;
+    await Promise.all(taps.map((tap) => tap.reader?.joined));
   }
 
   /** The directory says how a channel is now. */
