@@ -1,6 +1,6 @@
 // The runtime's listening socket as a scoped effect: its directory, a stale socket taken over, a live one refused by
 // the name of its holder, removal at the end. Who may attach is decided elsewhere.
-import { mkdirSync, statSync, unlinkSync } from "node:fs";
+import { lstatSync, mkdirSync, statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
@@ -54,6 +54,12 @@ function bind(path: string, mode: number): { fd: number; inode: number | null } 
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   let fd = native.listen(path, mode);
   if (fd === "in-use") {
+    if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) {
+      // Whatever it is, it is somebody's: only a stale socket is taken away.
+      const cure = "Name another path (--socket, INSANE_SOCKET), or move what is there.";
+      throw new InsaneError("EADDRINUSE", `${path} is there already and is no socket. ${cure}`, { path });
+    }
+    const found = inodeOf(path);
     const holder = holderOf(path);
     if (holder !== null) {
       throw new InsaneError(
@@ -62,7 +68,7 @@ function bind(path: string, mode: number): { fd: number; inode: number | null } 
         { path, pid: holder },
       );
     }
-    unlinkSync(path);
+    if (inodeOf(path) === found) unlinkSync(path);
     fd = native.listen(path, mode);
     if (fd === "in-use") throw new InsaneError("EADDRINUSE", `Another runtime has just taken ${path}.`, { path });
   }

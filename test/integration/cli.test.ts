@@ -1,5 +1,5 @@
 // The command line end to end: real daemons, real applications, all as processes of their own. Several hosts: cli-hosts.
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { connect } from "../../src/index.ts";
@@ -118,6 +118,22 @@ describe("insane up", () => {
     expect(existsSync(first.socket)).toBe(true);
     const third = start(["up", "--socket", first.socket, "--listen", "127.0.0.1:0"]);
     await third.says(/is up/);
+  });
+});
+
+describe("a path for a socket", () => {
+  it("that is something else already stays what it is", async () => {
+    const file = join(folder, "notes.txt");
+    writeFileSync(file, "precious");
+    const insane = await run("up", "--socket", file, "--no-network");
+    expect(insane.code).toBe(5);
+    expect(insane.err).toContain("is no socket");
+    expect(readFileSync(file, "utf8")).toBe("precious");
+    // Nor is what a link points to taken away.
+    const link = join(folder, "link.sock");
+    symlinkSync(file, link);
+    expect((await run("up", "--socket", link, "--no-network")).code).toBe(5);
+    expect(readFileSync(link, "utf8")).toBe("precious");
   });
 });
 
