@@ -48,6 +48,7 @@ Measures INSANE side by side with its peers. Without NAMES all benchmarks run.
   --seconds N     measured seconds a point (default 3)
   --repeat K      interleaved rounds A B A B ..., medians reported (default 3)
   --rps           each side's receive work on its own core, for all systems alike
+  --mtu N         of the link between the hosts (default 9000)
   --payloads LIST only these payloads, bytes, comma-separated
   --systems LIST  only these systems, comma-separated, "insane" or "insane:inline"
   --help          this text
@@ -66,6 +67,13 @@ function positive(text: string | undefined, name: string, whole: boolean, most =
   return value;
 }
 
+function mtuOf(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 576 || value > 65535)
+    throw new UsageError(`--mtu is "${text}", must be a whole number of bytes from 576 to 65535`);
+  return value;
+}
+
 function readArguments(args: string[]) {
   try {
     return parseArgs({
@@ -76,6 +84,7 @@ function readArguments(args: string[]) {
         seconds: { type: "string" },
         repeat: { type: "string" },
         rps: { type: "boolean", default: false },
+        mtu: { type: "string" },
         payloads: { type: "string" },
         systems: { type: "string" },
         help: { type: "boolean", short: "h", default: false },
@@ -109,6 +118,7 @@ async function main(): Promise<number> {
     seconds: positive(values.seconds, "seconds", false),
     repeat: positive(values.repeat, "repeat", true),
     rps: values.rps,
+    ...(values.mtu === undefined ? {} : { mtu: mtuOf(values.mtu) }),
   };
   const systems = list(values.systems);
   const sizes = list(values.payloads)?.map((text) => positive(text, "payloads", true, 2 ** 27));

@@ -1,7 +1,7 @@
 // Writes src/native/core/layout.h from src/protocol/layout.ts; with --check it only says whether the two agree.
 import { readFileSync, writeFileSync } from "node:fs";
 import { GROUPS, LAYOUT_HASH, LAYOUT_VERSION, POOL_CLASSES } from "../src/protocol/layout.ts";
-import { HEARTBEAT, HELLO, RECEIPT, WIRE, WIRE_TYPE } from "../src/protocol/wire.ts";
+import { HEARTBEAT, HELLO, ITEM, RECEIPT, WIRE, WIRE_TYPE } from "../src/protocol/wire.ts";
 
 const target = new URL("../src/native/core/layout.h", import.meta.url);
 const hex = (n: number): string => (n >= 4096 ? `0x${n.toString(16)}u` : `${n}u`);
@@ -16,7 +16,7 @@ function header(): string {
     `#define INS_LAYOUT_VERSION ${LAYOUT_VERSION}u`,
     `#define INS_LAYOUT_HASH ${hex(LAYOUT_HASH)}`,
   ];
-  const groups = { ...GROUPS, WIRE, WIRE_TYPE, HELLO, HEARTBEAT, RECEIPT };
+  const groups = { ...GROUPS, WIRE, WIRE_TYPE, ITEM, HELLO, HEARTBEAT, RECEIPT };
   for (const [group, fields] of Object.entries(groups)) {
     lines.push("");
     for (const [name, value] of Object.entries(fields)) lines.push(`#define INS_${group}_${name} ${hex(value)}`);

@@ -14,11 +14,11 @@ const networkConditions = (rps: boolean, mtu: number): string =>
 export function betweenHosts(
   of: Pick<Benchmark, "name" | "summary" | "payloads" | "compared">,
   systems: (topology: Topology) => System[],
-  mtu = MTU,
+  ofFamily = MTU,
 ): Benchmark {
   return {
     ...of,
-    async open({ rps }) {
+    async open({ rps, mtu = ofFamily }) {
       const why = topologyUnavailable();
       if (why !== undefined) throw new Error(why);
       const topology = openTopology(rps, mtu);

@@ -8,6 +8,8 @@ export interface Options {
   /** Interleaved rounds. */
   repeat: number;
   rps: boolean;
+  /** Of the link between the hosts; left out: the family's. */
+  mtu?: number;
 }
 
 export interface Point {

@@ -135,6 +135,7 @@ export class EngineEnd implements LinkEnd {
     );
     const trafficClass = peer.trafficClass?.(stream) ?? 0;
     if (trafficClass !== 0) await this.reclass(link, trafficClass);
+    if (peer.batches?.(stream) === false) await this.rebatch(link, false);
     const given = peer.pools(stream, this, link);
     const { infos, fds } = given instanceof Promise ? await given : given;
     const pools = infos.map((info, i) => {
@@ -168,6 +169,11 @@ export class EngineEnd implements LinkEnd {
     const histogram = await this.#order(what, (api, engine) => api.setClass(engine, link, trafficClass));
     if (histogram === 0) this.#histograms.delete(link);
     else this.#histograms.set(link, histogram - 1);
+  }
+
+  async rebatch(link: number, batching: boolean): Promise<void> {
+    const what = `the batching of link ${link}`;
+    await this.#order(what, (api, engine) => api.setBatching(engine, link, batching ? 1 : 0));
   }
 
   latency(link: number): LatencyReport | null {

@@ -56,6 +56,10 @@ export interface LinkEnd {
   maxMessage?(stream: string): number;
   /** Of an engine: what it sends of an egress link has another traffic class from now on. */
   reclass?(link: number, trafficClass: number): Promise<void>;
+  /** Whether messages that it emits on a stream share datagrams. Left out: they do. */
+  batches?(stream: string): boolean;
+  /** Of an engine: from now on messages of an egress link share datagrams, or do not. */
+  rebatch?(link: number, batching: boolean): Promise<void>;
   /** Of an engine: how long time-sensitive messages of an egress link waited, emission to hand-over; null: not counted. */
   latency?(link: number): LatencyReport | null;
   /** Begins; resolves when mapped and understood. */

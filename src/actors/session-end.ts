@@ -3,6 +3,7 @@
 import { InsaneError } from "../protocol/codes.ts";
 import type { Params, RuntimeMethodTable } from "../protocol/control.ts";
 import { CONTROL_PAGE, LINK_STATE, linkBytes } from "../protocol/layout.ts";
+import { batches } from "../protocol/qos.ts";
 import { trafficClassOf } from "../qos/gates.ts";
 import type { LinkTables } from "../runtime/plan.ts";
 import type { TrustDomain } from "../runtime/trust.ts";
@@ -59,6 +60,11 @@ export class SessionEnd implements LinkEnd {
 
   maxMessage(stream: string): number {
     return this.#session.streamNamed(stream)?.qos.maxMessage ?? 0;
+  }
+
+  batches(stream: string): boolean {
+    const qos = this.#session.streamNamed(stream)?.qos;
+    return qos === undefined || batches(qos);
   }
 
   /** The link that the application calls by this index, or undefined. */

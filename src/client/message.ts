@@ -5,6 +5,7 @@ import type { Mapping } from "../native/views.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import { META, POOL } from "../protocol/layout.ts";
 import { type Area, areaOf } from "../protocol/msgpack-encode.ts";
+import { ITEM } from "../protocol/wire.ts";
 import type { Message } from "./api.ts";
 import type { ConsumerEnd } from "./consumer-end.ts";
 import type { SinkQueue } from "./sink.ts";
@@ -86,10 +87,12 @@ export class Received implements Message {
     return this.u32(META.SOURCE);
   }
   get sequence(): number {
-    return this.u32(META.SEQUENCE + 4) * 0x100000000 + this.u32(META.SEQUENCE);
+    const sequence = this.u32(META.SEQUENCE + 4) * 0x100000000 + this.u32(META.SEQUENCE);
+    return this.item === 0 ? sequence : sequence + this.item - 1;
   }
   get emitTime(): number {
-    return this.milliseconds(META.EMIT_TIME);
+    const time = this.milliseconds(META.EMIT_TIME);
+    return this.item === 0 ? time : time + this.delta / 1e6;
   }
   get receiveTime(): number {
     return this.end.kind === "direct" ? (this.end.times[this.entry] as number) : this.milliseconds(META.RECEIVE_TIME);
@@ -97,11 +100,20 @@ export class Received implements Message {
 
   /** Takes the message out of memory that its producer may soon use again. */
   keepCopy(): void {
-    const from = this.offset - META.BYTES;
+    const { item, meta } = this;
+    const { memory } = this.pool;
     const to = POOL.HEADER_ROOM - META.BYTES;
     const copy = new Uint8Array(POOL.HEADER_ROOM + Math.ceil(this.length / 4) * 4);
-    copy.set(this.pool.memory.subarray(from, this.offset + this.length), to);
-    this.pool = new PoolView(copy.buffer);
+    if (meta >= 0) copy.set(memory.subarray(meta, meta + META.BYTES), to);
+    copy.set(memory.subarray(this.offset, this.offset + this.length), POOL.HEADER_ROOM);
+    const kept = new PoolView(copy.buffer);
+    if (item !== 0) {
+      const { view } = kept;
+      view.setBigUint64(to + META.SEQUENCE, view.getBigUint64(to + META.SEQUENCE, true) + BigInt(item - 1), true);
+      view.setBigUint64(to + META.EMIT_TIME, view.getBigUint64(to + META.EMIT_TIME, true) + BigInt(this.delta), true);
+      this.sourceIndex = 0;
+    }
+    this.pool = kept;
     this.poolIndex = -1;
     this.offset = POOL.HEADER_ROOM;
     this.sink.copied++;
@@ -133,10 +145,24 @@ export class Received implements Message {
     if ((this.generation & LENT) !== 0) this.release();
   }
 
+  /** Its number in a datagram that it shared with others, from 1; 0: it came alone, or from this host. */
+  private get item(): number {
+    return this.end.kind === "direct" ? 0 : this.sourceIndex;
+  }
+  /** Nanoseconds of an item's emit time beyond that of its datagram. */
+  private get delta(): number {
+    return this.pool.view.getUint32(this.offset - ITEM.META_DELTA, true);
+  }
+  /** Where the metadata lie: before the payload, or before the first item. */
+  private get meta(): number {
+    if (this.item === 0) return this.offset - META.BYTES;
+    return this.offset - ITEM.HEADER - this.pool.view.getUint32(this.offset - ITEM.META_BACK, true) - META.BYTES;
+  }
+
   /** A field of the metadata in host order (little-endian); receive slots may be unaligned. */
   private u32(field: number): number {
     if ((this.generation & LENT) === 0) throw this.gone();
-    return this.pool.view.getUint32(this.offset - META.BYTES + field, true);
+    return this.pool.view.getUint32(this.meta + field, true);
   }
   /** Nanoseconds of the metadata as milliseconds with fractions. */
   private milliseconds(field: number): number {

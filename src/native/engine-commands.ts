@@ -31,6 +31,7 @@ export interface EngineCommands
     | "removeLink"
     | "setSchedule"
     | "setClass"
+    | "setBatching"
     | "ping"
     | "holdLink"
     | "retireLink"
@@ -127,6 +128,7 @@ export function processCommands(
     removeLink: words(FRAME.REMOVE_LINK),
     setSchedule: (_, datapath, list) => order(FRAME.SET_SCHEDULE, [datapath], { data: list }),
     setClass: words(FRAME.SET_CLASS),
+    setBatching: words(FRAME.SET_BATCHING),
     holdLink: (_, link, held) => order(FRAME.HOLD_LINK, [link, Number(held)]),
     retireLink: words(FRAME.RETIRE_LINK),
     moveRoute: words(FRAME.MOVE_ROUTE),

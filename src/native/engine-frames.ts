@@ -40,6 +40,7 @@ export const FRAME = {
   ADD_ASSEMBLY: 46,
   REMOVE_ASSEMBLY: 47,
   SET_ASSEMBLY: 48,
+  SET_BATCHING: 49,
 } as const;
 
 /** Types of answers that are no events of the engine. */

@@ -112,6 +112,8 @@ export interface Engines {
   setSchedule(engine: EngineHandle, datapath: number, list: Uint8Array): number;
   /** Traffic class, 0 to 7, of an egress link. Acknowledged with the number of its `LATENCIES` plus one, or 0. */
   setClass(engine: EngineHandle, link: number, trafficClass: number): number;
+  /** Whether messages of an egress link share datagrams (1, as it begins) or each has its own (0). */
+  setBatching(engine: EngineHandle, link: number, batching: number): number;
   ping(engine: EngineHandle): number;
   /** Re-binding, as engine.h says. */
   holdLink(engine: EngineHandle, link: number, held: boolean): number;
@@ -292,6 +294,7 @@ function bind(): Engines {
     removeBell: command("remove_bell", "int bell"),
     setSchedule: command("set_schedule", "uint32_t datapath, const void *list"),
     setClass: command("set_class", "uint32_t link, uint32_t traffic_class"),
+    setBatching: command("set_batching", "uint32_t link, uint32_t batching"),
     ping: command("ping", ""),
     holdLink: (engine, link, held) => holdLink(engine, link, held ? 1 : 0),
     retireLink: command("retire_link", "uint32_t link, uint32_t patience_ms"),

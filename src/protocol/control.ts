@@ -23,6 +23,7 @@ export const Qos = Schema.Struct({
   maxMessage: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: POOL.MAX_MESSAGE })),
   /** Of time-sensitive streams only. */
   trafficClass: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 7 }))),
+  batching: Schema.optionalKey(Schema.Boolean),
 });
 
 export const Technology = Schema.Literals(["shm", "udp", "xdp", "dpdk", "rdma"]);

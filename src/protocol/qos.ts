@@ -17,6 +17,8 @@ export interface Qos {
   readonly maxMessage: number;
   /** Of a time-sensitive stream: its traffic class in the host's gate schedule, 1 to 7. Left out: 7. */
   readonly trafficClass?: number;
+  /** Small messages that are ready at the same time share a datagram; false: each leaves by itself. Left out: true. */
+  readonly batching?: boolean;
 }
 
 /** That of time-sensitive streams which name none; best effort is class 0. */
@@ -41,7 +43,10 @@ export const completeQos = (qos: Partial<Qos> = {}): Qos => ({ ...DEFAULT_QOS, .
 export const defaultStreamName = (qos: Qos): string =>
   `qos/${qos.acceleration}/${qos.consumption}/${qos.timeSensitivity}/${qos.maxMessage}${
     qos.trafficClass === undefined ? "" : `/class-${qos.trafficClass}`
-  }`;
+  }${qos.batching === false ? "/alone" : ""}`;
+
+/** Whether messages of that quality share datagrams: of time-sensitive streams each has its own, as its window was promised. */
+export const batches = (qos: Qos): boolean => qos.batching !== false && qos.timeSensitivity === "best-effort";
 
 /** 32-bit FNV-1a of the stream's name, as it travels on the wire; collisions are refused at the hello. */
 export const streamTag = (name: string): number => {

@@ -40,7 +40,6 @@ export const WIRE = {
   MAX_PAYLOAD: 65459,
 } as const;
 
-/** Type 2 is specified and reserved. */
 export const WIRE_TYPE = {
   DATA: 1,
   COALESCED: 2,
@@ -52,6 +51,23 @@ export const WIRE_TYPE = {
   MARKER: 7,
   /** The receiver has dealt with a marker and all that came before it. */
   MARKER_ECHO: 8,
+} as const;
+
+/**
+ * Coalesced data: the body is a row of items, each a header of HEADER bytes and its payload, filled up with zeros to a
+ * multiple of ALIGN. In received memory the engine has turned an item's header into what its message's metadata is read
+ * by: DELTA in host order and BACK, the bytes from the first item's header, before which the datagram's metadata lie.
+ */
+export const ITEM = {
+  HEADER: 8,
+  ALIGN: 8,
+  /** u16 bytes of the payload; the u16 behind it is 0. */
+  LENGTH: 0,
+  /** u32 nanoseconds of the emit time beyond that of the datagram's header. */
+  DELTA: 4,
+  /** In received memory: u32 DELTA and u32 BACK, so many bytes before the payload. */
+  META_DELTA: 8,
+  META_BACK: 4,
 } as const;
 
 /** Hello bodies are MessagePack, sent between the control endpoints of runtimes. */

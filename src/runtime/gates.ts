@@ -3,7 +3,7 @@
 import type { LinkActor } from "../actors/link.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { DecisionRecord } from "../protocol/control.ts";
-import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
+import { batches, type NetworkTechnology, type Qos } from "../protocol/qos.ts";
 import { type GatePort, refusalOf, reservationOf, trafficClassOf, windowsOf } from "../qos/gates.ts";
 import type { ScheduleReport } from "./api.ts";
 
@@ -27,18 +27,18 @@ interface Held {
 }
 const NOTHING: Held = { trafficClass: 0, ns: 0 };
 
-/** Links that stay where they are change their class; others are opened with it. */
-async function reclass(
+/** Links that stay where they are change their class and whether they batch; others are opened with it. */
+async function retune(
   links: ReadonlyArray<LinkActor>,
   session: number,
   stream: string,
-  trafficClass: number,
+  tune: (spec: LinkActor["spec"]) => Promise<void> | undefined,
 ): Promise<void> {
   const mine = links.filter(
     ({ spec }) => spec.kind === "egress" && spec.stream === stream && spec.producer.session === session,
   );
-  // One that is busy at this moment or on its way out keeps its class: what it sends waits for another window.
-  await Promise.all(mine.map(({ spec }) => spec.consumer.reclass?.(spec.id, trafficClass).catch(() => {})));
+  // One that is busy at this moment or on its way out keeps what it has: what it sends waits for another window.
+  await Promise.all(mine.map(({ spec }) => tune(spec)?.catch(() => {})));
 }
 
 export class Gates {
@@ -64,7 +64,12 @@ export class Gates {
           this.#add(before, 1);
           throw cause;
         }
-        if (trafficClassOf(to) !== trafficClassOf(now)) await reclass(links, session, stream, trafficClassOf(to));
+        if (batches(to) !== batches(now)) {
+          await retune(links, session, stream, ({ id, consumer }) => consumer.rebatch?.(id, batches(to)));
+        }
+        if (trafficClassOf(to) !== trafficClassOf(now)) {
+          await retune(links, session, stream, ({ id, consumer }) => consumer.reclass?.(id, trafficClassOf(to)));
+        }
         now = to;
         return to;
       },

@@ -7,7 +7,7 @@ import type { StreamActor } from "../actors/stream.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { ClientMethodName, ClientMethodTable, Params, Result } from "../protocol/control.ts";
 import { linkBytes } from "../protocol/layout.ts";
-import { defaultStreamName } from "../protocol/qos.ts";
+import { batches, defaultStreamName } from "../protocol/qos.ts";
 import type { ClientNotification } from "./contract.ts";
 import { answerPart } from "./long-answers.ts";
 import type { PlannedMember } from "./plan.ts";
@@ -40,10 +40,11 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
     for (; stream?.closing; stream = session.streamNamed(wanted)) await stream.life.ended;
     if (stream) {
       const { qos: now, openedAs } = stream;
-      const same = [now, openedAs].some((of) =>
-        (["acceleration", "consumption", "timeSensitivity", "maxMessage", "trafficClass"] as const).every(
-          (key) => of[key] === qos[key],
-        ),
+      const same = [now, openedAs].some(
+        (of) =>
+          (["acceleration", "consumption", "timeSensitivity", "maxMessage", "trafficClass"] as const).every(
+            (key) => of[key] === qos[key],
+          ) && batches(of) === batches(qos),
       );
       if (!same) {
         throw new InsaneError(

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/parked.h"
+#include "core/wire.h"
 
 #define MUST(condition)                                                                                                \
     do {                                                                                                               \
@@ -296,7 +297,14 @@ void entrance_forget(struct entrance *entrance) {
 
 struct meta entrance_meta(const struct node *node, const struct ins_descriptor *d) {
     const uint8_t *at = node->receive + d->offset - INS_META_BYTES;
+    uint8_t of_item[INS_META_BYTES];
     struct meta meta;
+    if (d->source) {
+        uint32_t back;
+        memcpy(&back, node->receive + d->offset - INS_ITEM_META_BACK, sizeof back);
+        ins_item_meta(node->receive + d->offset - INS_ITEM_HEADER - back, back, d->source - 1, d->length, of_item);
+        at = of_item;
+    }
     memcpy(&meta.source, at + INS_META_SOURCE, 4);
     memcpy(&meta.flow, at + INS_META_FLOW, 4);
     memcpy(&meta.sequence, at + INS_META_SEQUENCE, 8);

@@ -9,6 +9,23 @@
 
 #include "core/wire.h"
 
+/* Items fill their body, as the engine walks it; turning one's header touches no other. */
+static void check_items(const uint8_t *data, const struct ins_wire *wire) {
+    uint8_t *copy = malloc(INS_META_BYTES + wire->length), *body = copy + INS_META_BYTES, meta[INS_META_BYTES];
+    memset(copy, 0, INS_META_BYTES);
+    memcpy(body, data, wire->length);
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < wire->items; i++) {
+        uint32_t length = ins_item_length(body + at);
+        assert(at % INS_ITEM_ALIGN == 0 && ins_item_bytes(length) <= wire->length - at);
+        ins_item_to_meta(body, at);
+        ins_item_meta(body, at, i, length, meta);
+        at += ins_item_bytes(length);
+    }
+    assert(wire->items && at == wire->length);
+    free(copy);
+}
+
 /* What must hold of any input. Walks it as the engine does. */
 static void check(const uint8_t *data, uint32_t length) {
     uint32_t at = 0;
@@ -28,7 +45,7 @@ static void check(const uint8_t *data, uint32_t length) {
                           plain.emit_time == wire.emit_time));
         const int marker = wire.type == INS_WIRE_TYPE_MARKER || wire.type == INS_WIRE_TYPE_MARKER_ECHO;
         const int part = wire.type == INS_WIRE_TYPE_FRAGMENT, status = wire.type == INS_WIRE_TYPE_STATUS;
-        assert(wire.type == INS_WIRE_TYPE_DATA || wire.type == INS_WIRE_TYPE_HEARTBEAT || marker || part || status);
+        assert(wire.type == INS_WIRE_TYPE_DATA || wire.type == INS_WIRE_TYPE_COALESCED || wire.type == INS_WIRE_TYPE_HEARTBEAT || marker || part || status);
         assert(!marker || wire.length == 0);
         assert(wire.body <= INS_WIRE_MAX_PAYLOAD && wire.body <= length - at - INS_WIRE_HEADER);
         assert(part ? wire.size && wire.body && wire.length <= INS_POOL_MAX_MESSAGE &&
@@ -53,6 +70,8 @@ static void check(const uint8_t *data, uint32_t length) {
             ins_heartbeat_write(record, &beat);
             assert(memcmp(record, data + at + r, sizeof record) == 0);
         }
+        if (wire.type == INS_WIRE_TYPE_COALESCED)
+            check_items(data + at, &wire);
         at += wire.body;
     } while (at < length);
 }
@@ -79,7 +98,7 @@ static uint32_t compose(uint8_t *data, uint32_t most) {
     uint32_t at = 0;
     for (uint32_t messages = any(5); messages && at + INS_WIRE_HEADER < most; messages--) {
         struct ins_wire wire = {
-            .type = any(4)   ? INS_WIRE_TYPE_DATA
+            .type = any(4)   ? (any(2) ? INS_WIRE_TYPE_DATA : INS_WIRE_TYPE_COALESCED)
                     : any(2) ? (any(2) ? INS_WIRE_TYPE_FRAGMENT : INS_WIRE_TYPE_STATUS)
                     : any(2) ? INS_WIRE_TYPE_HEARTBEAT
                     : any(2) ? INS_WIRE_TYPE_MARKER
@@ -93,6 +112,13 @@ static uint32_t compose(uint8_t *data, uint32_t most) {
         wire.length = wire.type == INS_WIRE_TYPE_DATA        ? any(room < 2000 ? room : 2000)
                       : wire.type == INS_WIRE_TYPE_HEARTBEAT ? any(5) * INS_HEARTBEAT_RECORD_BYTES
                                                              : 0;
+        for (uint32_t items = wire.type == INS_WIRE_TYPE_COALESCED ? any(20) : 0; items; items--) {
+            static const uint8_t payload[256];
+            uint32_t length = any(256);
+            if (ins_item_bytes(length) > room - wire.length)
+                break;
+            wire.length += ins_item_write(data + at + INS_WIRE_HEADER + wire.length, payload, length, any(UINT32_MAX));
+        }
         uint32_t body = wire.length;
         struct ins_receipt receipt = {.first = any(100) * 8, .bytes = any(5)};
         if (wire.type == INS_WIRE_TYPE_FRAGMENT) {

@@ -102,6 +102,7 @@ static void every_malformed_header_is_refused_for_its_reason(void **state) {
         assert_int_equal(verdict(INS_WIRE_VERSION, (uint8_t)version, whole), version == 1 ? INS_WIRE_OK : INS_WIRE_BAD_VERSION);
     for (uint32_t type = 0; type < 256; type++) {
         int expected = type == INS_WIRE_TYPE_DATA        ? INS_WIRE_OK
+                       : type == INS_WIRE_TYPE_COALESCED ? INS_WIRE_OK /* two items without payload */
                        : type == INS_WIRE_TYPE_HEARTBEAT ? INS_WIRE_BAD_LENGTH /* 16 bytes are no records */
                        : type == INS_WIRE_TYPE_FRAGMENT  ? INS_WIRE_BAD_LENGTH /* of no size */
                        : type == INS_WIRE_TYPE_STATUS    ? INS_WIRE_BAD_LENGTH /* 16 bytes are too few */
@@ -237,6 +238,70 @@ static void statuses_are_as_long_as_they_say(void **state) {
     assert_int_equal(ins_wire_parse(data, sizeof data, &read), INS_WIRE_BAD_LENGTH);
 }
 
+/* A header of coalesced data and items of these sizes; returns the bytes. */
+static uint32_t write_items(uint8_t *data, const uint32_t *sizes, uint32_t count) {
+    static const uint8_t payload[300] = {7, 7, 7};
+    struct ins_wire wire = {.type = INS_WIRE_TYPE_COALESCED, .sequence = 40, .emit_time = 1000};
+    for (uint32_t i = 0; i < count; i++)
+        wire.length += ins_item_write(data + INS_WIRE_HEADER + wire.length, payload, sizes[i], i * 3);
+    ins_wire_write(data, &wire);
+    return INS_WIRE_HEADER + wire.length;
+}
+
+static void shared_datagrams_end_with_an_item_or_are_refused(void **state) {
+    (void)state;
+    static const uint32_t sizes[] = {0, 1, 7, 8, 9, 64, 255, 300};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    uint8_t whole[2048];
+    uint32_t bytes = write_items(whole, sizes, COUNT), ends = 0;
+    struct ins_wire wire;
+    assert_int_equal(ins_wire_parse(whole, bytes, &wire), INS_WIRE_OK);
+    assert_int_equal(wire.items, COUNT);
+    for (uint32_t body = 0; body <= bytes - INS_WIRE_HEADER; body++) {
+        /* A block of exactly that size, so that a sanitizer sees the first byte beyond. */
+        uint8_t *cut = malloc(INS_WIRE_HEADER + body);
+        memcpy(cut, whole, INS_WIRE_HEADER + body);
+        wire = (struct ins_wire){.type = INS_WIRE_TYPE_COALESCED, .length = body};
+        ins_wire_write(cut, &wire);
+        int fault = (int)ins_wire_parse(cut, INS_WIRE_HEADER + body, &wire);
+        assert_true(fault == INS_WIRE_OK || fault == INS_WIRE_BAD_LENGTH);
+        ends += fault == INS_WIRE_OK;
+        assert_true(fault || (wire.items && body % INS_ITEM_ALIGN == 0));
+        free(cut);
+    }
+    assert_int_equal(ends, COUNT); /* a body without items is none */
+}
+
+static void an_item_has_the_metadata_of_a_message_that_came_alone(void **state) {
+    (void)state;
+    static const uint32_t sizes[] = {5, 0, 64};
+    static const uint8_t expected[INS_ITEM_HEADER] = {0, 5, 0, 0, 0, 0, 0, 0};
+    uint8_t data[512], meta[INS_META_BYTES], *body = data + INS_WIRE_HEADER;
+    uint32_t bytes = write_items(data, sizes, 3), at = 0, u32;
+    uint64_t u64;
+    struct ins_wire wire;
+    assert_memory_equal(body, expected, sizeof expected);
+    assert_int_equal(ins_wire_parse(data, bytes, &wire), INS_WIRE_OK);
+    ins_wire_to_meta(data, &wire, 77);
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t length = ins_item_length(body + at);
+        assert_int_equal(length, sizes[i]);
+        ins_item_to_meta(body, at);
+        ins_item_meta(body, at, i, length, meta);
+        memcpy(&u32, body + at + INS_ITEM_HEADER - INS_ITEM_META_BACK, 4);
+        assert_int_equal(u32, at);
+        memcpy(&u64, meta + INS_META_SEQUENCE, 8);
+        assert_int_equal(u64, 40 + i);
+        memcpy(&u64, meta + INS_META_EMIT_TIME, 8);
+        assert_int_equal(u64, 1000 + i * 3);
+        memcpy(&u64, meta + INS_META_RECEIVE_TIME, 8);
+        assert_int_equal(u64, 77);
+        memcpy(&u32, meta + INS_META_LENGTH, 4);
+        assert_int_equal(u32, length);
+        at += ins_item_bytes(length);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_header_is_what_the_document_says),
@@ -247,6 +312,8 @@ int main(void) {
         cmocka_unit_test(heartbeats_carry_whole_records_up_to_their_limit),
         cmocka_unit_test(fragments_lie_within_their_message),
         cmocka_unit_test(statuses_are_as_long_as_they_say),
+        cmocka_unit_test(shared_datagrams_end_with_an_item_or_are_refused),
+        cmocka_unit_test(an_item_has_the_metadata_of_a_message_that_came_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

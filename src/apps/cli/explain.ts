@@ -1,5 +1,7 @@
 // `insane explain`: why each stream, or one, is bound as it is; every candidate with its rule, evidence and cure.
+
 import type { CandidateRecord, DecisionRecord } from "../../protocol/control.ts";
+import { batches } from "../../protocol/qos.ts";
 import type { ExplainReport, LatencyReport, ScheduleReport } from "../../runtime/api.ts";
 import { type CommandSpec, type Parsed, SOCKET, wrap } from "./arguments.ts";
 import { EXIT } from "./exit.ts";
@@ -122,7 +124,7 @@ function waited(latency: LatencyReport | null): string {
 }
 
 const qosText = ({ qos }: DecisionRecord): string =>
-  `acceleration ${qos.acceleration}, consumption ${qos.consumption}, ${qos.timeSensitivity}, messages of at most ${qos.maxMessage} bytes`;
+  `acceleration ${qos.acceleration}, consumption ${qos.consumption}, ${qos.timeSensitivity}, messages of at most ${qos.maxMessage} bytes, ${batches(qos) ? "small ones share datagrams" : "each in a datagram of its own"}`;
 
 function candidate({ technology, verdict, rule, why, evidence, cure }: CandidateRecord): string[] {
   const mark = { chosen: paint("green", "chosen"), rejected: "-     ", "co-located": paint("green", "local ") }[

@@ -31,6 +31,12 @@ export const QUALITY = {
     maximum: 134_217_728,
     description: "largest message (65536)",
   },
+  batching: {
+    kind: "text",
+    value: "HOW",
+    among: ["on", "off"],
+    description: "may small messages share a datagram? (on)",
+  },
 } as const satisfies Options;
 
 export const qosOf = (values: Values<typeof QUALITY>): Partial<Qos> => ({
@@ -40,6 +46,7 @@ export const qosOf = (values: Values<typeof QUALITY>): Partial<Qos> => ({
     ? {}
     : { timeSensitivity: values["time-sensitivity"] as TimeSensitivity }),
   ...(values["max-message"] === undefined ? {} : { maxMessage: values["max-message"] }),
+  ...(values.batching === undefined ? {} : { batching: values.batching === "on" }),
 });
 
 /** On standard error. */

@@ -1,6 +1,7 @@
 // `insane status`: what a runtime holds now; with --watch the machines of one session as they change.
 import type { EndpointReport, StatusReport } from "../../runtime/api.ts";
 import { type CommandSpec, type Parsed, SOCKET, toNumber } from "./arguments.ts";
+import { BATCH_SIZES, batchRows, isBucket } from "./batches.ts";
 import { EXIT } from "./exit.ts";
 import { connectOperator, type Operator } from "./operator.ts";
 import { duration, paint, percent, print, printJson, short, state, table } from "./render.ts";
@@ -139,6 +140,11 @@ function describe(report: StatusReport): string[] {
         `${at}  ${engine}: from the thread of ${from} to that of ${to}, because ${why}`,
     ),
     ...section(
+      "Messages a datagram",
+      ["ENGINE", "DIRECTION", ...BATCH_SIZES],
+      report.engines.flatMap((engine) => batchRows(engine.name, engine.counters)),
+    ),
+    ...section(
       "Datapaths",
       ["NAME", "STATE", "ENDPOINT", "COUNTERS"],
       report.datapaths.map((datapath) => [
@@ -179,7 +185,7 @@ const endpoint = (
 /** Those that count something. */
 const counters = (all: Readonly<Record<string, number>>): string =>
   Object.entries(all)
-    .filter(([, value]) => value !== 0)
+    .filter(([name, value]) => value !== 0 && !isBucket(name))
     .map(([name, value]) => `${name} ${short(value)}`)
     .join(", ");
 

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { StatusReport } from "../../runtime/api.ts";
 import { type CommandSpec, type Parsed, SOCKET } from "./arguments.ts";
+import { batchShares } from "./batches.ts";
 import { EXIT } from "./exit.ts";
 import { connectOperator } from "./operator.ts";
 import { type Rate, ratesBetween } from "./rates.ts";
@@ -55,8 +56,8 @@ async function main({ values }: Parsed<typeof spec.options>): Promise<number> {
       const rates = ratesBetween(before, report, (now - at) / 1000);
       if (values.json)
         printJson({ time: new Date().toISOString(), slots: report.slots, quarantined: report.quarantined, rates }, 0);
-      else if (screen) draw(picture(report, rates));
-      else print(...picture(report, rates));
+      else if (screen) draw(picture(before, report, rates));
+      else print(...picture(before, report, rates));
       before = report;
       at = now;
     } while (!values.once);
@@ -74,7 +75,7 @@ function draw(lines: ReadonlyArray<string>): void {
   process.stdout.write(`${HOME}${shown.join("\n")}${CLEAR_REST}`);
 }
 
-function picture(report: StatusReport, rates: ReadonlyArray<Rate>): string[] {
+function picture(before: StatusReport, report: StatusReport, rates: ReadonlyArray<Rate>): string[] {
   const rows = [...rates]
     .sort((a, b) => b.messagesPerSecond - a.messagesPerSecond || a.id - b.id)
     .map((rate) => [
@@ -94,12 +95,17 @@ function picture(report: StatusReport, rates: ReadonlyArray<Rate>): string[] {
   const peers = report.peers.map(
     ({ name, endpoint, state: at, lastHeardMs }) => `${name || endpoint} ${state(at)} (${duration(lastHeardMs)})`,
   );
+  const batches = report.engines.flatMap(({ name, counters }) => {
+    const shares = batchShares(before.engines.find((engine) => engine.name === name)?.counters ?? {}, counters);
+    return shares === "" ? [] : [`${name} sent datagrams of so many messages: ${shares}`];
+  });
   return [
     headline(report),
     ...(report.threads.length > 0
       ? [`threads: ${report.threads.map(({ engines, duty }) => `${engines.join("+")} ${percent(duty)}`).join(", ")}`]
       : []),
     ...(peers.length > 0 ? [`peers: ${peers.join(", ")}`] : []),
+    ...batches,
     "",
     ...table(
       ["KIND", "ID", "CHANNEL", "MESSAGES", "BYTES", "ALL", "DROPPED", "LOST", "OUT", "PATH", "SESSION", "STREAM"],

@@ -38,6 +38,7 @@ enum ins_command_kind {
     INS_COMMAND_ADD_ASSEMBLY,
     INS_COMMAND_REMOVE_ASSEMBLY,
     INS_COMMAND_SET_ASSEMBLY,
+    INS_COMMAND_SET_BATCHING,
 };
 
 struct ins_link;

@@ -97,16 +97,17 @@ void ins_domains_free(struct ins_engine *e) {
     }
 }
 
-int ins_domain_copy(struct ins_engine *e, struct ins_domain *domain, uint32_t offset, uint32_t length,
-                    struct ins_domain **first) {
+int ins_domain_copy(struct ins_engine *e, struct ins_domain *domain, const uint8_t *meta, const uint8_t *payload,
+                    uint32_t length, struct ins_domain **first) {
     if (domain->copied)
         return 1;
     int64_t slot = length <= domain->pool.payload ? ins_pool_take(&domain->pool) : -EMSGSIZE;
     if (slot < 0)
         return 0;
     e->slots_out++;
-    memcpy(domain->pool.base + ins_pool_payload(&domain->pool, (uint32_t)slot) - INS_META_BYTES,
-           e->pool.base + offset - INS_META_BYTES, INS_META_BYTES + (uint64_t)length);
+    uint8_t *to = domain->pool.base + ins_pool_payload(&domain->pool, (uint32_t)slot);
+    memcpy(to - INS_META_BYTES, meta, INS_META_BYTES);
+    memcpy(to, payload, length);
     ins_count(e, INS_COUNT_rx_copied_domain, 1);
     domain->slot = (uint32_t)slot;
     domain->copied = 1;

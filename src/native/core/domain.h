@@ -34,10 +34,9 @@ void ins_domains_free(struct ins_engine *e);
 /* How many slots there are in all. */
 void ins_domains_gauge(struct ins_engine *e);
 
-/* The message at `offset` of the receive pool, its metadata before it, copied once for all links of the domain: 1, or 0
-   for want of a slot. `first` is the list of domains that were copied to, to be given to ins_domain_copied. */
-int ins_domain_copy(struct ins_engine *e, struct ins_domain *domain, uint32_t offset, uint32_t length,
-                    struct ins_domain **first);
+/* A message of the receive pool and its metadata, copied once for all links of the domain: 1, or 0 for want of a slot. `first` is the list of domains that were copied to, to be given to ins_domain_copied. */
+int ins_domain_copy(struct ins_engine *e, struct ins_domain *domain, const uint8_t *meta, const uint8_t *payload,
+                    uint32_t length, struct ins_domain **first);
 /* All links have been served. */
 void ins_domain_copied(struct ins_engine *e, struct ins_domain *first);
 

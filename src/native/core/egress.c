@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "coalesce.h"
 #include "engine_links.h"
 #include "flow.h"
 #include "fragments.h"
@@ -18,6 +19,10 @@ enum { IP_UDP_HEADERS = 28 };
 static void give_back(struct ins_engine *e, struct ins_link *link, uint32_t entry, uint32_t status) {
     ins_consumer_return(&link->out.consumer, entry, status);
     ins_link_touch(e, link);
+}
+
+static inline uint32_t messages_of(const struct ins_stage *stage, const struct ins_staged *of) {
+    return of->batch ? ins_batch_of(stage, of)->count : 1;
 }
 
 void ins_port_down(struct ins_engine *e, struct ins_port *port, int error) {
@@ -35,6 +40,7 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
     struct ins_stage *stage = port->stage;
     if (stage->head == stage->tail)
         return 1;
+    ins_stage_seal(e, stage);
     int taken = port->schedule
                     ? ins_schedule_send(e, port)
                     : port->datapath->ops->tx_burst(port->datapath, &stage->tx[stage->head], stage->tail - stage->head);
@@ -46,7 +52,7 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
     uint64_t bytes = 0, messages = 0;
     for (uint32_t i = stage->head; i < end; i++) {
         if (stage->of[i].last < INS_STAGED_FRAGMENT)
-            ins_ledger_sent(e, stage->of[i].flow, stage->of[i].flow_id);
+            ins_ledger_sent(e, stage->of[i].flow, stage->of[i].flow_id, messages_of(stage, &stage->of[i]));
         if (stage->tx[i].error)
             refused++;
         else {
@@ -60,9 +66,20 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
             ins_fragment_left(e, stage->of[i].last - INS_STAGED_FRAGMENT, 1, stage->tx[i].error);
             continue;
         }
-        messages += stage->sent != 0;
-        uint32_t status = stage->tx[i].error == -EMSGSIZE ? INS_STATUS_TOO_LARGE : INS_STATUS_NETWORK;
-        give_back(e, stage->of[i].link, stage->of[i].entry, stage->sent ? INS_STATUS_DONE : status);
+        uint32_t status = stage->sent                             ? INS_STATUS_DONE
+                          : stage->tx[i].error == -EMSGSIZE ? INS_STATUS_TOO_LARGE
+                                                            : INS_STATUS_NETWORK;
+        if (stage->of[i].batch) {
+            const struct ins_batch *batch = ins_batch_of(stage, &stage->of[i]);
+            bytes -= (uint64_t)stage->sent * (batch->used - batch->payload);
+            messages += stage->sent ? batch->count : 0;
+            if (stage->sent)
+                ins_coalesce_count(e, batch);
+            ins_coalesce_give_back(e, stage, &stage->of[i], status);
+        } else {
+            messages += stage->sent != 0;
+            give_back(e, stage->of[i].link, stage->of[i].entry, status);
+        }
         stage->sent = 0;
     }
     ins_count(e, INS_COUNT_tx_datagrams, (uint32_t)taken - refused);
@@ -74,7 +91,7 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
     ins_links_publish(e);
     stage->head = end;
     if (stage->head == stage->tail) {
-        stage->head = stage->tail = 0;
+        ins_stage_empty(stage);
         return 1;
     }
     if (!port->schedule)
@@ -84,10 +101,17 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
 
 /* It was given its sequence and is not sent: it is counted where it comes back, and must not be missed by its receiver as
    well. Only the last ones of a flow are ever taken back. */
-static void unsequence(struct ins_engine *e, const struct ins_staged *of) {
+static void unsequence(struct ins_engine *e, const struct ins_stage *stage, const struct ins_staged *of) {
     struct ins_flow *flow = &e->flows[of->flow];
     if (flow->used && flow->id == of->flow_id)
-        flow->next--;
+        flow->next -= messages_of(stage, of);
+}
+
+static void take_back(struct ins_engine *e, const struct ins_stage *stage, const struct ins_staged *of, uint32_t status) {
+    if (of->batch)
+        ins_coalesce_give_back(e, stage, of, status);
+    else
+        give_back(e, of->link, of->entry, status);
 }
 
 static void purge(struct ins_engine *e, struct ins_stage *stage, struct ins_link *link, uint32_t status) {
@@ -100,11 +124,11 @@ static void purge(struct ins_engine *e, struct ins_stage *stage, struct ins_link
                 continue;
             }
             if (!sent)
-                unsequence(e, &of);
+                unsequence(e, stage, &of);
             else
-                ins_ledger_sent(e, of.flow, of.flow_id); /* its receivers miss it */
+                ins_ledger_sent(e, of.flow, of.flow_id, messages_of(stage, &of)); /* its receivers miss it */
             if (of.last)
-                give_back(e, of.link, of.entry, sent ? INS_STATUS_DONE : status);
+                take_back(e, stage, &of, sent ? INS_STATUS_DONE : status);
             if (of.last && sent)
                 stage->sent = 0;
             sent = of.last ? 0 : sent;
@@ -118,6 +142,9 @@ static void purge(struct ins_engine *e, struct ins_stage *stage, struct ins_link
         stage->of[kept] = of;
         kept++;
     }
+    if (kept == 0)
+        ins_stage_empty(stage);
+    ins_stage_seal(e, stage);
     stage->head = 0;
     stage->tail = kept;
 }
@@ -172,7 +199,7 @@ static int sound(const struct ins_egress *out, const struct ins_descriptor *d) {
 }
 
 /* Its source may run our turns by itself and leave the clock to us. */
-static uint64_t emit_time(struct ins_engine *e, const uint8_t *payload) {
+static inline uint64_t emit_time(struct ins_engine *e, const uint8_t *payload) {
     uint64_t time;
     memcpy(&time, payload - INS_META_BYTES + INS_META_EMIT_TIME, sizeof time);
     if (time)
@@ -196,8 +223,12 @@ static void stage_one(struct ins_engine *e, struct ins_port *port, struct ins_li
     tx->payload_length = d->length;
     tx->to = *to;
     tx->error = 0;
-    stage->of[at] = (struct ins_staged){
-        .link = link, .entry = d->entry, .last = 0, .flow = (uint32_t)(flow - e->flows), .flow_id = flow->id};
+    struct ins_staged *of = &stage->of[at];
+    of->link = link;
+    of->entry = d->entry;
+    of->flow = (uint32_t)(flow - e->flows);
+    of->flow_id = flow->id;
+    of->last = of->batch = 0;
 }
 
 /* The flow of a source's only route is nearly always the one it had last. */
@@ -238,15 +269,21 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
             return -EAGAIN;
         }
         struct ins_stage *stage = port->stage;
+        if (source->open_epoch == stage->epoch &&
+            ins_coalesce_join(e, stage, link, source, d, emit_time(e, link->out.pools[d->pool].base + d->offset)))
+            return 0;
         if (stage->tail + topic->route_count > INS_STAGE && !ins_egress_flush(e, port))
             return -EAGAIN;
         if (port->down)
             return stage_message(e, link, d);
         uint32_t index = (uint32_t)(port - e->ports), before = stage->tail;
+        uint64_t alone = link->out.alone;
         if (link->out.large) {
             int large = ins_fragments_take(e, link, d, source, index);
-            if (large)
+            if (large) {
+                source->open_epoch = INS_NOT_OPEN; /* what comes next is not next to what was staged last */
                 return large < 0 ? large : 0;
+            }
         }
         for (uint32_t i = 0; i < topic->route_count; i++) {
             const struct ins_route *route = &topic->routes[i];
@@ -256,6 +293,7 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
             if (d->length + INS_WIRE_HEADER + IP_UDP_HEADERS > peer->endpoints[index].at.mtu) {
                 reason = INS_COUNT_tx_too_large;
                 status = INS_STATUS_TOO_LARGE;
+                alone = INS_NOT_OPEN;
                 continue;
             }
             struct ins_flow *flow = flow_of(e, source, route, index);
@@ -264,10 +302,14 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
             else {
                 reason = INS_COUNT_tx_no_flow;
                 status = INS_STATUS_NETWORK;
+                alone = INS_NOT_OPEN;
             }
         }
         if (stage->tail != before) {
             stage->of[stage->tail - 1].last = 1;
+            /* If all its peers got it, the next one may be for the same. */
+            source->open_epoch = stage->epoch | alone;
+            source->open_at = before;
             return 0;
         }
     }
@@ -279,8 +321,6 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
 /* Takes and stages a burst. Returns how many were moved. */
 static uint32_t drain(struct ins_engine *e, struct ins_link *link) {
     struct ins_egress *out = &link->out;
-    if (e->schedules)
-        ins_schedule_select(e, link);
     if (out->taken_at == out->taken_count) {
         int taken = ins_consumer_take(&out->consumer, out->taken, e->config.link_burst);
         if (taken <= 0) {
@@ -306,8 +346,31 @@ static uint32_t drain(struct ins_engine *e, struct ins_link *link) {
     return out->taken_at - before;
 }
 
+/* A link that has a full burst and more: as long as that makes shared datagrams fuller and their train longer. */
+static uint32_t drain_more(struct ins_engine *e, struct ins_link *link) {
+    enum { ROUNDS = 15 };
+    struct ins_port *port = port_of(e, &link->out);
+    uint32_t moved = 0, burst = e->config.link_burst;
+    if (!port || !port->stage->batches || port->schedule)
+        return 0;
+    const struct ins_stage *stage = port->stage;
+    uint64_t epoch = stage->epoch;
+    for (uint32_t i = 0; i < ROUNDS && stage->epoch == epoch && stage->tail < INS_BURST && burst == e->config.link_burst &&
+                         !link->faulted;
+         i++)
+        moved += burst = drain(e, link);
+    return moved;
+}
+
 static uint32_t look(struct ins_engine *e, struct ins_link *link) {
-    uint32_t moved = link->faulted || link->out.held ? 0 : drain(e, link);
+    uint32_t moved = 0;
+    if (!link->faulted && !link->out.held) {
+        if (e->schedules)
+            ins_schedule_select(e, link);
+        moved = drain(e, link);
+        if (moved >= e->config.link_burst)
+            moved += drain_more(e, link);
+    }
     if (moved)
         ins_links_heat(&e->egress, link);
     else

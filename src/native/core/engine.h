@@ -185,6 +185,9 @@ INS_API int64_t ins_engine_set_schedule(struct ins_engine *engine, uint32_t data
    INS_HISTOGRAM_BUCKETS * number on. */
 enum { INS_HISTOGRAMS_FIRST = 512, INS_HISTOGRAMS = 32, INS_HISTOGRAM_BUCKETS = 16 };
 INS_API int64_t ins_engine_set_class(struct ins_engine *engine, uint32_t link, uint32_t traffic_class);
+/* Whether messages of an egress link share datagrams with others that are ready at the same time (coalesce.h). A link
+   begins with 1. */
+INS_API int64_t ins_engine_set_batching(struct ins_engine *engine, uint32_t link, uint32_t batching);
 /* Does nothing; its acknowledgement says that all commands before it are done and the engine lives. */
 INS_API int64_t ins_engine_ping(struct ins_engine *engine);
 

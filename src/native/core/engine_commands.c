@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coalesce.h"
 #include "domain.h"
 #include "engine_idle.h"
 #include "engine_links.h"
@@ -26,7 +27,7 @@ int64_t ins_engine_ping(struct ins_engine *e) {
 int64_t ins_engine_add_datapath(struct ins_engine *e, uint32_t id, struct ins_datapath *datapath) {
     if (!datapath)
         return -EINVAL;
-    struct ins_stage *stage = calloc(1, sizeof *stage);
+    struct ins_stage *stage = ins_stage_new();
     if (!stage)
         return -ENOMEM;
     struct ins_command command = {.kind = INS_COMMAND_ADD_DATAPATH, .id = id, .datapath = datapath, .stage = stage};
@@ -290,6 +291,11 @@ int64_t ins_engine_set_class(struct ins_engine *e, uint32_t link, uint32_t traff
     if (traffic_class >= INS_CLASSES)
         return -EINVAL;
     struct ins_command command = {.kind = INS_COMMAND_SET_CLASS, .id = link, .index = traffic_class};
+    return push(e, &command);
+}
+
+int64_t ins_engine_set_batching(struct ins_engine *e, uint32_t link, uint32_t batching) {
+    struct ins_command command = {.kind = INS_COMMAND_SET_BATCHING, .id = link, .index = batching != 0};
     return push(e, &command);
 }
 

@@ -7,7 +7,7 @@
 
 /* Order is that of the counter segment: append only. */
 #define INS_ENGINE_COUNTERS(X)                                                                                         \
-    X(rx_datagrams)      /* messages parsed from the network, good or bad (a train counts each) */                     \
+    X(rx_datagrams)      /* datagrams parsed from the network, good or bad (a train counts each) */                    \
     X(rx_messages)       /* (message, link) pairs delivered */                                                         \
     X(rx_bytes)          /* payload bytes of data messages accepted */                                                 \
     X(rx_bad_short)      /* refused by the parser, by kind (wire.h) */                                                 \
@@ -77,7 +77,24 @@
     X(rx_large)          /* large messages put together */                                                             \
     X(status_out)                                                                                                      \
     X(status_in)                                                                                                       \
-    X(busy_ns)           /* time that an engine's thread has worked for this engine (engine_duty.h) */
+    X(busy_ns)           /* time that an engine's thread has worked for this engine (engine_duty.h) */                 \
+    X(tx_coalesced)      /* of tx_messages: those that shared their datagrams with others */                           \
+    X(tx_batches_2)      /* datagrams that were sent with 2 or 3 messages (to several peers: counted once), */         \
+    X(tx_batches_4)      /* with 4 to 7, and so on; all other datagrams carried one */                                 \
+    X(tx_batches_8)                                                                                                    \
+    X(tx_batches_16)                                                                                                   \
+    X(tx_batches_32)                                                                                                   \
+    X(tx_batches_64)                                                                                                   \
+    X(tx_batches_128)    /* 128 and more */                                                                            \
+    X(rx_coalesced)      /* messages that came in shared datagrams */                                                  \
+    X(rx_batches_2)      /* datagrams that came with 2 or 3 messages, and so on */                                     \
+    X(rx_batches_4)                                                                                                    \
+    X(rx_batches_8)                                                                                                    \
+    X(rx_batches_16)                                                                                                   \
+    X(rx_batches_32)                                                                                                   \
+    X(rx_batches_64)                                                                                                   \
+    X(rx_batches_128)                                                                                                  \
+    X(rx_copied_small)   /* messages copied out of a shared slot for a sink that sleeps or pins its quota of slots */
 
 #define INS_ENGINE_COUNTER_ENUM(name) INS_COUNT_##name,
 enum ins_engine_counter { INS_ENGINE_COUNTERS(INS_ENGINE_COUNTER_ENUM) INS_ENGINE_COUNTER_COUNT };

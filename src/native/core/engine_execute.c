@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "coalesce.h"
 #include "domain.h"
 #include "egress.h"
 #include "engine_idle.h"
@@ -33,6 +34,7 @@ static int add_datapath(struct ins_engine *e, const struct ins_command *c) {
     if (error)
         return error;
     *port = (struct ins_port){.datapath = c->datapath, .stage = c->stage, .id = c->id};
+    ins_stage_seal(e, port->stage);
     int count = c->datapath->ops->fds(c->datapath, port->fds, sizeof port->fds / sizeof *port->fds);
     port->fd_count = count > 0 ? (uint32_t)count : 0;
     e->watching = 0; /* so that the thread watches this one as well before it sleeps */
@@ -161,7 +163,7 @@ static int add_source(struct ins_engine *e, struct ins_link *link, const struct 
         if (!sources)
             return -ENOMEM;
         for (uint32_t i = out->source_capacity; i < capacity; i++)
-            sources[i] = (struct ins_egress_source){.state = INS_SOURCE_NEVER};
+            sources[i] = (struct ins_egress_source){.state = INS_SOURCE_NEVER, .open_epoch = INS_NOT_OPEN};
         out->sources = sources;
         out->source_capacity = capacity;
     }
@@ -179,6 +181,7 @@ static int add_source(struct ins_engine *e, struct ins_link *link, const struct 
     topic->holders++;
     *source = (struct ins_egress_source){
         .state = INS_SOURCE_OPEN,
+        .open_epoch = INS_NOT_OPEN,
         .source = c->source,
         .channel_index = c->channel_index,
         .link = link->id,
@@ -230,7 +233,7 @@ static int about_link(struct ins_engine *e, const struct ins_command *c, uint64_
     int egress_only = c->kind == INS_COMMAND_ADD_POOL || c->kind == INS_COMMAND_REMOVE_POOL ||
                       c->kind == INS_COMMAND_ADD_SOURCE || c->kind == INS_COMMAND_REMOVE_SOURCE ||
                       c->kind == INS_COMMAND_SET_CLASS || c->kind == INS_COMMAND_HOLD_LINK ||
-                      c->kind == INS_COMMAND_RETIRE_LINK;
+                      c->kind == INS_COMMAND_RETIRE_LINK || c->kind == INS_COMMAND_SET_BATCHING;
     if (c->kind == INS_COMMAND_REMOVE_LINK) {
         *value = detach_link(e, link);
         return 0;
@@ -257,6 +260,9 @@ static int about_link(struct ins_engine *e, const struct ins_command *c, uint64_
     case INS_COMMAND_HOLD_LINK:
         link->out.held = c->index;
         ins_links_heat(&e->egress, link);
+        return 0;
+    case INS_COMMAND_SET_BATCHING:
+        link->out.alone = c->index ? 0 : INS_NOT_OPEN;
         return 0;
     case INS_COMMAND_RETIRE_LINK:
         return ins_link_retire(e, link, c->patience_ms);

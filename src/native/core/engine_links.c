@@ -13,6 +13,12 @@ static struct ins_link_set *set_of(struct ins_engine *e, const struct ins_link *
     return link->egress ? &e->egress : &e->ingress;
 }
 
+/* Half of an even share. */
+static void set_quota(struct ins_engine *e) {
+    uint32_t count = e->ingress.count ? e->ingress.count : 1;
+    e->quota = (e->config.receive_slots + 2 * count - 1) / (2 * count);
+}
+
 int ins_links_add(struct ins_engine *e, struct ins_link *link) {
     if (e->link_count >= INS_ENGINE_LINKS)
         return -ENOSPC;
@@ -25,6 +31,7 @@ int ins_links_add(struct ins_engine *e, struct ins_link *link) {
     link->position = set->count;
     set->links[set->count++] = link;
     ins_links_heat(set, link);
+    set_quota(e);
     ins_gauge(e, INS_COUNT_links, e->link_count);
     return 0;
 }
@@ -54,6 +61,7 @@ void ins_links_remove(struct ins_engine *e, struct ins_link *link) {
     if (link->position < set->hot)
         swap(set, link->position, --set->hot);
     swap(set, link->position, --set->count);
+    set_quota(e);
 
     ins_map_remove(&e->link_ids, link->id);
     struct ins_link *last = e->links[--e->link_count];

@@ -58,6 +58,8 @@ struct ins_egress_source {
     uint32_t link; /* id */
     uint32_t uid;  /* unique in the engine's life: key of its flows */
     uint32_t flow; /* index of the one used last, where it is looked for first */
+    uint32_t open_at;    /* where its last message is staged */
+    uint64_t open_epoch; /* while the stage's epoch is this: more may join it (coalesce.h) */
     struct ins_topic *topic;
 };
 
@@ -72,6 +74,7 @@ struct ins_egress {
     uint32_t traffic_class;                   /* where its datapath has a schedule; 0: best effort */
     uint32_t histogram;                       /* of its latencies, plus one; 0: none */
     uint32_t held;                            /* nothing is taken: another link's messages go first */
+    uint64_t alone;                           /* all bits: its messages share no datagrams; else none */
     uint32_t blocked;                         /* what was taken waits for a route that is being moved */
     uint32_t large;                           /* its stream's messages may be fragmented (fragments.h) */
     uint32_t sending;                         /* transmissions under way */
@@ -87,6 +90,8 @@ struct ins_ingress {
     struct ins_domain *domain; /* a foreign trust domain, whose pool it delivers from (domain.h); NULL: the receive pool */
     uint16_t *holds; /* by slot of that pool: messages of it that are out on this link */
     uint32_t pinned; /* slots of which some are */
+    uint32_t copies; /* slot of the receive pool that small messages are copied into, plus one; 0: none */
+    uint32_t copied_to; /* where the next one goes */
 };
 
 struct ins_link {
@@ -172,10 +177,13 @@ struct ins_staged {
                       more: a fragment, of transmission `last - INS_STAGED_FRAGMENT` */
     uint32_t flow; /* index */
     uint32_t flow_id;
+    uint32_t batch; /* number of the shared body, plus one; 0: one message */
 };
 struct ins_stage {
     uint32_t head, tail;
     uint32_t sent; /* datagrams of the message under way that were taken without error */
+    uint64_t epoch; /* another one when what is staged may be added to no more */
+    struct ins_batches *batches; /* NULL: every message has its own datagram */
     struct ins_tx tx[INS_STAGE];
     struct ins_staged of[INS_STAGE];
     uint8_t header[INS_STAGE][64];
@@ -235,6 +243,7 @@ struct ins_engine {
     uint32_t alive_round;
     uint32_t mark_cursor; /* flow whose mark goes out next */
     uint32_t turn;
+    uint64_t stage_epoch; /* the last one given to a stage */
     struct ins_clock clock;
     uint64_t stamp; /* its time: of what this turn has received, or sends without a time of its own */
     uint32_t stamp_turn;
@@ -246,6 +255,7 @@ struct ins_engine {
     uint64_t stalls;  /* takeovers not told control yet */
 
     struct ins_pool pool;
+    uint32_t quota; /* slots that an ingress link may pin before its small messages are copied, if few are free */
     uint64_t slots_out; /* of the pool and of those of all domains */
     struct ins_domain *domains;
     struct ins_domain *assemblies; /* pools for large messages */

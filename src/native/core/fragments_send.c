@@ -82,7 +82,7 @@ static void finish(struct ins_engine *e, struct ins_transmission *t, uint32_t st
     e->fragments->shipments[t->shipment].status = status;
     if (t->sent) {
         e->fragments->shipments[t->shipment].sent = 1;
-        ins_ledger_sent(e, t->flow, t->flow_id);
+        ins_ledger_sent(e, t->flow, t->flow_id, 1);
     } else {
         /* As for small ones (egress.c): what never left must not be missed by the receiver. */
         struct ins_flow *flow = flow_of(e, t);

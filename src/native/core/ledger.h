@@ -28,11 +28,11 @@ static inline void ins_ledger_end(struct ins_ledger_record *record) {
 static inline void ins_ledger_next(struct ins_ledger_record *record, uint64_t next) {
     __atomic_store_n(&record->next, next, __ATOMIC_RELAXED);
 }
-/* A message of a flow has left, if that flow still has its place. */
-static inline void ins_ledger_sent(struct ins_engine *e, uint32_t flow, uint32_t id) {
+/* Messages of a flow have left, if that flow still has its place. */
+static inline void ins_ledger_sent(struct ins_engine *e, uint32_t flow, uint32_t id, uint32_t count) {
     struct ins_ledger_record *record = &e->sent[flow];
     if (record->flow == id)
-        ins_ledger_next(record, record->next + 1);
+        ins_ledger_next(record, record->next + count);
 }
 
 #endif

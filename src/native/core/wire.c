@@ -37,6 +37,20 @@ static void store64(uint8_t *at, uint64_t value) {
     memcpy(at, &wire, sizeof wire);
 }
 
+/* How many items a body of coalesced data has; 0: it is none, or does not end with an item. */
+static uint32_t count_items(const uint8_t *body, uint32_t length) {
+    uint32_t count = 0;
+    for (uint32_t at = 0; at < length; count++) {
+        if (length - at < INS_ITEM_HEADER)
+            return 0;
+        uint32_t bytes = ins_item_bytes(load16(body + at + INS_ITEM_LENGTH));
+        if (bytes > length - at)
+            return 0;
+        at += bytes;
+    }
+    return count;
+}
+
 static void read_rest(const uint8_t *data, struct ins_wire *out) {
     out->tag = load32(data + INS_WIRE_TAG);
     out->channel = load32(data + INS_WIRE_CHANNEL);
@@ -63,7 +77,7 @@ int ins_wire_parse_plain(const uint8_t *data, uint32_t available, struct ins_wir
 }
 
 static int known(uint32_t type) {
-    return type == INS_WIRE_TYPE_HEARTBEAT || type == INS_WIRE_TYPE_FRAGMENT || type == INS_WIRE_TYPE_STATUS ||
+    return type == INS_WIRE_TYPE_COALESCED || type == INS_WIRE_TYPE_HEARTBEAT || type == INS_WIRE_TYPE_FRAGMENT || type == INS_WIRE_TYPE_STATUS ||
            type == INS_WIRE_TYPE_MARKER || type == INS_WIRE_TYPE_MARKER_ECHO;
 }
 
@@ -76,12 +90,14 @@ static int within(struct ins_wire *wire) {
     return 1;
 }
 
-/* Of what is no data: the body is one of its type. */
-static int sound_body(const struct ins_wire *wire, const uint8_t *body) {
+/* Of what is no data of one message: the body is one of its type. */
+static int sound_body(struct ins_wire *wire, const uint8_t *body) {
     struct ins_receipt status;
     switch (wire->type) {
     case INS_WIRE_TYPE_STATUS:
         return ins_receipt_read(body, wire->length, &status);
+    case INS_WIRE_TYPE_COALESCED:
+        return (wire->items = count_items(body, wire->length)) != 0;
     case INS_WIRE_TYPE_HEARTBEAT:
         return wire->length % INS_HEARTBEAT_RECORD_BYTES == 0 &&
                wire->length <= INS_HEARTBEAT_MAX_RECORDS * INS_HEARTBEAT_RECORD_BYTES;
@@ -148,6 +164,38 @@ void ins_wire_to_meta(uint8_t *header, const struct ins_wire *wire, uint64_t rec
     memcpy(header + INS_META_SEQUENCE, &wire->sequence, 8);
     memcpy(header + INS_META_EMIT_TIME, &wire->emit_time, 8);
     memcpy(header + INS_META_LENGTH, &wire->length, 4);
+}
+
+uint32_t ins_item_write(uint8_t *item, const uint8_t *payload, uint32_t length, uint32_t delta) {
+    uint32_t bytes = ins_item_bytes(length);
+    /* Zeros behind the payload; the payload goes over the rest of them. */
+    memset(item + bytes - INS_ITEM_ALIGN, 0, INS_ITEM_ALIGN);
+    store16(item + INS_ITEM_LENGTH, length);
+    store16(item + 2, 0);
+    store32(item + INS_ITEM_DELTA, delta);
+    memcpy(item + INS_ITEM_HEADER, payload, length);
+    return bytes;
+}
+
+void ins_item_to_meta(uint8_t *body, uint32_t at) {
+    uint8_t *payload = body + at + INS_ITEM_HEADER;
+    uint32_t delta = load32(body + at + INS_ITEM_DELTA);
+    memcpy(payload - INS_ITEM_META_DELTA, &delta, 4);
+    memcpy(payload - INS_ITEM_META_BACK, &at, 4);
+}
+
+void ins_item_meta(const uint8_t *body, uint32_t at, uint32_t index, uint32_t length, uint8_t *meta) {
+    uint64_t sequence, emit_time;
+    uint32_t delta;
+    memcpy(meta, body - INS_META_BYTES, INS_META_BYTES);
+    memcpy(&delta, body + at + INS_ITEM_HEADER - INS_ITEM_META_DELTA, 4);
+    memcpy(&sequence, meta + INS_META_SEQUENCE, 8);
+    memcpy(&emit_time, meta + INS_META_EMIT_TIME, 8);
+    sequence += index;
+    emit_time += delta;
+    memcpy(meta + INS_META_SEQUENCE, &sequence, 8);
+    memcpy(meta + INS_META_EMIT_TIME, &emit_time, 8);
+    memcpy(meta + INS_META_LENGTH, &length, 4);
 }
 
 void ins_heartbeat_write(uint8_t *record, const struct ins_heartbeat *heartbeat) {

@@ -23,6 +23,7 @@ struct ins_wire {
     uint32_t body;   /* of a fragment: bytes that follow the header; filled in by parsing */
     uint32_t size;   /* of a fragment: payload bytes of every one but the last */
     uint32_t index;  /* of a fragment */
+    uint32_t items;  /* of coalesced data */
 };
 
 /* Why a datagram is refused; each has a counter of its own. */
@@ -52,6 +53,23 @@ static inline void ins_wire_write_next(uint8_t *header, const uint8_t *head, uin
 }
 /* Turns a header that was parsed into metadata (layout.h, INS_META_*) where it lies; may be unaligned. */
 void ins_wire_to_meta(uint8_t *header, const struct ins_wire *wire, uint64_t receive_time);
+
+/* ---- items of coalesced data (layout.h, INS_ITEM_*) ---- */
+/* Bytes of an item with its header. */
+static inline uint32_t ins_item_bytes(uint32_t payload) {
+    return INS_ITEM_HEADER + ((payload + INS_ITEM_ALIGN - 1) & ~(INS_ITEM_ALIGN - 1));
+}
+/* Writes header and payload; returns the item's bytes, which must be there. */
+uint32_t ins_item_write(uint8_t *item, const uint8_t *payload, uint32_t length, uint32_t delta);
+/* Length of an item's payload; the body has been parsed. */
+static inline uint32_t ins_item_length(const uint8_t *item) {
+    return (uint32_t)item[INS_ITEM_LENGTH] << 8 | item[INS_ITEM_LENGTH + 1];
+}
+/* Turns the header of the item that lies `at` bytes into its body into what its metadata are found by. Once only. */
+void ins_item_to_meta(uint8_t *body, uint32_t at);
+/* Metadata of an item's message as of one that came alone: INS_META_BYTES. `body` begins with the first item, before
+   which the datagram's metadata lie; the item is the `index`-th, `at` bytes into it, turned already. */
+void ins_item_meta(const uint8_t *body, uint32_t at, uint32_t index, uint32_t length, uint8_t *meta);
 
 struct ins_heartbeat {
     uint32_t flow;

@@ -52,7 +52,16 @@ static uint32_t copy_out(struct udp *udp, uint32_t at, const struct ins_tx *tx) 
     return at + bytes_of(tx);
 }
 
-/* The kernel only reads; iovec knows no const. */
+/* Adds a piece to a gather list of `count`, or to its last entry when it begins where that ends. Returns how many there
+   are then. The kernel only reads; iovec knows no const. */
+static uint32_t gather_more(struct iovec *iov, uint32_t count, const uint8_t *data, uint32_t length) {
+    if (count && (const uint8_t *)iov[count - 1].iov_base + iov[count - 1].iov_len == data)
+        iov[count - 1].iov_len += length;
+    else
+        iov[count++] = (struct iovec){(void *)(uintptr_t)data, length};
+    return count;
+}
+
 static void gather(struct iovec *iov, const struct ins_tx *tx) {
     iov[0] = (struct iovec){(void *)(uintptr_t)tx->header, tx->header_length};
     iov[1] = (struct iovec){(void *)(uintptr_t)tx->payload, tx->payload_length};
@@ -86,10 +95,13 @@ static int send_train(struct udp *udp, const struct ins_tx *tx, uint32_t count) 
         one = (struct iovec){udp->staged, end};
         ins_udp_count(udp, UDP_TX_COPIED, count);
     } else {
-        for (uint32_t i = 0; i < count; i++)
-            gather(udp->tx_iov[i], &tx[i]);
+        uint32_t pieces = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            pieces = gather_more(udp->tx_iov[0], pieces, tx[i].header, tx[i].header_length);
+            pieces = gather_more(udp->tx_iov[0], pieces, tx[i].payload, tx[i].payload_length);
+        }
         message.msg_iov = udp->tx_iov[0];
-        message.msg_iovlen = count * 2;
+        message.msg_iovlen = pieces;
     }
     if (udp_sendmsg(udp->fd, &message) < 0)
         return -1;

@@ -65,6 +65,7 @@ enum ins_frame_kind {
     INS_FRAME_ADD_ASSEMBLY,    /* assembly, payload; bytes of its memory; descriptor: memory, sealed as a domain's */
     INS_FRAME_REMOVE_ASSEMBLY, /* assembly */
     INS_FRAME_SET_ASSEMBLY,    /* link, assembly */
+    INS_FRAME_SET_BATCHING,    /* link, batching */
 };
 
 /* Answers that are no events of the engine, in the form of one (struct ins_event). */

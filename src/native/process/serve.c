@@ -220,6 +220,8 @@ static int64_t order(struct ins_served *s, const struct ins_frame *f, int *fds) 
         return ins_engine_remove_assembly(e, a[0]);
     case INS_FRAME_SET_ASSEMBLY:
         return ins_engine_set_assembly(e, a[0], a[1]);
+    case INS_FRAME_SET_BATCHING:
+        return ins_engine_set_batching(e, a[0], a[1]);
     default:
         return -ENOSYS;
     }
