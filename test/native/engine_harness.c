@@ -295,14 +295,16 @@ void entrance_forget(struct entrance *entrance) {
     munmap(entrance->parked, INS_PARKED_PAGE_BYTES);
 }
 
-struct meta entrance_meta(const struct node *node, const struct ins_descriptor *d) {
-    const uint8_t *at = node->receive + d->offset - INS_META_BYTES;
+struct meta entrance_meta(const struct node *node, const struct ins_descriptor *d) { return meta_of(node->receive, d); }
+
+struct meta meta_of(const uint8_t *pool, const struct ins_descriptor *d) {
+    const uint8_t *at = pool + d->offset - INS_META_BYTES;
     uint8_t of_item[INS_META_BYTES];
     struct meta meta;
     if (d->source) {
         uint32_t back;
-        memcpy(&back, node->receive + d->offset - INS_ITEM_META_BACK, sizeof back);
-        ins_item_meta(node->receive + d->offset - INS_ITEM_HEADER - back, back, d->source - 1, d->length, of_item);
+        memcpy(&back, pool + d->offset - INS_ITEM_META_BACK, sizeof back);
+        ins_item_meta(pool + d->offset - INS_ITEM_HEADER - back, back, d->source - 1, d->length, of_item);
         at = of_item;
     }
     memcpy(&meta.source, at + INS_META_SOURCE, 4);

@@ -89,6 +89,7 @@ struct meta {
     uint32_t source, flow, length;
     uint64_t sequence, emit_time;
 };
+struct meta meta_of(const uint8_t *pool, const struct ins_descriptor *d);
 struct meta entrance_meta(const struct node *node, const struct ins_descriptor *d);
 /* The mark that a payload of 8 bytes and more begins with. */
 uint64_t entrance_mark(const struct node *node, const struct ins_descriptor *d);

@@ -62,12 +62,8 @@ int large_take(struct node *node, struct entrance *in, const struct large_pool *
     if (count == 0)
         return 0;
     MUST(d->pool <= 1);
-    const uint8_t *payload = (d->pool ? pool->memory : node->receive) + d->offset, *at = payload - INS_META_BYTES;
-    memcpy(&meta->source, at + INS_META_SOURCE, 4);
-    memcpy(&meta->flow, at + INS_META_FLOW, 4);
-    memcpy(&meta->sequence, at + INS_META_SEQUENCE, 8);
-    memcpy(&meta->emit_time, at + INS_META_EMIT_TIME, 8);
-    memcpy(&meta->length, at + INS_META_LENGTH, 4);
+    const uint8_t *payload = (d->pool ? pool->memory : node->receive) + d->offset;
+    *meta = meta_of(d->pool ? pool->memory : node->receive, d);
     MUST(meta->length == d->length);
     uint64_t mark = meta->emit_time - 1000, begin = mark;
     if (d->length >= 8)
