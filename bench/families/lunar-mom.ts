@@ -63,6 +63,9 @@ export const lunarMom = betweenHosts(
   (topology) => [
     insaneMom(topology, "udp"),
     insaneMom(topology, "xdp"),
+    // Where the raw program is built, the library is there.
+    insaneMom(topology, "dpdk", nativeUnavailable("raw_dpdk_rtt")),
+    insaneMom(topology, "rdma", nativeUnavailable("raw_libfabric_rtt")),
     insaneBare(topology, "udp", RTT_BYTES),
     insaneBare(topology, "xdp", RTT_BYTES),
     peer(

@@ -126,13 +126,13 @@ function roundTripDaemon({ a, b }: Topology, mode: "daemon" | "daemon-parked"): 
 }
 
 /** Lunar MoM over it: round trips below 1024 bytes, one way from there on. */
-export function insaneMom({ a, b }: Topology, datapath: "udp" | "xdp"): System {
+export function insaneMom({ a, b }: Topology, datapath: Datapath, unavailable = insaneUnavailable()): System {
   return {
     system: "insane",
     datapath,
     mode: datapath === "udp" ? "inline" : datapath,
     threads: INLINE_THREADS,
-    unavailable: insaneUnavailable(),
+    unavailable,
     async measure(point) {
       const kind = point.payload < 1024 ? "rtt" : "rate";
       const side = (role: string, self: Host, peer: Host) =>

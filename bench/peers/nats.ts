@@ -54,9 +54,12 @@ if (role === "echo") {
   watch.start();
   nats.publish("there", message);
 } else if (role === "send") {
+  // The client copies a message when it sends it: none is used again before that.
+  const messages = Array.from({ length: 2 * BURST }, () => Buffer.from(message));
   for (let sequence = 0; ; sequence = (sequence + 1) >>> 0) {
-    message.writeUInt32LE(sequence, 0);
-    nats.publish("there", message);
+    const next = messages[sequence % messages.length] as Buffer;
+    next.writeUInt32LE(sequence, 0);
+    nats.publish("there", next);
     if (sequence % BURST === 0) await nats.flush();
   }
 } else {
