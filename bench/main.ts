@@ -14,6 +14,7 @@ import { rateUdp } from "./families/rate-udp.ts";
 import { rttRdma } from "./families/rdma.ts";
 import { rttLocal } from "./families/rtt-local.ts";
 import { rttUdp } from "./families/rtt-udp.ts";
+import { threads } from "./families/threads.ts";
 import { rateXdp, rttXdp } from "./families/xdp.ts";
 import type { Benchmark, Options, Stage } from "./runner/benchmark.ts";
 import { installCleanup } from "./runner/cleanup.ts";
@@ -36,6 +37,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   fanout,
   lunarStream,
   growth,
+  threads,
   gates,
   hotpath,
 ];

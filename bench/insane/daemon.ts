@@ -29,7 +29,7 @@ export async function startDaemon(
   start: (launch: Launch) => Program,
   folder: string,
   where: { core: number; namespace?: string },
-  config: Partial<Pick<EmbedOptions, "network" | "engine">>,
+  config: Partial<Pick<EmbedOptions, "network" | "engine" | "threads">>,
 ): Promise<Daemon> {
   const base = join(folder, `daemon-${++daemons}`);
   const socket = `${base}.sock`;

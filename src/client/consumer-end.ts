@@ -28,7 +28,7 @@ export interface ConsumerHost {
   /** The producer broke the contract: nothing more is taken. */
   faulted(end: ConsumerEnd, what: string): void;
   /** Returns are waiting and no turn is under way: publish them before the event loop sleeps. */
-  returnsWaiting(): void;
+  returnsWaiting(end: ConsumerEnd): void;
   /** The end is closed and everything is released. */
   emptied(end: ConsumerEnd): void;
 }
@@ -96,6 +96,10 @@ export class ConsumerEnd {
   state: "open" | "closed" = "open";
   /** What has come on that end is taken first. */
   before: ConsumerEnd | undefined;
+  /** Looks in a row that found nothing (sweep.ts). */
+  inVain = 0;
+  /** It waits for its returns to be published. */
+  listed = false;
   /** What its producer did wrong, or empty. */
   fault = "";
   /** Neither closed nor at fault. */
@@ -291,7 +295,7 @@ export class ConsumerEnd {
   private late(sink: SinkQueue): void {
     sink.touch();
     if (this.link.unpublished >= RETURNS) this.publishReturns();
-    else this.host.returnsWaiting();
+    else this.host.returnsWaiting(this);
     if (this.state === "closed" && this.link.held <= 0) this.unmap();
   }
 

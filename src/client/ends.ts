@@ -273,8 +273,8 @@ export class Ends implements ConsumerHost {
   faulted(end: ConsumerEnd, what: string): void {
     this.host.notify("link.fault", { link: end.id, what });
   }
-  returnsWaiting(): void {
-    this.host.pump.returnsWaiting();
+  returnsWaiting(end: ConsumerEnd): void {
+    this.host.pump.returnsGiven(end);
   }
   emptied(): void {
     // Its mappings are gone with its last message; nothing else is kept of it.

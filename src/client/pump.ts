@@ -12,6 +12,7 @@ import type { SinkHost, SinkQueue } from "./sink.ts";
 import type { Sleeper } from "./sleeper.ts";
 import type { EmittingSource } from "./source.ts";
 import { BURST, type SourceHost } from "./source-host.ts";
+import { FEW, Sweep } from "./sweep.ts";
 
 /** An engine in this process that the application's own thread polls (architecture, section 4, Engine). */
 export interface InlineEngine {
@@ -27,6 +28,8 @@ export interface InlineEngine {
   /** This thread goes to sleep: the standby serves. */
   release(): void;
 }
+
+const isDirect = ({ kind }: ConsumerEnd): boolean => kind === "direct";
 
 const CONTROL_TAIL = CONTROL_PAGE.CONTROL_TAIL >>> 2;
 /** Out on a link before poll looks for returns by itself. */
@@ -66,6 +69,9 @@ export class Pump implements SourceHost, SinkHost {
   private scheduled = false;
   private microtask = false;
   private starved = false;
+  /** Links with returns that were given outside their turn. */
+  private readonly given: ConsumerEnd[] = [];
+  private readonly sweep = new Sweep();
   private thrownErrors: unknown[] = [];
   private stopped = false;
 
@@ -114,7 +120,10 @@ export class Pump implements SourceHost, SinkHost {
     if (this.page[CONTROL_TAIL] !== this.controlSeen) this.lookAtControl();
     const { consumers, changed } = this;
     let count = 0;
-    if (take) for (let i = 0; i < consumers.length; i++) count += (consumers[i] as ConsumerEnd).drain();
+    if (take) {
+      if (consumers.length > FEW) count = this.sweep.take(consumers);
+      else for (let i = 0; i < consumers.length; i++) count += (consumers[i] as ConsumerEnd).drain();
+    }
     if (changed.callbacks) this.handOut();
     let returned = 0;
     if (count === 0 || this.starved || this.creditWaiters > 0 || ++this.busyTurns > BUSY_TURNS) {
@@ -130,7 +139,7 @@ export class Pump implements SourceHost, SinkHost {
 
   private handOut(): void {
     this.changed.handOut();
-    for (const end of this.consumers) end.publishReturns();
+    this.publishGiven();
   }
 
   /** What can wait for a turn that found nothing, or for the last of many. Returns how many credits came home. */
@@ -142,12 +151,9 @@ export class Pump implements SourceHost, SinkHost {
       const { live } = end.link;
       if (live >= RECLAIM_AT || (live > 0 && (waiting || (idle && end.ownEngine)))) returned += end.reclaim();
     }
-    this.lingers = idle;
-    for (const end of this.consumers) {
-      end.publishReturns();
-      // Somebody on this host may have something for us at any time.
-      if (end.kind === "direct") this.lingers = false;
-    }
+    // Somebody on this host may have something for us at any time.
+    this.lingers = idle && this.inline !== undefined && !this.consumers.some(isDirect);
+    this.publishGiven();
     if (this.changed.waiting) this.changed.write();
     return returned;
   }
@@ -222,7 +228,23 @@ export class Pump implements SourceHost, SinkHost {
   }
 
   /** Something was released between turns: it becomes visible when the caller's turn of the event loop ends, or at the next poll. */
-  returnsWaiting(): void {
+  returnsGiven(end: ConsumerEnd): void {
+    if (!end.listed) {
+      end.listed = true;
+      this.given.push(end);
+    }
+    this.returnsWaiting();
+  }
+  private publishGiven(): void {
+    const { given } = this;
+    if (given.length === 0) return;
+    for (const end of given) {
+      end.listed = false;
+      end.publishReturns();
+    }
+    given.length = 0;
+  }
+  private returnsWaiting(): void {
     if (this.microtask || this.busy) return;
     this.microtask = true;
     queueMicrotask(this.publishReturns);
@@ -230,7 +252,7 @@ export class Pump implements SourceHost, SinkHost {
   private readonly publishReturns = (): void => {
     this.microtask = false;
     if (this.busy) return;
-    for (const end of this.consumers) end.publishReturns();
+    this.publishGiven();
     this.changed.write();
     if (this.draining) this.drained();
   };
@@ -290,7 +312,7 @@ export class Pump implements SourceHost, SinkHost {
   /** Lies down, looks once more, and gets up again if there is something. */
   private rest(): void {
     const wishes = this.wishes();
-    for (const end of this.consumers) end.publishReturns();
+    this.publishGiven();
     this.inline?.release();
     if (wishes === 0) {
       this.sleeper.getUp();
@@ -317,7 +339,7 @@ export class Pump implements SourceHost, SinkHost {
   /** See Session.wait. */
   wait(timeoutMs: number): boolean {
     if (this.busy || this.stopped) return false;
-    for (const end of this.consumers) end.publishReturns();
+    this.publishGiven();
     for (const sink of this.sinks) if (sink.queued > 0) return true;
     const wishes = PARKED_PAGE.WISH_MESSAGES | (this.starved ? PARKED_PAGE.WISH_CREDITS : 0);
     const { raw } = this.platform;
