@@ -60,7 +60,7 @@ function network({ a, b }: Topology, datapath: Datapath): System {
     measure: (point) =>
       both(point, (fps) => {
         const { width, height } = frameOf(point.payload);
-        const rest = ["still", width, height, fps, point.warmup, point.seconds];
+        const rest = ["park", "still", width, height, fps, point.warmup, point.seconds];
         const near = frameSide(datapath, a, b, ["near", ...rest]);
         return measurePair(point, near, frameSide(datapath, b, a, ["far", ...rest]), "near");
       }),
@@ -74,7 +74,7 @@ function coLocated(how: "still" | "written"): System {
     datapath: "shm",
     mode: how === "still" ? "co-located" : "co-located-written",
     keysAt,
-    threads: "1 spins: server on core 0, viewer looking and yielding on core 1; the daemon is parked",
+    threads: "1 spins: server on core 0, viewer on core 1; the daemon is parked",
     measure: (point) =>
       both(point, (fps) =>
         withPrograms(async (start) => {
@@ -90,7 +90,7 @@ function coLocated(how: "still" | "written"): System {
                 nodeProgram("bench/insane/stream"),
                 "attach",
                 daemon.socket,
-                ...[role, how, width, height, fps, point.warmup, point.seconds],
+                ...[role, "spin", how, width, height, fps, point.warmup, point.seconds],
               ],
             });
             const server = start(side("near", 0));

@@ -1,18 +1,26 @@
-// Lunar Streaming as lunar-stream measures it: stream.ts WHERE... near|far HOW WIDTH HEIGHT FPS WARMUP SECONDS. `near` serves, `far`
+// Lunar Streaming as lunar-stream measures it: stream.ts WHERE... near|far spin|park HOW WIDTH HEIGHT FPS WARMUP SECONDS. `near` serves, `far`
 // views. HOW: `still`, frames lie ready, as the file does for sendfile, and only their number is written; `written`, each is written
 // anew and copied out whole, as TCP does; `verify`, each is written anew and compared byte by byte, and one that differs fails the run. FPS 0: as fast as they are taken.
-import { connect, type FrameSource, openServer, TestPattern } from "../../src/apps/lunar-streaming/index.ts";
+import {
+  connect,
+  type Frame,
+  type FrameSource,
+  openServer,
+  TestPattern,
+} from "../../src/apps/lunar-streaming/index.ts";
 import { say } from "../peers/stopwatch.ts";
 import { Histogram } from "../runner/histogram.ts";
 import { reach } from "./session.ts";
 
 const NAME = "bench";
 const NUMBER_BYTES = 4;
+/** Frames after which every slot has been used once, at both ends: memory that is touched first is memory to be cleared. */
+const SLOTS_USED = 24;
 /** Looks in vain before the event loop gets a turn. */
-const LOOKS = 64;
+const LOOKS = 1024;
 
 const { session, rest } = await reach("bench-stream", process.argv.slice(2), { engine: "thread" });
-const [role, how = "still", ...figures] = rest;
+const [role, waiting, how = "still", ...figures] = rest;
 const [width = 0, height = 0, fps = 0, warmup = 0, seconds = 0] = figures.map(Number);
 const pattern = new TestPattern({ width, height, pixels: "rgb8" });
 const quality = { acceleration: process.argv[2]?.startsWith("embed-") ? "fast" : "none" } as const;
@@ -33,7 +41,9 @@ function still(): FrameSource {
 
 async function serve(): Promise<void> {
   const source = how === "still" ? still() : pattern;
-  const server = await openServer(session, { name: NAME, source, quality, late: "wait", ...(fps > 0 ? { fps } : {}) });
+  // With pauses as a camera would: what is late is not sent, so that no frame waits for another, and no rate is claimed.
+  const pace = fps > 0 ? ({ fps, ahead: 1 } as const) : ({ late: "wait" } as const);
+  const server = await openServer(session, { name: NAME, source, quality, ...pace });
   say("ready");
   await server.loop();
 }
@@ -43,22 +53,26 @@ async function view(): Promise<void> {
   const latencies = new Histogram();
   const kept = new Uint8Array(width * height * 3);
   const last = { at: 0, frames: 0, wrong: 0 };
+  let seen = 0;
   let begin = 0;
   let end = 0;
-  for (let looks = 0; ; ) {
-    const frame = client.tryNext();
-    if (frame === null) {
-      // What spins here shares its core with its engine.
-      if (++looks % LOOKS === 0) await new Promise((resolve) => setImmediate(resolve));
-      else session.yield();
-      continue;
+  const next = async (): Promise<Frame> => {
+    if (waiting === "park") return (await client.next()) as Frame;
+    for (let looks = 1; ; looks++) {
+      const frame = client.tryNext();
+      if (frame !== null) return frame;
+      if (looks % LOOKS === 0) await new Promise((resolve) => setImmediate(resolve));
     }
+  };
+  for (;;) {
+    const frame = await next();
     const now = performance.now();
     const { number, latencyUs } = frame;
     if (how === "written") kept.set(frame.bytes);
     if (how === "verify" && !pattern.holds(frame.bytes, number)) last.wrong++;
     frame.release();
     if (begin === 0) {
+      if (++seen < SLOTS_USED) continue;
       begin = now + warmup * 1e3;
       end = begin + seconds * 1e3;
     }

@@ -54,6 +54,11 @@ export interface ServerOptions {
   /** What happens to a frame for which there is no room: `skip` (default), or `wait`, at most `patienceMs` (2000). */
   readonly late?: "skip" | "wait";
   readonly patienceMs?: number;
+  /**
+   * Frames that may be under way to whoever is waited for, the network among them (3): further ones would only be older
+   * when they arrive.
+   */
+  readonly ahead?: number;
 }
 
 export interface ServerStats {
@@ -88,6 +93,7 @@ const ANNOUNCE_MS = 500;
 /** Announcement intervals without a report after which a client is forgotten. */
 const SILENT_INTERVALS = 6;
 const SETTLE_MS = 1000;
+const AHEAD = 3;
 /** Longest rest of a source that fails every time. */
 const MOST_REST_MS = 1000;
 
@@ -252,9 +258,19 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
   /** A slot for the largest frame; null: it is to be passed over. */
   private async room(stop: AbortSignal): Promise<SlotBuffer | null> {
     const bytes = HEADER_BYTES + this.maxFrame;
+    if (!this.roomAhead && !(this.waits && (await this.patience(stop)))) return null;
     const slot = this.source.tryGetBuffer(bytes);
     if (slot !== null || !this.waits) return slot;
     return (await this.patience(stop)) ? this.source.tryGetBuffer(bytes) : null;
+  }
+
+  /** Whether all that are waited for have taken enough of what was sent. */
+  private get roomAhead(): boolean {
+    const { source } = this;
+    const { ahead = AHEAD } = this.options;
+    // Takes what has come back.
+    if (source.stats.outstanding < ahead) return true;
+    return source.receivers.every(({ blocks, outstanding }) => !blocks || outstanding < ahead);
   }
 
   private async send(slot: SlotBuffer, stop: AbortSignal): Promise<void> {
@@ -285,6 +301,8 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
     stop.addEventListener("abort", give);
     try {
       await this.source.ready({ signal: enough.signal });
+      // Nobody tells when one of them has taken a frame; at these sizes a millisecond is not much.
+      while (!this.roomAhead) await sleep(1, undefined, { signal: enough.signal });
       return true;
     } catch (error) {
       if (stop.aborted || !enough.signal.aborted) throw error;
