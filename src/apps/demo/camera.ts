@@ -1,7 +1,7 @@
-// Role: streams a picture as raw RGB frames of several MB, cut into pieces. It never has more than a window of pieces
-// in flight: receivers give credit back on a channel of their own.
+// Role: streams a picture as raw RGB frames of several MB, each one message. It is never more than a few frames ahead of
+// its receivers: they give credit back on a channel of their own.
 import { connect, type Source } from "../../index.ts";
-import { digest, type Frame, pieceCount, pieceLength, writePiece } from "./frames.ts";
+import { FRAME_HEADER, FRAME_MOST, type Frame, writeFrame } from "./frames.ts";
 import { loadPicture, nextFrame } from "./picture.ts";
 import { CHANNELS, runRole, STREAMS, WINDOW } from "./roles.ts";
 
@@ -11,10 +11,15 @@ await runRole(async (say, told) => {
   const consumers = Number(process.argv[4] ?? 1);
   const picture = await loadPicture(process.argv[5]);
   const session = await connect({ name: process.env["INSANE_DEMO_NAME"] ?? "camera" });
-  const stream = await session.createStream({ name: STREAMS.camera, acceleration: "fast", consumption: "high" });
-  const source = await stream.createSource(CHANNELS.pieces);
+  const stream = await session.createStream({
+    name: STREAMS.camera,
+    acceleration: "fast",
+    consumption: "high",
+    maxMessage: FRAME_MOST,
+  });
+  const source = await stream.createSource(CHANNELS.frames);
   const control = await session.createStream({ name: STREAMS.control });
-  /** Pieces each receiver has taken, by its number. */
+  /** Frames each receiver has taken, by its number. */
   const taken = new Map<number, number>();
   let wake = (): void => {};
   await control.createSink(CHANNELS.credit, (message) => {
@@ -41,7 +46,6 @@ await runRole(async (say, told) => {
   await source.matched(consumers, { signal: AbortSignal.timeout(15_000) });
   const begun = performance.now();
   const buffers = [new Uint8Array(picture.pixels.length), new Uint8Array(picture.pixels.length)];
-  let sent = 0;
   for (let number = 0; number < frames; number++) {
     const frame: Frame = {
       number,
@@ -49,44 +53,39 @@ await runRole(async (say, told) => {
       height: picture.height,
       pixels: nextFrame(picture, number, buffers[number & 1] as Uint8Array),
     };
-    const hash = digest(frame.pixels);
-    const pieces = pieceCount(frame);
-    for (let piece = 0; piece < pieces; piece++) {
-      if (sent - slowest() >= WINDOW) {
-        const credited = await new Promise<boolean>((resolve) => {
-          const timer = setTimeout(() => resolve(false), 3000);
-          wake = () => {
-            if (sent - slowest() >= WINDOW) return;
-            clearTimeout(timer);
-            resolve(true);
-          };
-          wake();
-        });
-        if (!credited)
-          throw new Error(
-            `no credit for 3 s after ${sent} pieces; receivers have taken ${[...taken].map(([who, n]) => `#${who}: ${n}`).join(", ")}`,
-          );
-      }
-      await sendPiece(source, frame, piece, hash);
-      sent++;
+    if (number - slowest() >= WINDOW) {
+      const credited = await new Promise<boolean>((resolve) => {
+        const timer = setTimeout(() => resolve(false), 10_000);
+        wake = () => {
+          if (number - slowest() >= WINDOW) return;
+          clearTimeout(timer);
+          resolve(true);
+        };
+        wake();
+      });
+      if (!credited)
+        throw new Error(
+          `no credit for 10 s after ${number} frames; receivers have taken ${[...taken].map(([who, n]) => `#${who}: ${n}`).join(", ")}`,
+        );
     }
+    await sendFrame(source, frame);
     say({ type: "progress", readings: 0, frames: number + 1 });
   }
   const seconds = (performance.now() - begun) / 1000;
   const stats = await source.settled({ signal: AbortSignal.timeout(10_000) });
   const dropped = Object.values(stats.dropped).reduce((sum, n) => sum + n, 0);
-  say({ type: "sent", messages: sent, frames, bytes: frames * picture.pixels.length, seconds, dropped });
+  say({ type: "sent", messages: frames, frames, bytes: frames * picture.pixels.length, seconds, dropped });
   await told("end");
   await session.close();
 });
 
-async function sendPiece(source: Source, frame: Frame, piece: number, hash: Uint8Array): Promise<void> {
-  const length = pieceLength(frame, piece);
+async function sendFrame(source: Source, frame: Frame): Promise<void> {
+  const length = FRAME_HEADER + frame.pixels.length;
   let buffer = source.tryGetBuffer(length);
   while (buffer === null) {
     await source.ready();
     buffer = source.tryGetBuffer(length);
   }
-  writePiece(buffer.bytes, frame, piece, hash);
+  writeFrame(buffer.bytes, frame);
   while (source.tryEmit(buffer) === 0) await source.ready();
 }

@@ -142,7 +142,7 @@ try {
   const sent = { sensor: await sensor.next("sent", 45_000), camera: await camera.next("sent", 45_000) };
   const received: Received[] = [];
   for (const { role } of receivers) {
-    role.send({ type: "report", readings: sent.sensor.messages, pieces: sent.camera.messages });
+    role.send({ type: "report", readings: sent.sensor.messages, frames: sent.camera.frames });
     received.push({ ...(await role.next("received")), name: role.name, over: over.get(role.name) ?? "shm" });
   }
   const slots = [hosts.a, hosts.b, hosts.plain].map(hosts.status).reduce(

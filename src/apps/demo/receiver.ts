@@ -1,10 +1,10 @@
 // Role: receives readings and frames, checks every frame's hash, gives the camera credit, and at the end saves the last
 // frame as PNG. The same program runs beside the source (shared memory) and on the other host (network).
 import { connect } from "../../index.ts";
-import { FrameAssembler, type ReceivedFrame } from "./frames.ts";
+import { FRAME_MOST, type ReceivedFrame, readFrame } from "./frames.ts";
 import { savePicture } from "./picture.ts";
 import { type Reading, readingsChannel } from "./readings.ts";
-import { CHANNELS, CREDIT, latency, runRole, STREAMS } from "./roles.ts";
+import { CHANNELS, latency, runRole, STREAMS } from "./roles.ts";
 
 await runRole(async (say, told) => {
   const number = Number(process.argv[2] ?? 0);
@@ -28,36 +28,36 @@ await runRole(async (say, told) => {
 
   const control = await session.createStream({ name: STREAMS.control });
   const credit = bystander ? null : await control.createSource(CHANNELS.credit);
-  const camera = await session.createStream({ name: STREAMS.camera, acceleration: "fast", consumption: "high" });
+  const camera = await session.createStream({
+    name: STREAMS.camera,
+    acceleration: "fast",
+    consumption: "high",
+    maxMessage: FRAME_MOST,
+  });
   const frameLatency: number[] = [];
-  let pieces = 0;
   let frames = 0;
   let intact = 0;
-  let begun = 0;
   let last: ReceivedFrame | null = null;
-  const assembler = new FrameAssembler((frame) => {
-    frames++;
-    if (frame.intact) intact++;
-    last = frame;
-    say({ type: "progress", readings, frames });
-  });
   const giveCredit = (): void => {
     const buffer = credit?.tryGetBuffer(8);
     if (credit === null || buffer === null || buffer === undefined) return;
     const view = new DataView(buffer.bytes.buffer, buffer.bytes.byteOffset, 8);
     view.setUint32(0, number, true);
-    view.setUint32(4, pieces, true);
+    view.setUint32(4, frames, true);
     if (credit.tryEmit(buffer) === 0) buffer[Symbol.dispose]();
   };
-  const pieceSink = await camera.createSink(CHANNELS.pieces, { policy }, (message) => {
-    if (assembler.starting(message.bytes)) begun = message.emitTime;
-    const before = frames;
-    assembler.add(message.bytes);
-    if (frames > before) frameLatency.push(Date.now() - begun);
+  const frameSink = await camera.createSink(CHANNELS.frames, { policy }, (message) => {
+    frameLatency.push(Date.now() - message.emitTime);
+    const frame = readFrame(message.bytes);
+    frames++;
+    if (frame.intact) intact++;
+    // The picture that is saved outlives its message.
+    if (file !== null) last = { ...frame, pixels: frame.pixels.slice() };
     message.release();
-    if (++pieces % CREDIT === 0 || frames > before) giveCredit();
+    giveCredit();
+    say({ type: "progress", readings, frames });
   });
-  pieceSink.on("lost", (event) => {
+  frameSink.on("lost", (event) => {
     lost += event.count;
   });
 
@@ -77,14 +77,13 @@ await runRole(async (say, told) => {
   });
   const expected = await told("report");
   const patience = performance.now() + 3000;
-  while ((readings < expected.readings || pieces < expected.pieces) && performance.now() < patience) {
+  while ((readings < expected.readings || frames < expected.frames) && performance.now() < patience) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   if (file !== null && last !== null) await savePicture(file, last);
   say({
     type: "received",
     readings,
-    pieces,
     frames,
     intact,
     lost,

@@ -38,7 +38,7 @@ export function summary(outcome: Outcome) {
   const { sensor, camera, receivers, slots } = outcome;
   const messages = {
     emitted: sensor.messages + camera.messages,
-    delivered: receivers.reduce((sum, r) => sum + r.readings + r.pieces, 0),
+    delivered: receivers.reduce((sum, r) => sum + r.readings + r.frames, 0),
     dropped: receivers.reduce((sum, r) => sum + r.lost, 0),
   };
   const frames = {

@@ -5,12 +5,10 @@ import type { WarningEvent } from "../../client/api.ts";
 import type { DecisionRecord } from "../../protocol/control.ts";
 
 /** Channels of the demo, within their streams. */
-export const CHANNELS = { readings: 1, pieces: 2, credit: 3 } as const;
+export const CHANNELS = { readings: 1, frames: 2, credit: 3 } as const;
 export const STREAMS = { sensors: "demo/sensors", camera: "demo/camera", control: "demo/control" } as const;
-/** Pieces the camera sends before it waits for its receivers. */
-export const WINDOW = 64;
-/** Pieces a receiver takes before it gives credit back. */
-export const CREDIT = 8;
+/** Frames the camera sends before it waits for its receivers. */
+export const WINDOW = 3;
 
 export interface StreamReport {
   readonly name: string;
@@ -40,7 +38,6 @@ export type FromRole =
   | {
       readonly type: "received";
       readonly readings: number;
-      readonly pieces: number;
       readonly frames: number;
       readonly intact: number;
       readonly lost: number;
@@ -52,7 +49,7 @@ export type FromRole =
 export type ToRole =
   | { readonly type: "go" }
   /** Report once so much has arrived, or when it has not after a while. */
-  | { readonly type: "report"; readonly readings: number; readonly pieces: number }
+  | { readonly type: "report"; readonly readings: number; readonly frames: number }
   | { readonly type: "end" };
 type Told = <T extends ToRole["type"]>(type: T) => Promise<Extract<ToRole, { type: T }>>;
 
