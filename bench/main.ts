@@ -10,6 +10,7 @@ import { idle } from "./families/idle.ts";
 import { lunarMom } from "./families/lunar-mom.ts";
 import { lunarStream } from "./families/lunar-stream.ts";
 import { rateLocal } from "./families/rate-local.ts";
+import { largeUdp } from "./families/large-udp.ts";
 import { rateUdp } from "./families/rate-udp.ts";
 import { rttRdma } from "./families/rdma.ts";
 import { rttLocal } from "./families/rtt-local.ts";
@@ -25,6 +26,7 @@ import { table } from "./runner/table.ts";
 const BENCHMARKS: readonly Benchmark[] = [
   rttUdp,
   rateUdp,
+  largeUdp,
   rttXdp,
   rateXdp,
   rttDpdk,

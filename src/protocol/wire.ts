@@ -36,6 +36,8 @@ export const WIRE = {
   FLAG_MUST: 0xff00,
   /** Of a marker: it does not come on the path that its flow's messages took. */
   FLAG_ELSEWHERE: 0x0001,
+  /** Of a fragment: no earlier message of its flow is under way any more. */
+  FLAG_FIRST: 0x0002,
   /** Largest payload of one datagram: 65507 bytes of UDP less the header. */
   MAX_PAYLOAD: 65459,
 } as const;

@@ -56,6 +56,24 @@ static void all_lengths_arrive_whole(void **state) {
     large_bench_close(&b);
 }
 
+static void what_comes_in_order_is_received_in_place(void **state) {
+    (void)state;
+    static struct large_bench b;
+    static const uint32_t lengths[] = {1 << 20};
+    static const uint32_t mtus[] = {1500, 9000};
+    for (uint32_t i = 0; i < 2; i++) {
+        large_bench_open(&b, NULL, mtus[i], 8, 1 << 20);
+        exchange(&b, lengths, 1, 50);
+        const uint64_t all = node_count(&b.b, INS_COUNT_rx_fragments), copied = node_count(&b.b, INS_COUNT_rx_fragment_copied);
+        print_message("MTU %u: %llu of %llu fragments copied, %llu bytes moved, %llu again\n", mtus[i],
+                      (unsigned long long)copied, (unsigned long long)all,
+                      (unsigned long long)node_count(&b.b, INS_COUNT_rx_fragment_moved),
+                      (unsigned long long)node_count(&b.a, INS_COUNT_tx_fragments_again));
+        assert_true(copied <= all / 5); /* the first message, and bursts that come while this process does not run */
+        large_bench_close(&b);
+    }
+}
+
 static void every_mtu_will_do(void **state) {
     (void)state;
     static struct large_bench b;
@@ -297,6 +315,7 @@ static void commands_that_make_no_sense_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_lengths_arrive_whole),
+        cmocka_unit_test(what_comes_in_order_is_received_in_place),
         cmocka_unit_test(every_mtu_will_do),
         cmocka_unit_test(loss_duplicates_and_reordering_are_repaired),
         cmocka_unit_test(small_ones_between_lossy_large_ones_keep_their_place),

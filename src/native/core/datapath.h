@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+#include <sys/uio.h>
+
 #include "platform.h"
 #include "pool.h"
 
@@ -76,6 +78,10 @@ struct ins_datapath_ops {
     /* Up to `max` buffers, not necessarily all there are; -ENOBUFS when the pool has no slot to receive into,
        another -errno when the datapath is broken (not for EAGAIN). */
     int (*rx_burst)(struct ins_datapath *dp, struct ins_rx *rx, uint32_t max);
+    /* One buffer, scattered over `places` and, what does not fit there, a slot as rx_burst has it. Returns 1, 0 or -errno as
+       rx_burst does; rx->length is that of the whole buffer. There is room behind the last place for one more. NULL: it
+       cannot, and fragments are copied to where they belong. */
+    int (*rx_place)(struct ins_datapath *dp, struct iovec *places, uint32_t count, struct ins_rx *rx);
     /* Descriptors that become readable when rx_burst has something. */
     int (*fds)(struct ins_datapath *dp, int *out, uint32_t max);
     /* The engine is about to sleep on fds. 0: they report from here on; 1: there is something already, or nothing to
@@ -94,6 +100,7 @@ struct ins_datapath_ops {
 struct ins_datapath {
     const struct ins_datapath_ops *ops;
     uint32_t mtu; /* largest IP datagram that leaves in one piece; 0: not told */
+    uint32_t waiting; /* bytes of what arrived that can wait without a receive slot; 0: none */
 };
 
 /* ---- registry (control thread) ---- */

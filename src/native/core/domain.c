@@ -78,6 +78,8 @@ int ins_domain_set(struct ins_engine *e, struct ins_link *link, uint32_t id) {
     if (link->in.domain || link->in.producer.live || link->in.pinned)
         return -EBUSY;
     link->in.domain = domain;
+    if (link->in.assembly)
+        link->in.assembly->foreign = 1;
     domain->links++;
     return 0;
 }

@@ -10,6 +10,7 @@ enum { INS_ENGINE_DOMAINS_MOST = 64 };
 struct ins_domain {
     uint32_t id;
     uint32_t links;
+    uint32_t foreign; /* of a pool for large messages: others than those who may see the receive pool read it */
     struct ins_pool pool;
     /* The copy of the message that is being delivered; its own count keeps it until all links have theirs. */
     uint32_t copied;

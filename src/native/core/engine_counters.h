@@ -68,6 +68,7 @@
     X(tx_unconfirmed)    /* large messages given up: their receiver did not confirm them in time */                    \
     X(rx_fragments)      /* fragments taken into their place */                                                        \
     X(rx_fragment_copied) /* of which were moved there from a receive slot */                                          \
+    X(rx_fragment_moved) /* bytes that came where they were not expected, and were moved before they were looked at */  \
     X(rx_fragment_twice) /* which were there already */                                                                \
     X(rx_fragment_late)  /* of messages that are complete or given up */                                               \
     X(rx_fragment_lies)  /* that disagree with those before them of the same message */                                \

@@ -261,6 +261,7 @@ struct ins_engine {
     struct ins_domain *assemblies; /* pools for large messages */
     struct ins_fragments *fragments; /* fragments_state.h */
     uint32_t assembling;             /* messages that are being put together */
+    uint32_t expecting;              /* another one is expected: a slot is kept for it */
 
     struct ins_link *touched;
     struct ins_link_set egress, ingress;

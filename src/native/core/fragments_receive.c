@@ -50,6 +50,8 @@ int ins_assembly_remove(struct ins_engine *e, uint32_t id) {
         return -ENOENT;
     if (pool->links)
         return -EBUSY;
+    if (e->fragments->following.pool == pool)
+        ins_place_forget(e);
     for (uint32_t i = 0; i < INS_ASSEMBLIES; i++)
         if (e->fragments->assemblies[i].used && e->fragments->assemblies[i].pool == pool)
             give_up(e, &e->fragments->assemblies[i]);
@@ -68,6 +70,7 @@ int ins_assembly_set(struct ins_engine *e, struct ins_link *link, uint32_t id) {
     if (link->in.assembly)
         return -EBUSY;
     link->in.assembly = pool;
+    pool->foreign |= link->in.domain != NULL;
     pool->links++;
     return 0;
 }
@@ -80,9 +83,11 @@ void ins_assembly_leave(struct ins_link *link) {
 
 /* ---- statuses ---- */
 
-static uint64_t window(const struct ins_engine *e, uint32_t peer, uint32_t size) {
+/* Most of what can wait here, or half of what can be received: the rest is for others' traffic. */
+static uint64_t window(const struct ins_engine *e, uint32_t port, uint32_t peer, uint32_t size) {
     const struct ins_assembly *all = e->fragments->assemblies;
-    uint64_t bytes = (uint64_t)e->config.receive_slots * size / 2, peers = 1;
+    const struct ins_datapath *dp = e->ports[port].datapath;
+    uint64_t bytes = dp && dp->waiting ? (uint64_t)dp->waiting * 3 / 4 : (uint64_t)e->config.receive_slots * size / 2, peers = 1;
     /* Each of the peers that send gets its part; one that has several messages under way is counted once. */
     for (uint32_t i = 0; i < INS_ASSEMBLIES && e->assembling > 1; i++) {
         uint32_t known = !all[i].used || all[i].peer == peer;
@@ -146,7 +151,8 @@ static void tell(struct ins_engine *e, struct ins_assembly *a) {
     }
     a->since = 0;
     a->status_ns = ins_fragments_ns();
-    struct ins_receipt receipt = {.window = window(e, a->peer, a->wire.size), .first = first, .bytes = bytes};
+    struct ins_receipt receipt = {.window = window(e, a->port, a->peer, a->wire.size), .first = first, .bytes = bytes};
+    a->quarter = (uint32_t)(receipt.window / 4);
     if (a->received == a->count) {
         receipt.first = (a->count + 7) / 8 * 8;
         receipt.bytes = 0;
@@ -186,8 +192,13 @@ static uint32_t push(struct ins_engine *e, struct ins_subscription *to, struct i
     return 1;
 }
 
-/* A slot of the pool; what came back on the links that deliver from it is taken first. */
-static int64_t slot_of(struct ins_engine *e, struct ins_domain *pool) {
+int64_t ins_fragments_slot(struct ins_engine *e, struct ins_domain *pool) {
+    struct ins_following *next = &e->fragments->following;
+    if (next->pool == pool && next->slot != INS_NONE) {
+        const uint32_t kept = next->slot;
+        next->slot = INS_NONE;
+        return kept;
+    }
     int64_t slot = ins_pool_take(&pool->pool);
     for (uint32_t i = 0; i < e->ingress.count && slot < 0; i++)
         if (e->ingress.links[i]->in.assembly == pool && ins_ingress_reclaim_link(e, e->ingress.links[i]))
@@ -201,7 +212,7 @@ static int64_t slot_of(struct ins_engine *e, struct ins_domain *pool) {
 static int copy(struct ins_engine *e, const struct ins_assembly *a, struct ins_domain *to, struct ins_domain **copied) {
     if (to->copied)
         return 1;
-    const int64_t slot = a->wire.length <= to->pool.payload ? slot_of(e, to) : -EMSGSIZE;
+    const int64_t slot = a->wire.length <= to->pool.payload ? ins_fragments_slot(e, to) : -EMSGSIZE;
     if (slot < 0)
         return 0;
     memcpy(to->pool.base + ins_pool_payload(&to->pool, (uint32_t)slot) - INS_META_BYTES,
@@ -262,8 +273,12 @@ static struct ins_assembly *earliest(struct ins_engine *e, uint32_t peer, uint32
 static uint32_t deliver_ready(struct ins_engine *e, uint32_t peer, uint32_t flow) {
     uint32_t pushed = 0;
     struct ins_assembly *a;
-    while ((a = earliest(e, peer, flow, UINT64_MAX)) && a->complete)
+    while ((a = earliest(e, peer, flow, UINT64_MAX)) && a->complete) {
+        const struct ins_tracker *tracker = ins_tracker_find(e, peer, flow);
+        if (tracker && a->wire.sequence > tracker->expected && !a->first)
+            break; /* one before it is still to come */
         pushed += deliver_one(e, a);
+    }
     return pushed;
 }
 
@@ -279,7 +294,19 @@ uint32_t ins_fragments_pass(struct ins_engine *e, uint32_t peer, uint32_t flow, 
     return pushed;
 }
 
+/* Nothing up to that message is waited for any more. */
+static void lose(struct ins_engine *e, uint32_t peer, uint32_t flow, uint64_t sequence) {
+    struct ins_tracker *tracker = ins_tracker_find(e, peer, flow);
+    if (!tracker || tracker->expected > sequence || earliest(e, peer, flow, sequence))
+        return;
+    ins_tracker_lost(e, tracker, sequence + 1 - tracker->expected);
+    tracker->expected = sequence + 1;
+    ins_ledger_next(&e->received[tracker - e->trackers], tracker->expected);
+}
+
 void ins_fragments_forget_peer(struct ins_engine *e, uint32_t peer) {
+    if (e->fragments->following.pool && e->fragments->following.peer == peer)
+        ins_place_forget(e);
     for (uint32_t i = 0; i < INS_ASSEMBLIES && e->assembling; i++)
         if (e->fragments->assemblies[i].used && e->fragments->assemblies[i].peer == peer)
             give_up(e, &e->fragments->assemblies[i]);
@@ -311,8 +338,7 @@ static struct ins_domain *pool_for(const struct ins_topic *topic, uint32_t lengt
     return NULL;
 }
 
-/* A place for a message of which this is the first fragment seen; NULL: answered, and counted. */
-static struct ins_assembly *begin(struct ins_engine *e, uint32_t port, uint32_t peer, const struct ins_wire *wire) {
+struct ins_assembly *ins_fragments_begin(struct ins_engine *e, uint32_t port, uint32_t peer, const struct ins_wire *wire) {
     enum { ANY = 1 };
     struct ins_fragments *f = e->fragments;
     struct ins_tracker *tracker = ins_ingress_admit(e, peer, wire);
@@ -329,11 +355,7 @@ static struct ins_assembly *begin(struct ins_engine *e, uint32_t port, uint32_t 
     if (!pool || count > INS_FRAGMENTS_MOST) {
         ins_count(e, INS_COUNT_rx_fragment_unfit, 1);
         ins_fragments_pass(e, peer, wire->flow, wire->sequence);
-        if ((tracker = ins_tracker_find(e, peer, wire->flow)) && tracker->expected <= wire->sequence) {
-            ins_tracker_lost(e, tracker, wire->sequence + 1 - tracker->expected);
-            tracker->expected = wire->sequence + 1;
-            ins_ledger_next(&e->received[tracker - e->trackers], tracker->expected);
-        }
+        lose(e, peer, wire->flow, wire->sequence);
         answer(e, port, peer, wire, ANY);
         return NULL;
     }
@@ -349,12 +371,20 @@ static struct ins_assembly *begin(struct ins_engine *e, uint32_t port, uint32_t 
     }
     /* One peer leaves slots to the others. */
     const uint32_t share = pool->pool.slots > 1 ? (pool->pool.slots + 1) / 2 : 1;
-    const int64_t slot = a && mine < INS_PEER_ASSEMBLIES && same < share ? slot_of(e, pool) : -EAGAIN;
+    /* What is later than one that was refused would take its place, and wait for it. */
+    struct ins_refusal *refusal = &f->refusals[wire->flow % INS_REFUSALS];
+    const int known = refusal->peer == peer && refusal->flow == wire->flow && refusal->next > tracker->expected;
+    const int before = known && wire->sequence >= refusal->next;
+    const int64_t slot = a && !before && mine < INS_PEER_ASSEMBLIES && same < share ? ins_fragments_slot(e, pool) : -EAGAIN;
     if (slot < 0) {
+        if (!before)
+            *refusal = (struct ins_refusal){.peer = peer, .flow = wire->flow, .next = wire->sequence + 1};
         ins_count(e, INS_COUNT_rx_fragment_no_room, 1);
         answer(e, port, peer, wire, 0);
         return NULL;
     }
+    if (known)
+        refusal->next = 0;
     memset(a, 0, offsetof(struct ins_assembly, have));
     memset(a->have, 0, (count + 7) / 8);
     a->used = 1;
@@ -374,10 +404,37 @@ static struct ins_assembly *begin(struct ins_engine *e, uint32_t port, uint32_t 
     return a;
 }
 
+uint32_t ins_fragments_placed(struct ins_engine *e, struct ins_assembly *a, const struct ins_wire *wire) {
+    uint32_t pushed = 0;
+    if ((wire->flags & INS_WIRE_FLAG_FIRST) && !a->first) {
+        a->first = 1;
+        pushed = ins_fragments_pass(e, a->peer, wire->flow, wire->sequence);
+    }
+    ins_bit_set(a->have, wire->index);
+    ins_count(e, INS_COUNT_rx_fragments, 1);
+    e->fragments->consumed[a->peer] += wire->body;
+    a->received++;
+    a->progress_ms = e->now_ms;
+    a->since += wire->body;
+    if (wire->index >= a->end)
+        a->end = wire->index + 1;
+    while (a->base < a->count && ins_bit(a->have, a->base))
+        a->base++;
+    if (a->received < a->count) {
+        if (a->since >= a->quarter)
+            tell(e, a);
+        return pushed;
+    }
+    tell(e, a);
+    a->complete = 1;
+    ins_place_follow(e, a);
+    return pushed + deliver_ready(e, a->peer, wire->flow);
+}
+
 uint32_t ins_fragment_receive(struct ins_engine *e, uint32_t port, uint32_t peer, const struct ins_wire *wire,
                               const uint8_t *payload) {
     struct ins_assembly *a = find(e, peer, wire);
-    if (!a && !(a = begin(e, port, peer, wire)))
+    if (!a && !(a = ins_fragments_begin(e, port, peer, wire)))
         return 0;
     if (a->wire.length != wire->length || a->wire.size != wire->size || a->wire.tag != wire->tag ||
         a->wire.channel != wire->channel || a->wire.source != wire->source) {
@@ -388,42 +445,41 @@ uint32_t ins_fragment_receive(struct ins_engine *e, uint32_t port, uint32_t peer
         ins_count(e, INS_COUNT_rx_fragment_twice, 1);
         if (ins_fragments_ns() - a->status_ns >= INS_STATUS_NS)
             tell(e, a);
-        return 0;
+        if (!(wire->flags & INS_WIRE_FLAG_FIRST) || a->first)
+            return 0;
+        a->first = 1;
+        const uint32_t flow = wire->flow, pushed = ins_fragments_pass(e, peer, flow, wire->sequence);
+        return pushed + deliver_ready(e, peer, flow);
     }
     memcpy(a->pool->pool.base + ins_pool_payload(&a->pool->pool, a->slot) + (uint64_t)wire->index * wire->size, payload,
            wire->body);
-    ins_bit_set(a->have, wire->index);
-    ins_count(e, INS_COUNT_rx_fragments, 1);
     ins_count(e, INS_COUNT_rx_fragment_copied, 1);
-    e->fragments->consumed[peer] += wire->body;
-    a->received++;
-    a->progress_ms = e->now_ms;
-    a->since += wire->body;
-    if (wire->index >= a->end)
-        a->end = wire->index + 1;
-    while (a->base < a->count && ins_bit(a->have, a->base))
-        a->base++;
-    if (a->received < a->count) {
-        if (a->since >= window(e, peer, wire->size) / 4)
-            tell(e, a);
-        return 0;
-    }
-    tell(e, a);
-    a->complete = 1;
-    return deliver_ready(e, peer, wire->flow);
+    return ins_fragments_placed(e, a, wire);
 }
 
 void ins_assemblies_beat(struct ins_engine *e) {
     for (uint32_t i = 0; i < INS_ASSEMBLIES; i++) {
         struct ins_assembly *a = &e->fragments->assemblies[i];
-        if (!a->used || a->complete)
+        if (!a->used)
             continue;
+        if (a->complete) {
+            if (e->now_ms - a->progress_ms < INS_PROGRESS_MS)
+                ins_due(e, a->progress_ms + INS_PROGRESS_MS);
+            else {
+                a->first = 1; /* what is before it had its time */
+                ins_fragments_pass(e, a->peer, a->wire.flow, a->wire.sequence);
+                deliver_ready(e, a->peer, a->wire.flow);
+            }
+            continue;
+        }
         if (e->now_ms - a->progress_ms < INS_PROGRESS_MS && e->now_ms < a->until_ms) {
             ins_due(e, a->progress_ms + INS_PROGRESS_MS);
             continue;
         }
         const uint32_t peer = a->peer, flow = a->wire.flow;
+        const uint64_t sequence = a->wire.sequence;
         give_up(e, a);
+        lose(e, peer, flow, sequence);
         deliver_ready(e, peer, flow);
     }
     ins_links_publish(e);

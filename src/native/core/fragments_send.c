@@ -17,7 +17,10 @@ enum { HEADERS = INS_WIRE_HEADER + 28, TURN = 64 };
 
 int ins_fragments_init(struct ins_engine *e) {
     e->fragments = calloc(1, sizeof *e->fragments);
-    return e->fragments ? 0 : -ENOMEM;
+    if (!e->fragments)
+        return -ENOMEM;
+    e->fragments->cached = e->fragments->following.slot = INS_NONE;
+    return 0;
 }
 
 void ins_fragments_free(struct ins_engine *e) {
@@ -34,6 +37,7 @@ void ins_fragments_beat(struct ins_engine *e) {
         ins_transmissions_beat(e);
     if (e->assembling)
         ins_assemblies_beat(e);
+    ins_place_beat(e);
 }
 
 static struct ins_flow *flow_of(struct ins_engine *e, const struct ins_transmission *t) {
@@ -178,7 +182,7 @@ int ins_fragments_take(struct ins_engine *e, struct ins_link *link, const struct
                        const struct ins_egress_source *source, uint32_t port) {
     struct ins_fragments *f = e->fragments;
     const struct ins_topic *topic = source->topic;
-    uint32_t large = 0, usable = 0, mine = 0, unheard = 0;
+    uint32_t large = 0, usable = 0, mine = 0;
     const uint32_t splits = e->ports[port].datapath->ops->flags & INS_DATAPATH_SPLITS;
     for (uint32_t i = 0; i < topic->route_count; i++) {
         const struct ins_peer *peer = &e->peers[topic->routes[i].peer];
@@ -193,11 +197,9 @@ int ins_fragments_take(struct ins_engine *e, struct ins_link *link, const struct
         if (!t->used || t->source != source->uid)
             continue;
         mine++;
-        unheard |= t->confirmed == 0;
     }
-    /* Until the receiver knows of one it could take the next for the one that it expects; and what is small would
-       overtake. */
-    if (mine && (!large || unheard || mine + usable > INS_SOURCE_LARGE)) {
+    /* What is small would overtake. */
+    if (mine && (!large || mine + usable > INS_SOURCE_LARGE)) {
         link->out.waits = 1;
         return -EAGAIN;
     }
@@ -248,13 +250,15 @@ static uint64_t room(const struct ins_engine *e, const struct ins_transmission *
     return used < window ? window - used : 0;
 }
 
-static void stage_fragment(struct ins_engine *e, struct ins_port *port, struct ins_transmission *t, uint32_t index) {
+static void stage_fragment(struct ins_engine *e, struct ins_port *port, struct ins_transmission *t, uint32_t index,
+                           uint32_t flags) {
     struct ins_stage *stage = port->stage;
     const struct ins_flow *flow = &e->flows[t->flow];
     uint32_t at = stage->tail++, offset = index * t->size;
     uint32_t bytes = t->length - offset < t->size ? t->length - offset : t->size;
     const struct ins_wire wire = {
         .type = INS_WIRE_TYPE_FRAGMENT,
+        .flags = flags,
         .tag = flow->tag,
         .channel = flow->channel,
         .source = flow->source,
@@ -279,6 +283,22 @@ static void stage_fragment(struct ins_engine *e, struct ins_port *port, struct i
     t->staged++;
 }
 
+/* 0: it is the first message of its flow that is under way; 1: another one is before it; 2: that has fragments that were
+   never sent. Those go first, one message after the other. */
+enum { FIRST, AFTER, BEHIND };
+static int turn_of(const struct ins_engine *e, const struct ins_transmission *t) {
+    int turn = FIRST;
+    for (uint32_t i = 0; i < INS_TRANSMISSIONS && t->link->out.sending > 1; i++) {
+        const struct ins_transmission *o = &e->fragments->transmissions[i];
+        if (!o->used || o->done || o->flow_id != t->flow_id || o->sequence >= t->sequence)
+            continue;
+        if (o->next < o->count || o->room_ms)
+            return BEHIND;
+        turn = AFTER;
+    }
+    return turn;
+}
+
 static uint32_t send_some(struct ins_engine *e, struct ins_transmission *t) {
     struct ins_port *port = &e->ports[t->port];
     const struct ins_peer *peer = &e->peers[t->peer];
@@ -295,8 +315,12 @@ static uint32_t send_some(struct ins_engine *e, struct ins_transmission *t) {
     const uint32_t place = port->stage->tail < INS_STAGE / 2 ? INS_STAGE / 2 - port->stage->tail : 0;
     uint32_t most = place < TURN ? place : TURN, count = 0;
     uint64_t allowed = room(e, t) / t->size;
+    const int turn = turn_of(e, t);
+    const uint32_t flags = turn == FIRST ? INS_WIRE_FLAG_FIRST : 0;
+    if (turn == BEHIND && t->next == 0)
+        return 0;
     if (t->probe && most) {
-        stage_fragment(e, port, t, t->next ? t->next - 1 : 0);
+        stage_fragment(e, port, t, t->next ? t->next - 1 : 0, flags);
         if (t->next == 0)
             t->next = 1;
         t->probe = 0;
@@ -305,15 +329,15 @@ static uint32_t send_some(struct ins_engine *e, struct ins_transmission *t) {
     for (; t->resend_at < t->resend_end && count < most && allowed; t->resend_at++) {
         if (ins_bit(t->have, t->resend_at))
             continue;
-        stage_fragment(e, port, t, t->resend_at);
+        stage_fragment(e, port, t, t->resend_at, flags);
         ins_count(e, INS_COUNT_tx_fragments_again, 1);
         t->again++;
         t->resends++;
         allowed--;
         count++;
     }
-    for (; t->next < t->count && count < most && allowed; allowed--, count++)
-        stage_fragment(e, port, t, t->next++);
+    for (; turn != BEHIND && t->next < t->count && count < most && allowed; allowed--, count++)
+        stage_fragment(e, port, t, t->next++, flags);
     return count;
 }
 
@@ -419,6 +443,14 @@ void ins_transmissions_beat(struct ins_engine *e) {
         if (!t->used || t->done)
             continue;
         t->link->out.waits = 0; /* looked at again */
+        if (t->next == 0 && turn_of(e, t) == BEHIND) {
+            /* Its time begins with its turn. */
+            t->progress_ms = e->now_ms;
+            t->until_ms = life(e, t);
+            t->probe_ms = e->now_ms + t->probe_wait;
+            ins_due(e, t->probe_ms);
+            continue;
+        }
         if (t->paused_ms && e->now_ms >= t->paused_ms) {
             t->paused_ms = 0;
             t->probe_ms = e->now_ms + t->probe_wait;

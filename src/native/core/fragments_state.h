@@ -7,14 +7,17 @@
 #include "fragments.h"
 
 enum {
+    INS_PLACES = 48,              /* fragments that are predicted at once */
+    INS_FOLLOW_MS = 50,           /* for so long after a message another one like it is expected */
+    INS_REFUSALS = 64,
     INS_TRANSMISSIONS = 32,       /* under way in an engine */
-    INS_SOURCE_LARGE = 4,         /* messages of one source */
+    INS_SOURCE_LARGE = 8,         /* messages of one source */
     INS_ASSEMBLIES = 64,          /* in an engine */
     INS_PEER_ASSEMBLIES = 16,     /* of one peer */
     INS_FRAGMENT_LEAST = 512,     /* payload bytes of a fragment: bounds the bitmaps */
     INS_FRAGMENTS_MOST = INS_POOL_MAX_MESSAGE / INS_FRAGMENT_LEAST,
     INS_WINDOW_FIRST = 256 * 1024, /* bytes under way to a peer that has not said how much it takes */
-    INS_WINDOW_MOST = 2 * 1024 * 1024,
+    INS_WINDOW_MOST = 6 * 1024 * 1024,
     INS_PROGRESS_MS = 3000,       /* without progress a message is given up */
     INS_LIFE_MS = 10000,          /* and after this and a millisecond for each INS_LIFE_BYTES, progress or not */
     INS_LIFE_BYTES = 4096,
@@ -64,6 +67,7 @@ struct ins_transmission {
 struct ins_assembly {
     uint32_t used;
     uint32_t complete; /* waits for one before it */
+    uint32_t first;    /* none before it is under way, says the sender */
     uint32_t port, peer, peer_uid;
     struct ins_wire wire; /* of its first fragment */
     struct ins_domain *pool;
@@ -72,8 +76,24 @@ struct ins_assembly {
     uint32_t base; /* all before it are there */
     uint32_t end;  /* none is there from here on */
     uint32_t since; /* bytes since the last status */
+    uint32_t quarter; /* of the window, as it was told last: the next status is due then */
     uint64_t status_ns, progress_ms, until_ms;
     uint8_t have[INS_FRAGMENTS_MOST / 8];
+};
+
+/* What is expected after a message that is complete. */
+struct ins_following {
+    struct ins_domain *pool; /* NULL: nothing */
+    uint32_t slot;           /* kept for it; INS_NONE: none yet */
+    uint32_t port, peer;
+    struct ins_wire wire;
+    uint64_t until_ms;
+};
+
+/* A message that found no memory: later ones of its flow wait for it. */
+struct ins_refusal {
+    uint32_t peer, flow;
+    uint64_t next; /* its sequence, plus one; 0: none */
 };
 
 struct ins_fragments {
@@ -85,6 +105,10 @@ struct ins_fragments {
     uint32_t answered_peer, answered_flow;
     uint64_t answered_sequence, answered_ns;
     uint64_t consumed[INS_ENGINE_PEERS]; /* payload bytes of fragments taken */
+    struct ins_following following;
+    struct ins_refusal refusals[INS_REFUSALS]; /* by flow; one pushes out another, which then waits for nothing */
+    uint32_t misses, rest; /* predictions that were wrong in a row; reads that go without one */
+    uint8_t headers[INS_PLACES][64];
     struct ins_shipment shipments[INS_TRANSMISSIONS];
     struct ins_transmission transmissions[INS_TRANSMISSIONS];
     struct ins_assembly assemblies[INS_ASSEMBLIES];
@@ -98,6 +122,19 @@ static inline uint64_t ins_fragments_ns(void) {
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
+
+/* A place for a message of which this is the first fragment seen; NULL: answered, and counted. */
+struct ins_assembly *ins_fragments_begin(struct ins_engine *e, uint32_t port, uint32_t peer, const struct ins_wire *wire);
+/* A fragment that was not there before is in its place. Returns how many descriptors were pushed. */
+uint32_t ins_fragments_placed(struct ins_engine *e, struct ins_assembly *a, const struct ins_wire *wire);
+
+/* A slot of the pool for a message; what came back on the links that deliver from it is taken first. Or -EAGAIN. */
+int64_t ins_fragments_slot(struct ins_engine *e, struct ins_domain *pool);
+
+/* fragments_place.c */
+void ins_place_follow(struct ins_engine *e, const struct ins_assembly *a);
+void ins_place_forget(struct ins_engine *e);
+void ins_place_beat(struct ins_engine *e);
 
 void ins_transmissions_beat(struct ins_engine *e);
 void ins_assemblies_beat(struct ins_engine *e);

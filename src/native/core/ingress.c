@@ -10,6 +10,7 @@
 #include "engine_links.h"
 #include "farewell.h"
 #include "fragments.h"
+#include "fragments_place.h"
 #include "ledger.h"
 #include "liveness.h"
 #include "tracker.h"
@@ -162,7 +163,7 @@ static uint32_t accept_items(struct ins_engine *e, uint32_t peer, const struct i
 }
 
 /* Index of the peer that sends from there, or INS_NONE. */
-static uint32_t peer_at(struct ins_engine *e, uint32_t port, const struct ins_endpoint *from) {
+static inline __attribute__((always_inline)) uint32_t peer_at(struct ins_engine *e, uint32_t port, const struct ins_endpoint *from) {
     uint64_t key = ins_map_key(from->address, port << 16 | from->port);
     if (e->cached_endpoint == key)
         return e->cached_peer;
@@ -172,6 +173,10 @@ static uint32_t peer_at(struct ins_engine *e, uint32_t port, const struct ins_en
     e->cached_endpoint = key;
     e->cached_peer = peer;
     return peer;
+}
+
+uint32_t ins_ingress_peer(struct ins_engine *e, uint32_t port, const struct ins_endpoint *from) {
+    return peer_at(e, port, from);
 }
 
 static uint32_t ingest(struct ins_engine *e, uint32_t port, const struct ins_rx *rx) {
@@ -218,6 +223,23 @@ static uint32_t ingest(struct ins_engine *e, uint32_t port, const struct ins_rx 
     return pushed;
 }
 
+/* Fragments are expected: they are received where they belong, until something comes that is none of them, which is in `rx`
+   then (its length is not 0). As rx_burst otherwise. */
+static __attribute__((noinline)) int receive_placed(struct ins_engine *e, uint32_t port, uint32_t budget,
+                                                    struct ins_rx *rx, uint32_t *pushed) {
+    int count = 0;
+    for (rx->length = 0; count < (int)budget && rx->length == 0 && ins_place_ready(e, port);) {
+        int result = ins_place_receive(e, port, rx, pushed);
+        if (result <= 0) {
+            rx->length = 0;
+            return count ? count : result;
+        }
+        if (count++ == 0)
+            e->stamp = ins_clock_now(&e->clock);
+    }
+    return count;
+}
+
 uint32_t ins_ingress_turn(struct ins_engine *e, uint32_t budget) {
     struct ins_rx rx[INS_BURST];
     uint32_t moved = 0, pushed = 0;
@@ -226,7 +248,12 @@ uint32_t ins_ingress_turn(struct ins_engine *e, uint32_t budget) {
         struct ins_port *port = &e->ports[i];
         if (!port->datapath || port->down)
             continue;
-        int count = port->datapath->ops->rx_burst(port->datapath, rx, budget);
+        const int placed = (e->assembling | e->expecting) && ins_place_ready(e, i);
+        int count;
+        if (placed)
+            count = receive_placed(e, i, budget, rx, &pushed);
+        else
+            count = port->datapath->ops->rx_burst(port->datapath, rx, budget);
         if (count == -ENOBUFS) {
             ins_count(e, INS_COUNT_rx_no_slot, 1);
             e->starved = 1;
@@ -239,7 +266,8 @@ uint32_t ins_ingress_turn(struct ins_engine *e, uint32_t budget) {
         }
         if (count)
             e->stamp = ins_clock_now(&e->clock);
-        for (int k = 0; k < count; k++)
+        const int whole = placed ? rx->length != 0 : count;
+        for (int k = 0; k < whole; k++)
             pushed += ingest(e, i, &rx[k]);
         moved += (uint32_t)count;
     }

@@ -15,6 +15,8 @@ uint32_t ins_ingress_turn(struct ins_engine *e, uint32_t budget);
 /* Takes the last returns; what is still out is free again. Returns how many entries those were. */
 uint32_t ins_ingress_abandon(struct ins_engine *e, struct ins_link *link);
 
+/* Index of the peer that sends from there, or INS_NONE. */
+uint32_t ins_ingress_peer(struct ins_engine *e, uint32_t port, const struct ins_endpoint *from);
 /* The tracker of a message's flow, made when there is none; NULL: refused, and counted. */
 struct ins_tracker *ins_ingress_admit(struct ins_engine *e, uint32_t peer, const struct ins_wire *wire);
 /* The flow has come to this message; those before it that did not come are lost. */

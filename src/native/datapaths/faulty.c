@@ -220,8 +220,11 @@ static int faulty_open(const char *text, struct ins_endpoint *at, struct ins_dat
         f->ops.tx_done = NULL;
     if (!f->inner->ops->arm)
         f->ops.arm = NULL;
+    if (!f->inner->ops->rx_place)
+        f->ops.rx_place = NULL;
     f->base.ops = &f->ops;
     f->base.mtu = f->inner->mtu;
+    f->base.waiting = f->inner->waiting;
     *out = &f->base;
     return 0;
 }
@@ -304,8 +307,8 @@ static int faulty_tx_done(struct ins_datapath *dp, uint64_t *cookies, uint32_t m
     return f->inner->ops->tx_done(f->inner, cookies, max);
 }
 
-static int faulty_rx_burst(struct ins_datapath *dp, struct ins_rx *rx, uint32_t max) {
-    struct faulty *f = (struct faulty *)dp;
+/* What is to be done before anything is received: 0, or what the burst is to return. */
+static int before_receive(struct faulty *f) {
     int error = strike(f);
     if (f->timer_us != UINT64_MAX) {
         uint64_t now = now_us(), expirations;
@@ -317,9 +320,26 @@ static int faulty_rx_burst(struct ins_datapath *dp, struct ins_rx *rx, uint32_t 
             plan_timer(f, now);
         }
     }
+    return error;
+}
+
+static int faulty_rx_burst(struct ins_datapath *dp, struct ins_rx *rx, uint32_t max) {
+    struct faulty *f = (struct faulty *)dp;
+    int error = before_receive(f);
     if (error)
         return error;
     int got = f->inner->ops->rx_burst(f->inner, rx, max);
+    if (got > 0)
+        f->passed += (uint64_t)got;
+    return got;
+}
+
+static int faulty_rx_place(struct ins_datapath *dp, struct iovec *places, uint32_t count, struct ins_rx *rx) {
+    struct faulty *f = (struct faulty *)dp;
+    int error = before_receive(f);
+    if (error)
+        return error;
+    int got = f->inner->ops->rx_place(f->inner, places, count, rx);
     if (got > 0)
         f->passed += (uint64_t)got;
     return got;
@@ -385,6 +405,7 @@ const struct ins_datapath_ops ins_faulty_ops = {
     .tx_burst = faulty_tx_burst,
     .tx_done = faulty_tx_done,
     .rx_burst = faulty_rx_burst,
+    .rx_place = faulty_rx_place,
     .fds = faulty_fds,
     .arm = faulty_arm,
     .stats = faulty_stats,

@@ -107,6 +107,7 @@ static int udp_open(const char *options, struct ins_endpoint *at, struct ins_dat
     at->mtu = (uint16_t)ins_udp_mtu(at->address);
     udp->mtu = at->mtu;
     udp->base.mtu = udp->mtu;
+    udp->base.waiting = (uint32_t)udp->stats[UDP_RECEIVE_BUFFER];
     ins_udp_prepare_send(udp);
     *out = &udp->base;
     return 0;
@@ -144,6 +145,7 @@ const struct ins_datapath_ops ins_udp_ops = {
     .tx_burst = ins_udp_tx_burst,
     .tx_done = NULL,
     .rx_burst = ins_udp_rx_burst,
+    .rx_place = ins_udp_rx_place,
     .fds = udp_fds,
     .stats = udp_stats,
     .sole_peer = ins_udp_sole_peer,

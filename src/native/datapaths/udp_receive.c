@@ -66,6 +66,8 @@ static int is_train(const uint8_t *data, uint32_t length) {
     uint32_t body;
     if (length <= INS_WIRE_HEADER)
         return 0;
+    if (data[INS_WIRE_TYPE] == INS_WIRE_TYPE_FRAGMENT)
+        return length - INS_WIRE_HEADER > ((uint32_t)data[INS_WIRE_FRAGMENT_SIZE] << 8 | data[INS_WIRE_FRAGMENT_SIZE + 1]);
     memcpy(&body, data + INS_WIRE_LENGTH, sizeof body);
     return length - INS_WIRE_HEADER > be32toh(body);
 }
@@ -136,6 +138,38 @@ static int receive_one(struct udp *udp, struct ins_rx *rx) {
     if (!udp_is_sole(udp, &from))
         udp->lone = 0; /* strangers are to be seen and counted while there are any */
     fill(udp, rx, last, (uint32_t)got, from);
+    udp->held = last;
+    received(udp, 1);
+    return 1;
+}
+
+int ins_udp_rx_place(struct ins_datapath *dp, struct iovec *places, uint32_t count, struct ins_rx *rx) {
+    struct udp *udp = (struct udp *)dp;
+    if (udp->held < udp->held_most)
+        hold(udp);
+    if (udp->held == 0)
+        return -ENOBUFS;
+    /* What comes in many parts comes in trains. */
+    if (!udp->coalesces && udp->can_coalesce)
+        coalesce(udp, 1);
+    const uint32_t last = udp->held - 1;
+    places[count] = udp->rx_iov[last];
+    struct msghdr message = {.msg_name = &udp->from[last],
+                             .msg_namelen = sizeof udp->from[last],
+                             .msg_iov = places,
+                             .msg_iovlen = count + 1};
+    long got = udp_recvmsg(udp->fd, &message);
+    if (got < 0)
+        return broken(udp, errno);
+    *rx = (struct ins_rx){.slot = udp->slots[last],
+                          .offset = slot_begin(udp, udp->slots[last]),
+                          .length = (uint32_t)got,
+                          .from = sender(&udp->from[last])};
+    if (!udp_is_sole(udp, &rx->from))
+        udp->lone = 0;
+    if (count > 2 && (uint32_t)got > places[0].iov_len + places[1].iov_len)
+        ins_udp_count(udp, UDP_RX_TRAINS, 1);
+    udp->calm = 0;
     udp->held = last;
     received(udp, 1);
     return 1;

@@ -77,6 +77,7 @@ static inline long udp_recvfrom(int fd, void *data, size_t bytes, struct sockadd
 static inline long udp_recv(int fd, void *data, size_t bytes) {
     return syscall(SYS_recvfrom, fd, data, bytes, 0, NULL, NULL);
 }
+static inline long udp_recvmsg(int fd, struct msghdr *message) { return syscall(SYS_recvmsg, fd, message, 0); }
 static inline long udp_recvmmsg(int fd, struct mmsghdr *messages, uint32_t count) {
     return syscall(SYS_recvmmsg, fd, messages, count, 0, NULL);
 }
@@ -97,6 +98,7 @@ static inline void ins_udp_count(struct udp *udp, uint32_t which, uint32_t more)
 
 int ins_udp_bind(struct ins_datapath *dp, struct ins_pool *pool);
 void ins_udp_unbind(struct ins_datapath *dp);
+int ins_udp_rx_place(struct ins_datapath *dp, struct iovec *places, uint32_t count, struct ins_rx *rx);
 int ins_udp_rx_burst(struct ins_datapath *dp, struct ins_rx *rx, uint32_t max);
 /* Messages to and from the only peer come one by one: from now on without addresses (udp_sole.c). */
 void ins_udp_connect(struct udp *udp);
