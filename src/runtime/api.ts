@@ -36,6 +36,8 @@ export interface XdpOptions {
   readonly queue: number | null;
   /** Largest IP datagram; null: the interface's, at most 3820. Beyond that a slot takes several pages. */
   readonly mtu: number | null;
+  /** Frames of time-sensitive streams carry their traffic class in an IEEE 802.1Q tag (VLAN 0), for switches that look at it. */
+  readonly priorityTags: boolean;
   /** Slots of its receive pool; null: 2048, or 256 where the application polls the engine and soon comes back to it. */
   readonly slots: number | null;
   /** How its engine's thread waits; null: as `engine.idle`. */

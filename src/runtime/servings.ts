@@ -77,6 +77,7 @@ export function xdpPlan(config: RuntimeConfig): ServingPlan {
     `mode=${xdp.mode}`,
     ...(xdp.queue === null ? [] : [`queue=${xdp.queue}`]),
     ...(xdp.mtu === null ? [] : [`mtu=${xdp.mtu}`]),
+    ...(xdp.priorityTags ? ["tags=priority"] : []),
   ];
   const pages = (xdp.mtu ?? 0) > XDP_PAGE_MTU ? Math.ceil(((xdp.mtu ?? 0) + XDP_ROOM) / PAGE) : 1;
   return {

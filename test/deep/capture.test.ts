@@ -38,6 +38,8 @@ const FIELDS = [
   ["udp.checksum.status", "udpSumStatus"],
   ["_ws.malformed", "malformed"],
   ["eth.dst", "mac"],
+  ["vlan.priority", "priority"],
+  ["vlan.id", "vlan"],
 ] as const;
 type Frame = Record<(typeof FIELDS)[number][1], string>;
 /** As tshark numbers them. */
@@ -152,5 +154,38 @@ describe.skipIf(missing !== "")(`frames that XDP sends ${missing}`, () => {
       PATIENCE_MS,
     );
     expect(seen).toMatchObject({ count: MESSAGES, faults: [] });
+  });
+
+  it("carry the traffic class of time-sensitive streams in a tag when that is configured, others none", async () => {
+    using hosts = new TwoHosts();
+    await using near = new Stage(hosts.a.prefix);
+    await using far = new Stage(hosts.b.prefix);
+    using capture = new Capture(hosts.b, DATA);
+    await Promise.all([
+      daemon(near, hosts.a, hosts.b, { enabled: "auto", port: DATA, priorityTags: true }),
+      daemon(far, hosts.b, hosts.a, { enabled: false }),
+      capture.ready,
+    ]);
+    const [pa, pb] = await Promise.all([near.application("a"), far.application("b")]);
+    const streams = [
+      [{ stream: "urgent", acceleration: "fast", trafficClass: 5 }, 64],
+      [{ stream: "plain", acceleration: "fast" }, 200],
+    ] as const;
+    for (const [index, [stream, size]] of streams.entries()) {
+      await pb.call("sink", stream);
+      await pa.call("source", stream);
+      await pa.call("matched", { index });
+      await pa.call("emit", { index, size, count: MESSAGES, burst: 4, pace: 1 });
+      await pa.call("finished", { index });
+      const tags = (await capture.frames(MESSAGES, size)).map(({ priority, vlan }) => [priority, vlan]);
+      expect(new Set(tags.map(String))).toEqual(new Set([String(index === 0 ? ["5", "0"] : ["", ""])]));
+      // The kernel's own stack takes them.
+      const seen = await eventually(
+        async () => (await pb.call("received", { index }))["result"] as Words,
+        (received) => Number(received["count"]) >= MESSAGES,
+        PATIENCE_MS,
+      );
+      expect(seen).toMatchObject({ count: MESSAGES, faults: [] });
+    }
   });
 });

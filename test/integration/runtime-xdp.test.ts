@@ -102,6 +102,46 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
 
   const fast = { stream: "s", acceleration: "fast" };
 
+  it.each(["xdp", "udp"])(
+    "takes what arrives on any of several queues, with priority tags as well, from %s",
+    async (from) => {
+      using hosts = new TwoHosts(1500, 2);
+      await using near = new Stage(hosts.a.prefix);
+      await using far = new Stage(hosts.b.prefix);
+      const xdp = { priorityTags: true };
+      const [, db] = await Promise.all([
+        daemon(near, hosts.a, hosts.b, { network: { xdp: from === "xdp" ? xdp : { enabled: false } } }),
+        daemon(far, hosts.b, hosts.a, { network: { xdp } }),
+      ]);
+      const [pa, pb] = await Promise.all([near.application("a"), far.application("b")]);
+      const urgent = { ...fast, trafficClass: 5 };
+      const plain = { ...fast, stream: "p" };
+      for (const [i, stream] of [urgent, plain].entries()) {
+        await Promise.all([pa.call("sink", { ...stream, channel: 2 }), pb.call("sink", { ...stream, channel: 1 })]);
+        await Promise.all([pa.call("source", { ...stream, channel: 1 }), pb.call("source", { ...stream, channel: 2 })]);
+        expect([(await decisionOf(pa, stream)).datapath, (await decisionOf(pb, stream)).datapath]).toEqual([
+          from,
+          "xdp",
+        ]);
+        for (const one of [pa, pb]) {
+          await one.call("matched", { index: i });
+          await one.call("emit", { index: i, size: 64, count: 500, burst: 16, pace: 1 });
+        }
+      }
+      for (const one of [pa, pb]) {
+        for (const index of [0, 1]) {
+          const seen = await eventually(
+            async () => (await one.call("received", { index }))["result"] as Words,
+            (received) => Number(received["count"]) >= 500,
+          );
+          expect(seen).toMatchObject({ count: 500, faults: [] });
+        }
+      }
+      const { datapaths } = await statusOf(db);
+      expect(datapaths.find(({ technology }) => technology === "xdp")?.counters).toMatchObject({ queues_bound: 2 });
+    },
+  );
+
   it("leaves no program on the interface when its daemon is killed", async () => {
     using hosts = new TwoHosts();
     await using near = new Stage(hosts.a.prefix);

@@ -44,6 +44,7 @@ struct ins_tx {
     uint32_t header_length;
     uint32_t payload_length;
     struct ins_endpoint to;
+    uint32_t priority; /* traffic class, 0: best effort; frames may be tagged with it */
     uint64_t cookie;
     int32_t error; /* filled in: 0, or -errno of a datagram that was refused and must not be tried again */
 };

@@ -222,6 +222,7 @@ static void stage_one(struct ins_engine *e, struct ins_port *port, struct ins_li
     tx->header_length = INS_WIRE_HEADER;
     tx->payload_length = d->length;
     tx->to = *to;
+    tx->priority = link->out.traffic_class;
     tx->error = 0;
     struct ins_staged *of = &stage->of[at];
     of->link = link;

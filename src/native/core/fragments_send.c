@@ -276,6 +276,7 @@ static void stage_fragment(struct ins_engine *e, struct ins_port *port, struct i
         .header_length = INS_WIRE_HEADER,
         .payload_length = bytes,
         .to = e->peers[t->peer].endpoints[t->port].at,
+        .priority = t->link->out.traffic_class,
     };
     stage->of[at] = (struct ins_staged){
         .link = t->link, .flow = t->flow, .flow_id = t->flow_id,

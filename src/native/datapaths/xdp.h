@@ -5,7 +5,8 @@
 
 #include "core/datapath.h"
 
-/* Options of open: "interface=NAME,mode=native|skb,queue=N,mtu=BYTES,fill=SLOTS,tx=FRAMES,checksum=none|full", all
+/* Options of open: "interface=NAME,mode=native|skb,queue=N,mtu=BYTES,fill=SLOTS,tx=FRAMES,checksum=none|full,
+   tags=none|priority", all
    optional, separated by commas.
      interface  else the one that has the address asked for, else the first that is up with an address
      mode       native (default) needs the driver's support; skb works on any interface. Over veth skb has the shorter
@@ -16,6 +17,8 @@
      fill       receive slots that the kernel may hold, at most (default: 7/8 of the pool's, at most 4096 a queue)
      tx         frames for sending (default 1024)
      checksum   of UDP: default none on virtual devices, full on others
+     tags       priority: frames of a traffic class other than 0 carry it in an IEEE 802.1Q tag of VLAN 0. Such frames are
+                taken whatever this says. Default none
    Errors of open: -EINVAL (an option), -ENODEV (no such interface), -EADDRNOTAVAIL (the address is none of its),
    -EADDRINUSE (another socket has the port), -ENETDOWN, -EMSGSIZE (mtu larger than the interface's), -EBUSY (another
    XDP program is attached; the probe says whose), -EOPNOTSUPP (no native mode), -EPERM, -ECHRNG (no such queue),

@@ -15,7 +15,7 @@
 #define BPF_F_XDP_HAS_FRAGS (1u << 5)
 #endif
 
-/* Offsets in a frame without tags, whose IP header has no options. */
+/* Offsets in a frame without tag (one that has a priority tag is looked at as if it began four bytes later), whose IP header has no options. */
 enum {
     AT_TYPE = 12,
     AT_VERSION = 14,
@@ -24,10 +24,13 @@ enum {
     AT_TO_ADDRESS = 30,
     AT_TO_PORT = 36,
     HEADERS = 42,
+    AT_TAG = 14,
+    TAG_BYTES = 4,
+    VLAN_NUMBER = 0x0fff,
     VERSION_4_NO_OPTIONS = 0x45,
     UDP = 17,
     MORE_FRAGMENTS_OR_OFFSET = 0x3fff,
-    MOST = 40,
+    MOST = 48,
 };
 
 struct program {
@@ -52,12 +55,27 @@ static void require(struct program *p, int size, int offset, int32_t value) {
     add(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_2, 0, TO_PASS, value);
 }
 
+/* A tag of VLAN 0 is a priority and nothing else. Frames of other VLANs pass. */
+static void skip_tag(struct program *p) {
+    load(p, BPF_H, BPF_REG_2, BPF_REG_6, AT_TYPE);
+    uint32_t jump = p->length;
+    add(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_2, 0, 0, htons(0x8100));
+    add(p, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_2, BPF_REG_6, 0, 0);
+    add(p, BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_2, 0, 0, HEADERS + TAG_BYTES);
+    add(p, BPF_JMP | BPF_JGT | BPF_X, BPF_REG_2, BPF_REG_3, TO_PASS, 0);
+    load(p, BPF_H, BPF_REG_2, BPF_REG_6, AT_TAG);
+    add(p, BPF_JMP | BPF_JSET | BPF_K, BPF_REG_2, 0, TO_PASS, htons(VLAN_NUMBER));
+    add(p, BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_6, 0, 0, TAG_BYTES);
+    p->instructions[jump].off = (int16_t)(p->length - jump - 1);
+}
+
 static void assemble(struct program *p, int map, uint32_t address, uint16_t port) {
     load(p, BPF_W, BPF_REG_6, BPF_REG_1, offsetof(struct xdp_md, data));
     load(p, BPF_W, BPF_REG_3, BPF_REG_1, offsetof(struct xdp_md, data_end));
     add(p, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_2, BPF_REG_6, 0, 0);
     add(p, BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_2, 0, 0, HEADERS);
     add(p, BPF_JMP | BPF_JGT | BPF_X, BPF_REG_2, BPF_REG_3, TO_PASS, 0);
+    skip_tag(p);
     require(p, BPF_H, AT_TO_PORT, htons(port)); /* first, because it tells most packets apart */
     require(p, BPF_H, AT_TYPE, htons(0x0800));
     require(p, BPF_B, AT_VERSION, VERSION_4_NO_OPTIONS);

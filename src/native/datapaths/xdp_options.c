@@ -30,6 +30,10 @@ static int one(const char *name, const char *value, struct xdp_settings *out) {
         out->checksum = strcmp(value, "full") == 0;
         return out->checksum || strcmp(value, "none") == 0 ? 0 : -EINVAL;
     }
+    if (strcmp(name, "tags") == 0) {
+        out->tags = strcmp(value, "priority") == 0;
+        return out->tags || strcmp(value, "none") == 0 ? 0 : -EINVAL;
+    }
     if (strcmp(name, "queue") == 0) {
         int error = number(value, 0, 65535, &queue);
         out->queue = (int)queue;

@@ -41,8 +41,15 @@ static void fail(struct xdp *xdp, struct xdp_route *route, int error, uint32_t f
     ins_xdp_release_waiting(xdp, route, error);
 }
 
-static void ready(struct xdp *xdp, struct xdp_route *route, const uint8_t *mac, int stale) {
+static void write_headers(const struct xdp *xdp, struct xdp_route *route, const uint8_t *mac) {
+    enum { ANY_PRIORITY = 1 };
     ins_packet_template(&route->t, &xdp->local, mac, route->address, route->port, 0);
+    if (xdp->settings.tags)
+        ins_packet_template(&route->tagged, &xdp->local, mac, route->address, route->port, ANY_PRIORITY);
+}
+
+static void ready(struct xdp *xdp, struct xdp_route *route, const uint8_t *mac, int stale) {
+    write_headers(xdp, route, mac);
     route->stale = (uint8_t)stale;
     enter(xdp, route, XDP_ROUTE_READY);
     ins_xdp_release_waiting(xdp, route, 0);
@@ -132,7 +139,7 @@ static void resolve(struct xdp *xdp, struct xdp_route *route) {
         fail(xdp, route, -EHOSTUNREACH, UNREACHABLE_MS);
     else {
         /* Headers for those that wait; the address is put in when it is known. */
-        ins_packet_template(&route->t, &xdp->local, nobody, route->address, route->port, 0);
+        write_headers(xdp, route, nobody);
         route->ms = ins_xdp_now_ms();
         enter(xdp, route, XDP_ROUTE_RESOLVING);
     }

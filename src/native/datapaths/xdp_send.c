@@ -107,20 +107,30 @@ static uint64_t payload_sum(const struct xdp *xdp, const uint32_t *frames, uint3
     return sum;
 }
 
+/* The priority of an IEEE 802.1Q tag: the upper three bits behind the addresses and the tag's type. */
+static void prioritise(uint8_t *frame, uint32_t priority) {
+    uint8_t *tag = frame + 2 * INS_MAC_BYTES + 2;
+    *tag = (uint8_t)((*tag & 0x1fu) | priority << 5);
+}
+
 /* Takes frames and writes the datagram into them. Returns the number of pieces, 0 when there are no frames. */
-static uint32_t write_datagram(struct xdp *xdp, const struct xdp_route *route, const struct ins_tx *tx,
-                               uint32_t *frames) {
-    uint32_t payload = tx->header_length + tx->payload_length, length = route->t.length + payload;
+static uint32_t write_datagram(struct xdp *xdp, const struct xdp_route *route, const struct ins_tx *tx, uint32_t *frames,
+                               uint32_t *frame_length) {
+    const uint32_t tagged = xdp->settings.tags && tx->priority;
+    const struct ins_packet_template *t = tagged ? &route->tagged : &route->t;
+    uint32_t payload = tx->header_length + tx->payload_length, length = *frame_length = t->length + payload;
     uint32_t pieces = (length + XDP_CHUNK - 1) / XDP_CHUNK;
     if (xdp->free_count < pieces)
         return 0;
     for (uint32_t i = 0; i < pieces; i++)
         frames[i] = xdp->free_frames[--xdp->free_count];
-    uint8_t *first = xdp->tx_area + begin_of(xdp, frames[0]), *at = first + route->t.length;
-    ins_packet_write(&route->t, first, payload);
+    uint8_t *first = xdp->tx_area + begin_of(xdp, frames[0]), *at = first + t->length;
+    ins_packet_write(t, first, payload);
+    if (tagged)
+        prioritise(first, tx->priority);
     if (pieces > 1) {
-        spread(xdp, frames, route->t.length, tx->header, tx->header_length);
-        spread(xdp, frames, route->t.length + tx->header_length, tx->payload, tx->payload_length);
+        spread(xdp, frames, t->length, tx->header, tx->header_length);
+        spread(xdp, frames, t->length + tx->header_length, tx->payload, tx->payload_length);
     } else {
         if (tx->header_length == INS_WIRE_HEADER)
             memcpy(at, tx->header, INS_WIRE_HEADER);
@@ -130,7 +140,7 @@ static uint32_t write_datagram(struct xdp *xdp, const struct xdp_route *route, c
             memcpy(at + tx->header_length, tx->payload, tx->payload_length);
     }
     if (xdp->full_checksum)
-        ins_packet_checksum(&route->t, first, payload_sum(xdp, frames, route->t.length, length));
+        ins_packet_checksum(t, first, payload_sum(xdp, frames, t->length, length));
     xdp_count(xdp, XDP_TX_COPIED, payload);
     return pieces;
 }
@@ -174,7 +184,7 @@ static struct xdp_route *route_to(struct xdp *xdp, const struct ins_endpoint *to
 
 /* 1: taken; 0: no room now; -errno: refused. */
 static int send_one(struct xdp *xdp, const struct ins_tx *tx) {
-    uint32_t frames[XDP_PIECES];
+    uint32_t frames[XDP_PIECES], length;
     uint32_t room = xdp->mtu - INS_IPV4_HEADER - INS_UDP_HEADER;
     if (tx->payload_length > room || tx->header_length > room - tx->payload_length)
         return -EMSGSIZE;
@@ -189,9 +199,9 @@ static int send_one(struct xdp *xdp, const struct ins_tx *tx) {
     if (route->state == XDP_ROUTE_READY) {
         if (route->stale)
             ins_xdp_route_used(xdp, route);
-        uint32_t pieces = write_datagram(xdp, route, tx, frames);
+        uint32_t pieces = write_datagram(xdp, route, tx, frames, &length);
         if (pieces)
-            submit(xdp, frames, pieces, route->t.length + tx->header_length + tx->payload_length);
+            submit(xdp, frames, pieces, length);
         return pieces != 0;
     }
     /* It waits with the others in a copy of its own; when those are many, senders wait for a while. */
@@ -199,11 +209,10 @@ static int send_one(struct xdp *xdp, const struct ins_tx *tx) {
         xdp->free_count < xdp->settings.tx / 2)
         return ins_xdp_now_ms() - route->ms < WAIT_MS ? 0 : -EHOSTUNREACH;
     struct xdp_waiting *waiting = &xdp->waiting[xdp->waiting_count];
-    waiting->pieces = write_datagram(xdp, route, tx, waiting->frames);
+    waiting->pieces = write_datagram(xdp, route, tx, waiting->frames, &waiting->length);
     if (waiting->pieces == 0)
         return 0;
     waiting->route = route;
-    waiting->length = route->t.length + tx->header_length + tx->payload_length;
     route->waiting++;
     xdp->waiting_count++;
     return 1;

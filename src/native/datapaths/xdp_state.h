@@ -61,6 +61,7 @@ struct xdp_settings {
     int queue;    /* -1: all */
     int generic;
     int checksum; /* -1: by the device */
+    int tags;     /* frames of a traffic class carry it */
     uint32_t mtu; /* 0: the interface's */
     uint32_t fill, tx;
 };
@@ -96,7 +97,7 @@ struct xdp_route {
     uint32_t next_hop;
     uint32_t waiting; /* datagrams */
     uint64_t ms;      /* RESOLVING: since; FAILED: until */
-    struct ins_packet_template t;
+    struct ins_packet_template t, tagged; /* tagged: with a priority, which is put in for each frame */
 };
 
 struct xdp_waiting {

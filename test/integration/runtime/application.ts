@@ -79,7 +79,11 @@ async function streamOf(words: Record<string, unknown>): Promise<Stream> {
   const maxMessage = Number(words["maxMessage"] ?? 65536);
   const acceleration = words["acceleration"] === "fast" ? "fast" : "none";
   const consumption = words["consumption"] === "high" ? "high" : "low";
-  const stream = await session.createStream({ name: streamName, maxMessage, acceleration, consumption });
+  const urgent =
+    words["trafficClass"] === undefined
+      ? {}
+      : ({ timeSensitivity: "time-sensitive", trafficClass: Number(words["trafficClass"]) } as const);
+  const stream = await session.createStream({ name: streamName, maxMessage, acceleration, consumption, ...urgent });
   streams.set(streamName, stream);
   stream.on("rebound", (event) => rebounds.push(event));
   return stream;

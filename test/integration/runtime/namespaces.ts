@@ -45,7 +45,8 @@ export class TwoHosts implements Disposable {
   readonly a: NamespaceHost;
   readonly b: NamespaceHost;
 
-  constructor(mtu = 1500) {
+  /** `queues`: of each interface, for receiving and for sending. */
+  constructor(mtu = 1500, queues = 1) {
     const number = ++made;
     const names = ["a", "b"].map((side) => `${PREFIX}-${process.pid}-${number}${side}`) as [string, string];
     [this.a, this.b] = names.map((namespace, i): NamespaceHost => {
@@ -61,6 +62,7 @@ export class TwoHosts implements Disposable {
         },
       };
     }) as [NamespaceHost, NamespaceHost];
+    const numbered = ["numrxqueues", String(queues), "numtxqueues", String(queues)];
     try {
       for (const name of names) ip("netns", "add", name);
       ip(
@@ -71,6 +73,7 @@ export class TwoHosts implements Disposable {
         String(mtu),
         "netns",
         names[0],
+        ...numbered,
         "type",
         "veth",
         "peer",
@@ -78,6 +81,7 @@ export class TwoHosts implements Disposable {
         "veth0",
         "netns",
         names[1],
+        ...numbered,
       );
       ip("-n", names[1], "link", "set", "veth0", "mtu", String(mtu));
       for (const host of [this.a, this.b]) {
