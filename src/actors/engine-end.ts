@@ -27,6 +27,8 @@ const LOOK_MS = 5;
 /** Trust domains that an engine can have at once (core/domain.h), and pools for large messages. */
 const DOMAINS = 64;
 const ASSEMBLIES = 256;
+/** Of one foreign trust domain, so that no user keeps all others out. */
+const ASSEMBLIES_OF_DOMAIN = 64;
 
 /** The large messages of a stream, for one trust domain. */
 interface LargeMessages extends PoolOwner {
@@ -69,6 +71,7 @@ export class EngineEnd implements LinkEnd {
     });
     this.#assemblies = new EnginePools({
       most: ASSEMBLIES,
+      mostOfGroup: ASSEMBLIES_OF_DOMAIN,
       noun: "streams with large messages",
       scope,
       make: (scope, id, { label, maxMessage }) => {
@@ -269,7 +272,8 @@ function largeMessages(stream: string, to: LinkEnd): LargeMessages | null {
   if (maxMessage <= POOL.DEFAULT_MAX_MESSAGE) return null;
   const { key = "", label = "" } = to.domain ?? {};
   const whose = label === "" ? "" : ` for ${label}`;
-  return { key: `${maxMessage} ${key} ${stream}`, label: `stream ${stream}${whose}`, maxMessage };
+  const owner = { key: `${maxMessage} ${key} ${stream}`, label: `stream ${stream}${whose}`, maxMessage };
+  return label === "" ? owner : { ...owner, group: label };
 }
 
 function subscriptions(link: number, tag: number, before: LinkTables, after: LinkTables): Command[] {

@@ -10,11 +10,15 @@ import type { PoolShare } from "./link-end.ts";
 export interface PoolOwner {
   readonly key: string;
   readonly label: string;
+  /** The strangers it is for, where there are limits to what they may have together. */
+  readonly group?: string;
 }
 
 export interface EnginePoolsPorts<O extends PoolOwner> {
   /** How many there can be at once, and what they are: "64 trust domains receive from this engine". */
   readonly most: number;
+  /** How many of one group; left out, as many as there can be. */
+  readonly mostOfGroup?: number;
   readonly noun: string;
   scope(): SubScope;
   make(scope: SubScope, id: number, owner: O): Promise<DomainPool>;
@@ -25,6 +29,7 @@ interface Known {
   readonly scope: SubScope;
   readonly pool: Promise<DomainPool>;
   readonly links: Set<number>;
+  readonly group: string | undefined;
 }
 
 export class EnginePools<O extends PoolOwner> {
@@ -71,7 +76,13 @@ export class EnginePools<O extends PoolOwner> {
   }
 
   #make(owner: O): Known {
-    const { most, noun } = this.#ports;
+    const { most, mostOfGroup = most, noun } = this.#ports;
+    const { group } = owner;
+    const theirs = group === undefined ? 0 : [...this.#known.values()].filter((known) => known.group === group).length;
+    if (theirs >= mostOfGroup) {
+      const why = `${theirs} ${noun} of ${group} receive from this engine, as many as one user may have; ${owner.label} has to wait.`;
+      throw new InsaneError("ELIMIT", why);
+    }
     if (this.#known.size >= most) {
       const why = `${most} ${noun} receive from this engine, as many as there can be; ${owner.label} has to wait.`;
       throw new InsaneError("ELIMIT", why);
@@ -80,7 +91,7 @@ export class EnginePools<O extends PoolOwner> {
     const scope = this.#ports.scope();
     const pool = this.#ports.make(scope, id, owner);
     pool.catch(() => {}); // whoever waits for it is told
-    const known = { id, scope, pool, links: new Set<number>() };
+    const known = { id, scope, pool, links: new Set<number>(), group };
     this.#known.set(owner.key, known);
     return known;
   }
