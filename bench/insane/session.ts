@@ -8,6 +8,7 @@ import { crowdOf, openCrowd } from "./crowd.ts";
 export const HELLO_PORT = 9710;
 /** Bytes of the smallest `maxMessage` used: the library's default. */
 const DEFAULT_MAX_MESSAGE = 65536;
+const LARGEST_DATAGRAM = 65_459;
 export const STREAM = "bench";
 export const CHANNELS = { there: 1, back: 2 } as const;
 
@@ -23,7 +24,8 @@ export interface Reached {
 const open = async (session: Session, payload: number, datapath?: "xdp" | "dpdk" | "rdma"): Promise<Stream> => {
   const stream = await session.createStream({
     name: STREAM,
-    maxMessage: Math.max(payload, DEFAULT_MAX_MESSAGE),
+    // Messages that no datagram holds need a stream of larger ones than the default.
+    maxMessage: payload > LARGEST_DATAGRAM ? Math.max(payload, DEFAULT_MAX_MESSAGE + 1) : DEFAULT_MAX_MESSAGE,
     acceleration: datapath === undefined ? "none" : "fast",
     consumption: datapath === "dpdk" ? "high" : "low",
   });

@@ -1,6 +1,7 @@
 // `insane explain`: why each stream, or one, is bound as it is; every candidate with its rule, evidence and cure.
 
 import type { CandidateRecord, DecisionRecord } from "../../protocol/control.ts";
+import { POOL } from "../../protocol/layout.ts";
 import { batches } from "../../protocol/qos.ts";
 import type { ExplainReport, LatencyReport, ScheduleReport } from "../../runtime/api.ts";
 import { type CommandSpec, type Parsed, SOCKET, wrap } from "./arguments.ts";
@@ -51,6 +52,8 @@ function describe(report: ExplainReport): string[] {
     `  waiting     ${decision.wait}; trust domain ${decision.trustDomain}; decided ${decision.decidedAt}`,
   ];
   if (thread) lines.push(`  thread      ${threadText(thread)}`);
+  const large = largeText(decision);
+  if (large !== null) lines.push(`  large       ${large}`);
   if (schedule) lines.push(...scheduleLines(schedule));
   for (const { code, message, cure } of decision.warnings) {
     lines.push(
@@ -81,6 +84,16 @@ function describe(report: ExplainReport): string[] {
     lines.push("", ...table(["PEER", "STATE", "HERE", "THERE"], rows).map((line) => `  ${line}`));
   }
   return lines;
+}
+
+/** How messages that no datagram holds are received from other hosts; null: the stream has none. */
+function largeText({ qos, datapath }: DecisionRecord): string | null {
+  if (qos.maxMessage <= POOL.DEFAULT_MAX_MESSAGE || datapath === null) return null;
+  const how =
+    datapath === "udp"
+      ? "received where they belong; what comes out of order is copied, and counted"
+      : `each fragment is copied once from ${datapath}'s receive slot to where it belongs`;
+  return `messages larger than a datagram are fragmented; ${how}`;
 }
 
 function threadText({ name, engines, mode, idle, cpu, duty }: NonNullable<ExplainReport["thread"]>): string {
