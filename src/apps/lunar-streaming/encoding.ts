@@ -3,7 +3,7 @@
 import type { Sharp } from "sharp";
 import { messageOf, StreamingError } from "./errors.ts";
 import { channelsOf, type Encoding, type FrameFormat, frameBytes } from "./frame-header.ts";
-import type { Filled, FrameSource } from "./server.ts";
+import type { Filled, FrameSource } from "./frame-source.ts";
 
 export interface EncodeOptions {
   readonly encoding: Exclude<Encoding, "raw">;

@@ -8,9 +8,8 @@ export { decode, type EncodeOptions, encode, encoded, type Picture, rawOf } from
 export { type StreamingCode, StreamingError } from "./errors.ts";
 export { Frame } from "./frame.ts";
 export { type Encoding, type FrameFormat, frameBytes, type PixelFormat } from "./frame-header.ts";
+export type { Filled, FrameSource } from "./frame-source.ts";
 export {
-  type Filled,
-  type FrameSource,
   openServer,
   type Server,
   type ServerOptions,

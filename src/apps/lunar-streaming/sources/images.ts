@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { decode, loadSharp, type Picture } from "../encoding.ts";
 import { messageOf, StreamingError } from "../errors.ts";
 import { type FrameFormat, frameBytes } from "../frame-header.ts";
-import type { Filled, FrameSource } from "../server.ts";
+import type { Filled, FrameSource } from "../frame-source.ts";
 
 const NAMES = /\.(png|jpe?g|webp|avif|gif|tiff?|svg)$/i;
 /** Decoded pictures are kept while all of them take no more. */

@@ -2,7 +2,7 @@
 // check byte by byte. The picture is drawn once; each frame copies it and changes what moves.
 import { StreamingError } from "../errors.ts";
 import { channelsOf, checkFormat, type FrameFormat, frameBytes } from "../frame-header.ts";
-import type { Filled, FrameSource } from "../server.ts";
+import type { Filled, FrameSource } from "../frame-source.ts";
 
 /** Rows at the top that carry the number: 32 cells, the highest bit first, white is one. */
 const CODE_ROWS = 8;

@@ -5,7 +5,7 @@ import type { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { StreamingError } from "../errors.ts";
 import { checkFormat, type FrameFormat, frameBytes } from "../frame-header.ts";
-import type { Filled, FrameSource } from "../server.ts";
+import type { Filled, FrameSource } from "../frame-source.ts";
 
 export interface VideoOptions {
   /** File, address or device, as ffmpeg takes it. */
