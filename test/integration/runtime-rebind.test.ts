@@ -29,7 +29,8 @@ class Side implements AsyncDisposable {
     this.stage = new Stage(host.prefix);
   }
 
-  async start(host: NamespaceHost, other: NamespaceHost, settings: Words = {}): Promise<void> {
+  /** `embedded`: the runtime is in the application, whose thread polls its engines. */
+  async start(host: NamespaceHost, other: NamespaceHost, settings: Words = {}, embedded = false): Promise<void> {
     const network = {
       enabled: true,
       address: host.address,
@@ -42,7 +43,12 @@ class Side implements AsyncDisposable {
       ...(settings["network"] as object),
     };
     const link = { entries: 8192 };
-    this.daemon = await this.stage.daemon({ rebind: { holdSeconds: 1, patienceMs: 5000 }, link, ...settings, network });
+    const runtime = { rebind: { holdSeconds: 1, patienceMs: 5000 }, link, ...settings, network };
+    if (embedded) {
+      this.app = await this.stage.embedding(host.namespace, { ...runtime, engine: { mode: "inline" } });
+      return;
+    }
+    this.daemon = await this.stage.daemon(runtime);
     this.app = await this.stage.application(host.namespace);
   }
 
@@ -152,6 +158,25 @@ describe.skipIf(missing !== "")(`streams that move between datapaths ${missing}`
       expect(sent).toBeGreaterThan(1000);
       expect(got).toMatchObject({ count: sent, faults: [], stats: { received: sent, lost: 0 } });
       for (const { gaps } of Object.values(got.from)) expect(gaps).toBe(0);
+    }
+  });
+
+  it("on request lose nothing either where the application's thread polls the engines", {
+    timeout: 120_000,
+  }, async () => {
+    using hosts = new TwoHosts();
+    await using near = new Side(hosts.a);
+    await using far = new Side(hosts.b);
+    await Promise.all([near.start(hosts.a, hosts.b, {}, true), far.start(hosts.b, hosts.a, {}, true)]);
+    await traffic(near, far);
+    const told = [...(await near.moves(8, 10)), ...(await far.moves(8, 10))];
+    expect(told.length).toBe(16);
+    for (const { lost, duplicated, reordered } of told) {
+      expect({ lost, duplicated, reordered }).toEqual({ lost: 0, duplicated: 0, reordered: 0 });
+    }
+    for (const { sent, dropped, got } of await books(near, far)) {
+      expect(dropped).toEqual({});
+      expect(got).toMatchObject({ count: sent, faults: [], stats: { received: sent, lost: 0 } });
     }
   });
 

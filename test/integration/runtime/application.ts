@@ -1,6 +1,15 @@
 // An application in a process of its own, for tests. Sources emit numbered messages (source id, number, filler whose bytes
-// follow from both); sinks check what they get: intact, in order, at most once, only their channel.
-import { connect, type Message, type ReboundEvent, type Sink, type Source, type Stream } from "../../../src/index.ts";
+// follow from both); sinks check what they get: intact, in order, at most once, only their channel. Instead of a socket it
+// may be given the settings of a runtime as JSON, which it then embeds.
+import {
+  connect,
+  type Message,
+  type ReboundEvent,
+  Runtime,
+  type Sink,
+  type Source,
+  type Stream,
+} from "../../../src/index.ts";
 import { loadLibrary } from "../../../src/native/library.ts";
 
 const [, , socket = "", name = "", user = ""] = process.argv;
@@ -11,7 +20,10 @@ if (user !== "") {
   process.setgid?.(Number(user));
   process.setuid?.(Number(user));
 }
-const session = await connect({ socket, name });
+const runtime = socket.startsWith("{")
+  ? await Runtime.embed({ socket: null, log: { level: "silent" }, ...JSON.parse(socket) })
+  : null;
+const session = await (runtime?.connect({ name }) ?? connect({ socket, name }));
 const streams = new Map<string, Stream>();
 /** Moves of streams, as they were told. */
 const rebounds: ReboundEvent[] = [];

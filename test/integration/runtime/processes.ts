@@ -131,7 +131,15 @@ export class Stage implements AsyncDisposable {
   async application(name: string, user?: number): Promise<TestProcess> {
     // Another user must be able to reach the socket.
     if (user !== undefined) chmodSync(this.folder, 0o755);
-    const args = [this.socket, name, ...(user === undefined ? [] : [String(user)])];
+    return await this.#application(name, [this.socket, name, ...(user === undefined ? [] : [String(user)])]);
+  }
+
+  /** One with a runtime of its own. */
+  embedding(name: string, settings: Words): Promise<TestProcess> {
+    return this.#application(name, [JSON.stringify(settings), name]);
+  }
+
+  async #application(name: string, args: ReadonlyArray<string>): Promise<TestProcess> {
     const application = this.start("application.ts", name, args);
     await application.until((words) => words["connected"] === true, "it is connected", START_MS);
     return application;
