@@ -9,10 +9,9 @@ import type { DataEndpoint, Directory, PeerInfo, PeerReport } from "../runtime/d
 import { NetworkWarnings } from "../runtime/network-warnings.ts";
 import { receivesOver } from "../runtime/plan.ts";
 import type { RemoteWishes } from "../runtime/planner.ts";
-import { rdmaPlan } from "../runtime/rdma.ts";
 import { streamsWithoutRdma, type Unavailable, withoutRdma } from "../runtime/reach.ts";
 import type { Reached } from "../runtime/reached.ts";
-import { dpdkOptions, dpdkPlan, inPlace, udpPlan, withFaults, xdpInterface, xdpPlan } from "../runtime/servings.ts";
+import { servingPlans } from "../runtime/servings.ts";
 import { Announcer } from "./announcer.ts";
 import type { EngineActor } from "./engine.ts";
 import type { EngineEnd } from "./engine-end.ts";
@@ -88,16 +87,9 @@ export class Network {
     });
     this.#warnings = new NetworkWarnings((warning) => ports.host.log.warn(warning));
     const { config } = ports.host;
-    const plans = [udpPlan(config)];
-    if ("name" in xdpInterface(config)) plans.push(xdpPlan(config));
-    const dpdk = dpdkOptions(config);
-    if ("options" in dpdk) plans.push(dpdkPlan(config, dpdk.options));
-    const rdma = rdmaPlan(config);
-    if (rdma !== null) plans.push(rdma);
+    const plans = servingPlans(config);
     this.#schedule = shareOf(config.network.schedule, plans.length);
-    this.#servings = new Map(
-      plans.map((plan) => [plan.technology, this.#serving(inPlace(withFaults(plan, config), config))]),
-    );
+    this.#servings = new Map(plans.map((plan) => [plan.technology, this.#serving(plan)]));
     this.#warnings.faults(config.network.faults);
     this.threads = new Threads({
       clock: ports.host.world.clock,
@@ -286,11 +278,8 @@ export class Network {
       await serving.open(START_MS);
     }
     // Peers choose it only when they have been told where it is.
-    if (host.capability("rdma")?.available)
-      await this.#servings
-        .get("rdma")
-        ?.open(START_MS)
-        .catch(() => {});
+    const rdma = host.capability("rdma")?.available ? this.#servings.get("rdma") : undefined;
+    await rdma?.open(START_MS).catch(() => {});
     const { port } = await directory.start({
       alive: async (info) => {
         this.#alive.set(info.peer, info);

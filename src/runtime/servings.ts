@@ -3,6 +3,7 @@
 import type { ServingPlan } from "../actors/serving.ts";
 import type { RuntimeConfig } from "./api.ts";
 import { isLoopback } from "./endpoint.ts";
+import { rdmaPlan } from "./rdma.ts";
 
 /** AF_XDP works on pages: a slot, its header included, is a whole number of them. */
 const PAGE = 4096;
@@ -142,4 +143,15 @@ function dpdkSlotBytes({ device, mtu }: RuntimeConfig["network"]["dpdk"]): numbe
   const given = /^net_af_packet/.test(device) ? (/,framesz=(\d+)/.exec(device)?.[1] ?? AF_PACKET_FRAME) : 0;
   const frame = Math.max(Number(given), mtu ?? USUAL_MTU);
   return Math.ceil((frame + DPDK_ROOM) / PAGE) * PAGE - SLOT_HEADER;
+}
+
+/** All that this runtime is configured to serve; kernel UDP first. */
+export function servingPlans(config: RuntimeConfig): ServingPlan[] {
+  const plans = [udpPlan(config)];
+  if ("name" in xdpInterface(config)) plans.push(xdpPlan(config));
+  const dpdk = dpdkOptions(config);
+  if ("options" in dpdk) plans.push(dpdkPlan(config, dpdk.options));
+  const rdma = rdmaPlan(config);
+  if (rdma !== null) plans.push(rdma);
+  return plans.map((plan) => inPlace(withFaults(plan, config), config));
 }
