@@ -107,7 +107,7 @@ void ins_fragment_left(struct ins_engine *e, uint32_t transmission, int sent, in
     if (t->done) {
         if (t->staged == 0)
             end(e, t);
-    } else if (sent && error)
+    } else if (sent && error && (error == -EMSGSIZE || !t->sent)) /* else as good as lost on the way: it goes again */
         finish(e, t, error == -EMSGSIZE ? INS_STATUS_TOO_LARGE : INS_STATUS_NETWORK);
 }
 
