@@ -110,7 +110,7 @@ export class ConsumerEnd {
   private readonly mapping: Mapping;
   private readonly host: ConsumerHost;
   /** Its producer is on this host. */
-  private readonly local: boolean;
+  readonly local: boolean;
   private readonly deliveries = new Map<SinkQueue, Delivery>();
   private channels: ReadonlyArray<ChannelRow> = [];
   /** By channel index. */

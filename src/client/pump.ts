@@ -29,8 +29,6 @@ export interface InlineEngine {
   release(): void;
 }
 
-const isDirect = ({ kind }: ConsumerEnd): boolean => kind === "direct";
-
 const CONTROL_TAIL = CONTROL_PAGE.CONTROL_TAIL >>> 2;
 /** Out on a link before poll looks for returns by itself. */
 const RECLAIM_AT = 64;
@@ -69,8 +67,9 @@ export class Pump implements SourceHost, SinkHost {
   private scheduled = false;
   private microtask = false;
   private starved = false;
-  /** Links with returns that were given outside their turn. */
+  /** Links with returns that were given outside their turn: the first `givenCount`, as emptying an array costs more. */
   private readonly given: ConsumerEnd[] = [];
+  private givenCount = 0;
   private readonly sweep = new Sweep();
   private thrownErrors: unknown[] = [];
   private stopped = false;
@@ -142,6 +141,12 @@ export class Pump implements SourceHost, SinkHost {
     this.publishGiven();
   }
 
+  private hasDirect(): boolean {
+    const { consumers } = this;
+    for (let i = 0; i < consumers.length; i++) if ((consumers[i] as ConsumerEnd).local) return true;
+    return false;
+  }
+
   /** What can wait for a turn that found nothing, or for the last of many. Returns how many credits came home. */
   private keepHouse(idle: boolean): number {
     const waiting = this.creditWaiters > 0 || this.starved;
@@ -152,7 +157,7 @@ export class Pump implements SourceHost, SinkHost {
       if (live >= RECLAIM_AT || (live > 0 && (waiting || (idle && end.ownEngine)))) returned += end.reclaim();
     }
     // Somebody on this host may have something for us at any time.
-    this.lingers = idle && this.inline !== undefined && !this.consumers.some(isDirect);
+    this.lingers = idle && this.inline !== undefined && !this.hasDirect();
     this.publishGiven();
     if (this.changed.waiting) this.changed.write();
     return returned;
@@ -231,18 +236,18 @@ export class Pump implements SourceHost, SinkHost {
   returnsGiven(end: ConsumerEnd): void {
     if (!end.listed) {
       end.listed = true;
-      this.given.push(end);
+      this.given[this.givenCount++] = end;
     }
     this.returnsWaiting();
   }
   private publishGiven(): void {
-    const { given } = this;
-    if (given.length === 0) return;
-    for (const end of given) {
+    const { given, givenCount } = this;
+    for (let i = 0; i < givenCount; i++) {
+      const end = given[i] as ConsumerEnd;
       end.listed = false;
       end.publishReturns();
     }
-    given.length = 0;
+    this.givenCount = 0;
   }
   private returnsWaiting(): void {
     if (this.microtask || this.busy) return;
