@@ -8,13 +8,23 @@ export interface Clock {
   after(ms: number, f: () => void): () => void;
 }
 
-/** The machine's own clock. Its timers do not keep a process alive. */
+/**
+ * The machine's own clock. Its timers do not keep a process alive. What falls due waits until the event loop has read its
+ * sockets: where an application's thread spins for a second the answer has long come, and is not too late.
+ */
 export const SYSTEM_CLOCK: Clock = {
   now: () => performance.now(),
   after: (ms, f) => {
-    const timer = setTimeout(f, ms);
+    let immediate: NodeJS.Immediate | undefined;
+    const timer = setTimeout(() => {
+      immediate = setImmediate(f);
+      immediate.unref();
+    }, ms);
     timer.unref();
-    return () => clearTimeout(timer);
+    return () => {
+      clearTimeout(timer);
+      clearImmediate(immediate);
+    };
   },
 };
 

@@ -19,6 +19,9 @@ interface Books {
   emitted: number;
 }
 
+/** A datagram each, so that the network is as bad to each message as to any. */
+const ALONE = { name: "s", batching: false };
+
 /** A emits to B; what leaves A by UDP is spoilt. */
 async function spoilt(faults: string): Promise<Books & AsyncDisposable> {
   const start = (name: string, network: object): Promise<EmbeddedRuntime> =>
@@ -35,7 +38,7 @@ async function spoilt(faults: string): Promise<Books & AsyncDisposable> {
   const received: number[] = [];
   const latencies: number[] = [];
   const lost = { wire: 0, "no-credit": 0 };
-  const sink = await (await sb.createStream({ name: "s" })).createSink(1, (message) => {
+  const sink = await (await sb.createStream(ALONE)).createSink(1, (message) => {
     received.push(new DataView(message.bytes.buffer, message.bytes.byteOffset).getUint32(0));
     latencies.push(message.receiveTime - message.emitTime);
     message.release();
@@ -43,7 +46,7 @@ async function spoilt(faults: string): Promise<Books & AsyncDisposable> {
   sink.on("lost", ({ count, reason }) => {
     lost[reason] += count;
   });
-  const source = await (await sa.createStream({ name: "s" })).createSource(1);
+  const source = await (await sa.createStream(ALONE)).createSource(1);
   await source.matched();
   return {
     ...{ a, b, source, sink, received, latencies, lost },
