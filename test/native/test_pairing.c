@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "engine_harness.h"
 #include "two_hosts.h"
@@ -17,7 +18,7 @@ enum { MESSAGES = 6000, TAG = 1, CHANNEL = 2, PEER = 3, EXIT = 1, ENTRANCE = 2 }
 
 /* Messages under way in one direction. What arrives while an engine does not run finds the slots that it has put up: of 256
    those that are not with the application, or on their way back, or fewer than 16 not put up yet. A jumbo takes three. */
-enum { SMALL_WINDOW = 64, JUMBO_WINDOW = 40 };
+enum { SMALL_WINDOW = 64, JUMBO_WINDOW = 40, DRIVERS_BURST = 64 };
 
 struct technology {
     const char *name, *options[2];
@@ -58,11 +59,14 @@ static void host_link(struct host *host, uint32_t largest) {
     node_do(node, ins_engine_subscribe(node->engine, ENTRANCE, TAG, CHANNEL, 0));
 }
 
-static void host_close(struct host *host) {
+/* doubled: datagrams that may come twice. DPDK's af_packet driver says that it took none of a burst when its call to the
+   kernel fails, and leaves the frames in its ring: they leave with the next call, and again because we send them again. */
+static void host_close(struct host *host, uint64_t doubled) {
     exit_close(&host->exit, &host->node);
     assert_int_equal(host->exit.returned[INS_STATUS_DONE], MESSAGES);
     entrance_close(&host->entrance, &host->node);
-    assert_int_equal(node_count(&host->node, INS_COUNT_rx_lost) + node_count(&host->node, INS_COUNT_rx_late), 0);
+    assert_int_equal(node_count(&host->node, INS_COUNT_rx_lost), 0);
+    assert_true(node_count(&host->node, INS_COUNT_rx_late) <= doubled);
     node_close(&host->node);
 }
 
@@ -105,8 +109,8 @@ static void pair(const struct two_hosts *hosts, const struct technology *of_a, c
         take_some(&a);
         take_some(&b);
     }
-    host_close(&a);
-    host_close(&b);
+    host_close(&a, strcmp(of_b->name, "dpdk") ? 0 : DRIVERS_BURST);
+    host_close(&b, strcmp(of_a->name, "dpdk") ? 0 : DRIVERS_BURST);
 }
 
 static void every_pairing(uint32_t mtu, const struct technology *technologies) {
