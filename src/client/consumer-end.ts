@@ -58,10 +58,7 @@ class Delivery {
     const message = this.messages[entry] ?? this.first(entry, pool);
     if ((message.generation & LENT) !== 0) return false;
     message.generation++;
-    if (message.poolIndex !== index) {
-      message.pool = pool;
-      message.poolIndex = index;
-    }
+    if (message.poolIndex !== index) message.moveTo(pool, index);
     message.offset = offset;
     message.length = length;
     message.sourceIndex = source;

@@ -126,6 +126,9 @@ export class Slot implements SlotBuffer {
   /** The number of `pools`: cheaper to compare than objects. */
   readonly owner: number;
   readonly pool: SlotPool;
+  /** Those of `pool`: one load less for whoever writes. */
+  readonly memory: Uint8Array;
+  readonly words: Uint32Array;
   readonly index: number;
   /** As descriptors and shadows carry it. */
   readonly place: number;
@@ -138,17 +141,13 @@ export class Slot implements SlotBuffer {
     this.pools = pools;
     this.owner = pools.number;
     this.pool = pool;
+    this.memory = pool.memory;
+    this.words = pool.words;
     this.index = index;
     this.place = (pool.index << PLACE_SHIFT) | index;
     this.offset = offset;
   }
 
-  get memory(): Uint8Array {
-    return this.pool.memory;
-  }
-  get words(): Uint32Array {
-    return this.pool.words;
-  }
   get bytes(): Uint8Array {
     return this.pool.memory.subarray(this.offset, this.offset + Math.max(0, Math.min(this.length, this.limit)));
   }

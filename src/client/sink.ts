@@ -52,6 +52,7 @@ export class SinkQueue implements Sink {
   private active = false;
   /** What it may hold while its links are crowded; UNSHARED: whatever they carry. */
   private share = UNSHARED;
+  private sharing = false;
   /** Messages kept at most; those beyond are overtaken. */
   private readonly depth: number;
   /** A ring of a power of two. */
@@ -89,7 +90,7 @@ export class SinkQueue implements Sink {
     this.byteCount += message.length;
     if (this.stale === false) this.host.sinkChanged(this);
     if (this.direct !== undefined) this.call(this.direct, message);
-    else if (this.share !== UNSHARED && this.crowdedOut(message)) return;
+    else if (this.sharing && this.crowdedOut(message)) return;
     else if (this.waiters.length > 0) (this.waiters.shift() as Waiter).resolve(message);
     else if (this.callback !== undefined && this.active && this.policy.kind === "drop-newest" && this.count === 0)
       this.call(this.callback, message);
@@ -99,6 +100,7 @@ export class SinkQueue implements Sink {
   /** What it may hold while a link is crowded: it must not stop other sinks on that link. */
   sharesLinks(share: number): void {
     this.share = share;
+    this.sharing = share !== UNSHARED;
     if (share !== UNSHARED) this.direct = undefined;
   }
   get mayHold(): number {
