@@ -120,7 +120,7 @@ describe.skipIf(missing !== "")(`frames that XDP sends ${missing}`, () => {
       capture.ready,
     ]);
     const [pa, pb] = await Promise.all([near.application("a"), far.application("b")]);
-    const fast = { stream: "s", acceleration: "fast" };
+    const fast = { stream: "s", acceleration: "fast", batching: false };
     await pb.call("sink", fast);
     await pa.call("source", fast);
     await pa.call("matched", { index: 0 });
@@ -168,8 +168,8 @@ describe.skipIf(missing !== "")(`frames that XDP sends ${missing}`, () => {
     ]);
     const [pa, pb] = await Promise.all([near.application("a"), far.application("b")]);
     const streams = [
-      [{ stream: "urgent", acceleration: "fast", trafficClass: 5 }, 64],
-      [{ stream: "plain", acceleration: "fast" }, 200],
+      [{ stream: "urgent", acceleration: "fast", trafficClass: 5, batching: false }, 64],
+      [{ stream: "plain", acceleration: "fast", batching: false }, 200],
     ] as const;
     for (const [index, [stream, size]] of streams.entries()) {
       await pb.call("sink", stream);

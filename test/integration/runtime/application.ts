@@ -95,7 +95,11 @@ async function streamOf(words: Record<string, unknown>): Promise<Stream> {
     words["trafficClass"] === undefined
       ? {}
       : ({ timeSensitivity: "time-sensitive", trafficClass: Number(words["trafficClass"]) } as const);
-  const stream = await session.createStream({ name: streamName, maxMessage, acceleration, consumption, ...urgent });
+  const batching = words["batching"] !== false;
+  const stream = await session.createStream({
+    ...{ name: streamName, maxMessage, acceleration, consumption, batching },
+    ...urgent,
+  });
   streams.set(streamName, stream);
   stream.on("rebound", (event) => rebounds.push(event));
   return stream;
