@@ -89,14 +89,19 @@ static inline double number_argument(const char *text, double lowest, double hig
     return value;
 }
 
-/* Both sides use the same port on their own address; `local` and `peer` are dotted IPv4 addresses. */
-static inline int connected_udp_socket(const char *local, const char *peer, int port) {
-    struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    struct sockaddr_in there = here;
-    if (inet_pton(AF_INET, local, &here.sin_addr) != 1 || inet_pton(AF_INET, peer, &there.sin_addr) != 1) {
-        fprintf(stderr, "%s or %s is not an IPv4 address\n", local, peer);
+/* `text` is a dotted IPv4 address. */
+static inline struct sockaddr_in ipv4_address(const char *text, int port) {
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    if (inet_pton(AF_INET, text, &at.sin_addr) != 1) {
+        fprintf(stderr, "%s is not an IPv4 address\n", text);
         exit(2);
     }
+    return at;
+}
+
+/* Both sides use the same port on their own address; `local` and `peer` are dotted IPv4 addresses. */
+static inline int connected_udp_socket(const char *local, const char *peer, int port) {
+    struct sockaddr_in here = ipv4_address(local, port), there = ipv4_address(peer, port);
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) die("socket");
     int bytes = SOCKET_BUFFER_BYTES;

@@ -11,15 +11,6 @@
 /* Buffers that the receiver uses in turn, as an application that holds one while the next comes. */
 #define SLOTS 4
 
-static struct sockaddr_in name_of(const char *address, int port) {
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    if (inet_pton(AF_INET, address, &name.sin_addr) != 1) {
-        fprintf(stderr, "%s is not an IPv4 address\n", address);
-        exit(2);
-    }
-    return name;
-}
-
 static int stream_socket(void) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, bytes = SOCKET_BUFFER_BYTES;
     if (fd < 0) die("socket");
@@ -33,7 +24,7 @@ static int stream_socket(void) {
 }
 
 static void send_all(const char *local, const char *peer, int port, size_t payload) {
-    struct sockaddr_in here = name_of(local, 0), there = name_of(peer, port);
+    struct sockaddr_in here = ipv4_address(local, 0), there = ipv4_address(peer, port);
     int fd = stream_socket();
     if (bind(fd, (struct sockaddr *)&here, sizeof here) < 0) die("bind");
     if (connect(fd, (struct sockaddr *)&there, sizeof there) < 0) die("connect");
@@ -50,7 +41,7 @@ static void send_all(const char *local, const char *peer, int port, size_t paylo
 }
 
 static int receive_all(const char *local, int port, size_t payload, double warmup, double seconds) {
-    struct sockaddr_in here = name_of(local, port);
+    struct sockaddr_in here = ipv4_address(local, port);
     int listener = stream_socket();
     if (bind(listener, (struct sockaddr *)&here, sizeof here) < 0) die("bind");
     if (listen(listener, 1) < 0) die("listen");

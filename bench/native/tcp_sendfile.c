@@ -18,15 +18,6 @@ static void draw(uint8_t *frame, size_t bytes) {
     for (size_t i = 0; i < bytes; i++) frame[i] = (uint8_t)(i * 31 + (i >> 12));
 }
 
-static struct sockaddr_in address_of(const char *text, int port) {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    if (inet_pton(AF_INET, text, &at.sin_addr) != 1) {
-        fprintf(stderr, "%s is not an IPv4 address\n", text);
-        exit(2);
-    }
-    return at;
-}
-
 static int tcp_socket(void) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) die("socket");
@@ -53,7 +44,7 @@ static void send_frames(const char *peer, int port, size_t bytes, double fps) {
     if (frame == MAP_FAILED) die("mmap");
     draw(frame, bytes);
     int fd = tcp_socket();
-    struct sockaddr_in there = address_of(peer, port);
+    struct sockaddr_in there = ipv4_address(peer, port);
     if (connect(fd, (struct sockaddr *)&there, sizeof there) < 0) die("connect");
     int one = 1;
     if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) < 0) die("TCP_NODELAY");
@@ -79,7 +70,7 @@ static void read_all(int fd, void *into, size_t bytes) {
 static int receive_frames(const char *local, int port, size_t bytes, double warmup, double seconds, bool verify) {
     static struct histogram latencies;
     int listener = tcp_socket();
-    struct sockaddr_in here = address_of(local, port);
+    struct sockaddr_in here = ipv4_address(local, port);
     if (bind(listener, (struct sockaddr *)&here, sizeof here) < 0) die("bind");
     if (listen(listener, 1) < 0) die("listen");
     uint8_t *frame = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);

@@ -13,8 +13,6 @@ export interface SourceHost {
   readonly clock: Clock;
   /** Looks for control frames; takes the time if it is asked for. */
   beginBurst(timed: boolean): void;
-  /** This thread polls the engine: `sendNow` sends. */
-  readonly pollsEngine: boolean;
   /** The counters have moved. */
   sourceChanged(source: EmittingSource): void;
   /** Something was published for the engine: an inline one sends at once. */

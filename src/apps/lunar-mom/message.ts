@@ -48,7 +48,7 @@ export class Borrowed implements TopicMessage {
   }
 }
 
-/** A copy that needs nothing any more. */
+/** A copy that needs nothing any more, without the first `skip` bytes; as of `topic`. */
 export class Copied implements TopicMessage {
   readonly topic: string;
   readonly memory: Uint8Array;
@@ -58,9 +58,9 @@ export class Copied implements TopicMessage {
   readonly emitTime: number;
   readonly receiveTime: number;
 
-  constructor(of: TopicMessage) {
-    this.topic = of.topic;
-    this.memory = of.copy();
+  constructor(of: TopicMessage, topic = of.topic, skip = 0) {
+    this.topic = topic;
+    this.memory = of.copy().subarray(skip);
     this.source = of.source;
     this.sequence = of.sequence;
     this.emitTime = of.emitTime;

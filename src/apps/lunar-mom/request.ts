@@ -3,6 +3,7 @@
 import { InsaneError } from "../../index.ts";
 import type { Content, Publisher, PublisherOptions, Subscription, TopicMessage } from "./api.ts";
 import type { Lunar } from "./lunar.ts";
+import { Copied } from "./message.ts";
 import { checkTopic } from "./topics.ts";
 
 /** Requester, number, status, reserved: 32 bits each, little-endian. */
@@ -17,37 +18,6 @@ const REMEMBERED = 1024;
 const encoder = new TextEncoder();
 
 export type Answer = (question: TopicMessage) => Content | Promise<Content>;
-
-/** The part of a question behind its header, kept for as long as it takes to answer. */
-class Question implements TopicMessage {
-  readonly topic: string;
-  readonly memory: Uint8Array;
-  readonly offset = 0;
-  readonly source: number;
-  readonly sequence: number;
-  readonly emitTime: number;
-  readonly receiveTime: number;
-  constructor(topic: string, of: TopicMessage) {
-    this.topic = topic;
-    this.memory = of.copy().subarray(HEADER);
-    this.source = of.source;
-    this.sequence = of.sequence;
-    this.emitTime = of.emitTime;
-    this.receiveTime = of.receiveTime;
-  }
-  get length(): number {
-    return this.memory.length;
-  }
-  get bytes(): Uint8Array {
-    return this.memory;
-  }
-  copy(): Uint8Array {
-    return this.memory.slice();
-  }
-  text(): string {
-    return new TextDecoder().decode(this.memory);
-  }
-}
 
 /**
  * Answers every question on a topic, one after the other or, by promises, several at a time. Whoever asked is told what
@@ -85,7 +55,7 @@ export async function respond(
       if (message.length < HEADER) return;
       const header = new DataView(message.memory.buffer, message.memory.byteOffset + message.offset, HEADER);
       const [requester, number] = [header.getUint32(0, true), header.getUint32(4, true)];
-      const question = new Question(topic, message);
+      const question = new Copied(message, topic, HEADER);
       void (async () => {
         const [status, content] = await answerOnce(`${requester} ${number}`, question);
         await send(answers, requester, number, status, content).catch((error) => {

@@ -158,15 +158,21 @@ int64_t ins_engine_add_ingress(struct ins_engine *e, uint32_t id, void *segment,
     return push_link(e, link);
 }
 
-int64_t ins_engine_add_domain(struct ins_engine *e, uint32_t id, void *memory, uint64_t bytes) {
-    struct ins_command command = {.kind = INS_COMMAND_ADD_DOMAIN};
-    int error = ins_domain_new(id, memory, bytes, e->pool.stride, e->config.receive_slots, &command.domain);
+/* A pool that the engine writes to, for a trust domain or for large messages. */
+static int64_t push_domain(struct ins_engine *e, uint32_t kind, uint32_t id, void *memory, uint64_t bytes,
+                           uint32_t stride, uint32_t slots) {
+    struct ins_command command = {.kind = kind};
+    int error = ins_domain_new(id, memory, bytes, stride, slots, &command.domain);
     if (error)
         return error;
     int64_t result = push(e, &command);
     if (result < 0)
         ins_domain_free(command.domain);
     return result;
+}
+
+int64_t ins_engine_add_domain(struct ins_engine *e, uint32_t id, void *memory, uint64_t bytes) {
+    return push_domain(e, INS_COMMAND_ADD_DOMAIN, id, memory, bytes, e->pool.stride, e->config.receive_slots);
 }
 
 int64_t ins_engine_remove_domain(struct ins_engine *e, uint32_t id) {
@@ -180,17 +186,10 @@ int64_t ins_engine_set_domain(struct ins_engine *e, uint32_t link, uint32_t doma
 }
 
 int64_t ins_engine_add_assembly(struct ins_engine *e, uint32_t id, void *memory, uint64_t bytes, uint32_t payload) {
-    struct ins_command command = {.kind = INS_COMMAND_ADD_ASSEMBLY};
     if (payload == 0 || payload > INS_POOL_MAX_MESSAGE)
         return -EINVAL;
     uint32_t stride = INS_POOL_HEADER_ROOM + (payload + 63) / 64 * 64;
-    int error = ins_domain_new(id, memory, bytes, stride, INS_ASSEMBLY_SLOTS, &command.domain);
-    if (error)
-        return error;
-    int64_t result = push(e, &command);
-    if (result < 0)
-        ins_domain_free(command.domain);
-    return result;
+    return push_domain(e, INS_COMMAND_ADD_ASSEMBLY, id, memory, bytes, stride, INS_ASSEMBLY_SLOTS);
 }
 
 int64_t ins_engine_remove_assembly(struct ins_engine *e, uint32_t id) {
