@@ -221,10 +221,12 @@ export class LinkActor {
   }
 
   async #offer(): Promise<void> {
+    // The same for both: what becomes of the target meanwhile follows in order, once it is open. A producer that were told
+    // more than its consumer would push what that takes for a lie.
+    const tables = this.#target;
+    const version = this.#version;
     for (const role of ["consumer", "producer"] as const) {
       if (this.#closing) return;
-      const tables = this.#target;
-      const version = this.#version;
       try {
         await this.spec[role].open(this.#offerTo(role, tables));
       } catch (cause) {

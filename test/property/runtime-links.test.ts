@@ -118,6 +118,24 @@ describe("a link", () => {
     expect(said).toEqual(["consumer open 1", "producer open 1"]);
   });
 
+  it("tells its producer of nothing that came while its consumer was being told, before that knows it", async () => {
+    const { said, link, consumer } = stage();
+    let answer = (): void => {};
+    const open = consumer.open.bind(consumer);
+    consumer.open = async (offer) => {
+      await open(offer);
+      await new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+    };
+    const actor = link();
+    await turns();
+    actor.setTables(table(1, 2));
+    answer();
+    expect(await actor.confirmed()).toBe(true);
+    expect(said).toEqual(["consumer open 1", "producer open 1", "consumer update 1,2", "producer update 1,2"]);
+  });
+
   it("grows from the consumer's side and shrinks from the producer's", async () => {
     const { said, link } = stage();
     const actor = link();

@@ -55,7 +55,12 @@ export class Lunar implements AsyncDisposable, SubscriptionHost {
     this.session = session;
     this.ownsSession = ownsSession;
     // Evicted, or closed by its owner: timers of publishers and subscriptions have nobody left to talk to.
-    session.on("closed", () => void this.close());
+    session.on("closed", ({ reason }) => {
+      if (this.closing === undefined && reason.startsWith("evicted")) {
+        this.problem(new InsaneError("ECLOSED", `The session ${session.name} was ${reason}.`));
+      }
+      void this.close();
+    });
   }
 
   /** Opens a topic for publishing. Errors: EVALUE (no topic), ECOLLISION (another topic has its channel), ELIMIT, ECLOSED. */

@@ -5,6 +5,9 @@ import { Requester, respond } from "../../../src/apps/lunar-mom/request.ts";
 
 const [socket = "", name = ""] = process.argv.slice(2);
 const lunar = await openLunar({ socket, name });
+// Nobody asks for these; a test that waits in vain is explained by them.
+lunar.on("problem", (error) => console.error(`${name}: problem: ${error.message}`));
+lunar.on("warning", ({ code, message }) => console.error(`${name}: ${code}: ${message}`));
 const qos = { acceleration: "fast", consumption: "high" } as const;
 const got = new Map<string, string[]>();
 const publishers = new Map<string, Publisher>();
