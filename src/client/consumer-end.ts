@@ -290,10 +290,10 @@ export class ConsumerEnd {
 
   /** Given back outside a turn. */
   private late(sink: SinkQueue): void {
-    sink.touch();
+    if (sink.stale === false) sink.touch();
     if (this.link.unpublished >= RETURNS) this.publishReturns();
-    else this.host.returnsWaiting(this);
-    if (this.state === "closed" && this.link.held <= 0) this.unmap();
+    else if (this.listed === false) this.host.returnsWaiting(this);
+    if (this.taking === false && this.state === "closed" && this.link.held <= 0) this.unmap();
   }
 
   /** More of its entries are held than sinks that may go without a message can have for good. */

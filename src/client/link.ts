@@ -38,8 +38,6 @@ export const PLACE_MASK = 0xffff;
 
 export class LinkProducer {
   readonly entries: number;
-  /** Pushed and not back. */
-  live = 0;
   /** Entries that can be pushed now, as far as is known without a look at the returns. */
   credits: number;
   /** Returns taken by the last `reclaim`, those before a fault too. */
@@ -67,6 +65,10 @@ export class LinkProducer {
     this.shadow = new Int32Array(2 * entries);
   }
 
+  /** Pushed and not back. */
+  get live(): number {
+    return this.entries - this.credits;
+  }
   get unpublished(): number {
     return (this.tail - this.published) | 0;
   }
@@ -81,7 +83,6 @@ export class LinkProducer {
     const { shadow, words } = this;
     shadow[2 * entry] = (place + 1) | 0;
     shadow[2 * entry + 1] = context | 0;
-    this.live++;
     const at = RING + ((this.tail & this.mask) << 2);
     this.tail = (this.tail + 1) | 0;
     // The place is free: what was read from it last was taken before the credit used now came back.
@@ -148,7 +149,6 @@ export class LinkProducer {
     }
     this.returnHead = (this.returnHead + taken) | 0;
     this.credits += taken;
-    this.live -= taken;
     this.reclaimed = taken;
     return taken === waiting ? taken : FAULT;
   }
@@ -162,7 +162,6 @@ export class LinkProducer {
       if (place === 0) continue;
       shadow[2 * entry] = 0;
       this.freeEntries[this.credits++] = entry;
-      this.live--;
       count++;
       home.comeHome(place - 1, shadow[2 * entry + 1] as number, STATUS.ABANDONED);
     }

@@ -35,6 +35,9 @@ const SOURCE_WORD = (POOL.HEADER_ROOM - META.BYTES + META.SOURCE) >>> 2;
 const SEQUENCE_WORD = (POOL.HEADER_ROOM - META.BYTES + META.SEQUENCE) >>> 2;
 const PAYLOAD_WORD = POOL.HEADER_ROOM >>> 2;
 
+/** Handles made at once. */
+const HANDLES = 64;
+
 export class SlotPool {
   readonly index: number;
   /** Largest payload. */
@@ -112,8 +115,8 @@ export class SlotPool {
   }
 
   private handle(index: number): Slot {
-    // Filled in the order of first use: an array without holes.
-    for (let at = this.handles.length; at <= index; at++) {
+    // An array without holes; by the dozen, so that this is called seldom enough not to be put into its callers' loops.
+    for (let at = this.handles.length; at <= index || (at < this.slots && at % HANDLES !== 0); at++) {
       this.handles.push(new Slot(this.owner, this, at, at * this.stride + POOL.HEADER_ROOM));
     }
     return this.handles[index] as Slot;
@@ -193,7 +196,9 @@ export class StreamPools implements Home {
 
   /** The smallest class that holds `bytes`; undefined: none does. */
   classFor(bytes: number): SlotPool | undefined {
-    if (bytes <= this.lowestPayload) return this.first;
+    return bytes <= this.lowestPayload ? this.first : this.largerClass(bytes);
+  }
+  private largerClass(bytes: number): SlotPool | undefined {
     for (const pool of this.classes) if (bytes <= pool.payload) return pool;
     return undefined;
   }

@@ -130,7 +130,7 @@ export class Pump implements SourceHost, SinkHost {
     } else this.lingers = false;
     this.busy = false;
     if (returned > 0) this.creditsCame();
-    if (this.microtask === false && changed.waiting) this.returnsWaiting();
+    if (this.microtask === false && (this.givenCount > 0 || changed.waiting)) this.returnsWaiting();
     // Whatever was delivered: what nobody wanted any more went back without being counted.
     if (this.draining) this.drained();
     return count;
@@ -234,10 +234,9 @@ export class Pump implements SourceHost, SinkHost {
 
   /** Something was released between turns: it becomes visible when the caller's turn of the event loop ends, or at the next poll. */
   returnsGiven(end: ConsumerEnd): void {
-    if (!end.listed) {
-      end.listed = true;
-      this.given[this.givenCount++] = end;
-    }
+    if (end.listed) return;
+    end.listed = true;
+    this.given[this.givenCount++] = end;
     this.returnsWaiting();
   }
   private publishGiven(): void {

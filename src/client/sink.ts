@@ -23,6 +23,8 @@ export interface SinkOwner {
 }
 
 const UNSHARED = Number.POSITIVE_INFINITY;
+/** More than a ring can hold; a small integer, which is cheap to compare. */
+const UNBOUNDED = 2 ** 30;
 
 interface Waiter {
   resolve(message: Message): void;
@@ -53,6 +55,8 @@ export class SinkQueue implements Sink {
   /** What it may hold while its links are crowded; UNSHARED: whatever they carry. */
   private share = UNSHARED;
   private sharing = false;
+  /** Messages go into the ring, whatever they are. */
+  private queues: boolean;
   /** Messages kept at most; those beyond are overtaken. */
   private readonly depth: number;
   /** A ring of a power of two. */
@@ -80,8 +84,9 @@ export class SinkQueue implements Sink {
     this.stream = stream;
     this.channel = channel;
     this.policy = options.policy ?? { kind: "block" };
-    this.depth = this.policy.kind === "keep-last" ? this.policy.depth : Number.POSITIVE_INFINITY;
+    this.depth = this.policy.kind === "keep-last" ? this.policy.depth : UNBOUNDED;
     this.callback = callback;
+    this.queues = callback === undefined;
   }
 
   /** From the link: one message, in order. */
@@ -90,7 +95,13 @@ export class SinkQueue implements Sink {
     this.byteCount += message.length;
     if (this.stale === false) this.host.sinkChanged(this);
     if (this.direct !== undefined) this.call(this.direct, message);
-    else if (this.sharing && this.crowdedOut(message)) return;
+    else if (this.queues) this.enqueue(message);
+    else this.takeUnusual(message);
+  }
+
+  /** Where somebody waits, or there is a callback that is not called at once, or the sink may hold only so much. */
+  private takeUnusual(message: Received): void {
+    if (this.sharing && this.crowdedOut(message)) return;
     else if (this.waiters.length > 0) (this.waiters.shift() as Waiter).resolve(message);
     else if (this.callback !== undefined && this.active && this.policy.kind === "drop-newest" && this.count === 0)
       this.call(this.callback, message);
@@ -101,7 +112,11 @@ export class SinkQueue implements Sink {
   sharesLinks(share: number): void {
     this.share = share;
     this.sharing = share !== UNSHARED;
+    this.look();
     if (share !== UNSHARED) this.direct = undefined;
+  }
+  private look(): void {
+    this.queues = this.callback === undefined && !this.sharing && this.waiters.length === 0;
   }
   get mayHold(): number {
     return Math.min(this.share, this.depth);
@@ -220,6 +235,7 @@ export class SinkQueue implements Sink {
         return;
       }
       const done = (): void => {
+        this.look();
         signal?.removeEventListener("abort", aborted);
         this.host.awaitMessages(-1);
       };
@@ -239,6 +255,7 @@ export class SinkQueue implements Sink {
       };
       signal?.addEventListener("abort", aborted);
       this.waiters.push(waiter);
+      this.look();
       this.host.awaitMessages(1);
     });
   }
