@@ -58,6 +58,9 @@ export class ControlConnection {
   private readonly fdCount = new Uint32Array(1);
   private nextId = 1;
   private receiving = false;
+  /** An answer was taken whose asker runs when this turn of the event loop is over, and what was told since. */
+  private answering = false;
+  private readonly told: Array<{ readonly method: string; readonly params: unknown }> = [];
   private why = "";
 
   constructor(platform: Platform, fd: number, timeout: number) {
@@ -160,11 +163,24 @@ export class ControlConnection {
       if (pending !== undefined && frame.error === null) pending.resolve({ result: frame.result, fds });
       else this.closeAll(fds);
       if (frame.error !== null) pending?.reject(toInsaneError(frame.error));
+      if (pending !== undefined && !this.answering) {
+        this.answering = true;
+        setImmediate(() => this.tell());
+      }
     } else if (frame.type === "request") this.serve(frame.id, frame.method, frame.params, fds);
     else {
       this.closeAll(fds);
+      this.told.push(frame);
+      if (!this.answering) this.tell();
+    }
+  }
+
+  /** What is told after an answer may be of what that brings (a stream, a sink): whoever asked for it has it first. */
+  private tell(): void {
+    this.answering = false;
+    for (const { method, params } of this.told.splice(0)) {
       try {
-        this.handlers?.notification(frame.method, frame.params);
+        this.handlers?.notification(method, params);
       } catch (error) {
         throwLater(error);
       }
@@ -206,6 +222,7 @@ export class ControlConnection {
     if (!this.open) return;
     this.why = why;
     clearTimeout(this.retry);
+    this.tell();
     const waiting = [...this.pending.values()];
     this.pending.clear();
     for (const { timer, reject, method } of waiting) {

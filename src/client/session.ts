@@ -291,7 +291,7 @@ class OpenSession implements Session, StreamHost {
       }
       case "sink.lost": {
         const { sink, ...lost } = params as Notified<"sink.lost">;
-        for (const stream of this.streams.values()) stream.sinkById(sink)?.lost(lost);
+        for (const stream of this.streams.values()) stream.lost(sink, lost);
         return;
       }
       case "channels.changed":

@@ -7,7 +7,17 @@ import type { DecisionRecord, PoolRecord } from "../protocol/control.ts";
 import { STATS_PAGE } from "../protocol/layout.ts";
 import type { Qos } from "../protocol/qos.ts";
 import type { ReboundEvent } from "../protocol/rebound.ts";
-import type { Message, Sink, SinkOptions, Source, SourceOptions, Stream, StreamEvents, WarningEvent } from "./api.ts";
+import type {
+  LostEvent,
+  Message,
+  Sink,
+  SinkOptions,
+  Source,
+  SourceOptions,
+  Stream,
+  StreamEvents,
+  WarningEvent,
+} from "./api.ts";
 import type { ControlConnection } from "./control.ts";
 import { Listeners } from "./emitter.ts";
 import type { Ends } from "./ends.ts";
@@ -21,6 +31,9 @@ import type { SourceOwner } from "./source-host.ts";
 const SETTLE_MS = 1000;
 /** How long a stream may take to move, ms: the runtime's own deadlines are shorter, one after the other. */
 const MOVE_MS = 30_000;
+
+/** Words of losses that are kept for sinks that are being opened. */
+const EARLY = 64;
 
 /** What a stream shares with its session. */
 export interface StreamHost {
@@ -53,6 +66,8 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
   private readonly listeners = new Listeners<StreamEvents>();
   private readonly sources = new Set<EmittingSource>();
   private readonly sinks = new Set<SinkQueue>();
+  /** Losses of sinks whose number has not come yet. */
+  private early: Array<{ readonly sink: number; readonly event: LostEvent }> = [];
   private closing: Promise<void> | undefined;
 
   constructor(host: StreamHost, opened: Opened, qos: Qos) {
@@ -167,6 +182,8 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
       sink.id = result.sink;
       sink.unconfirmed = result.unconfirmed;
       sink.block = this.block(result.stats);
+      // When whoever asked for it listens.
+      if (this.early.length > 0) setImmediate(() => this.tellEarly(sink));
       if (sink.hasCallback) pump.activate(sink);
       else sink.writeStats();
     } catch (error) {
@@ -176,9 +193,23 @@ export class OpenStream implements Stream, SourceOwner, SinkOwner {
     return sink;
   }
 
-  sinkById(id: number): SinkQueue | undefined {
-    for (const sink of this.sinks) if (sink.id === id) return sink;
-    return undefined;
+  /** Messages of the sink with this number did not arrive; maybe before that number was told here. */
+  lost(id: number, event: LostEvent): void {
+    let opening = false;
+    for (const sink of this.sinks) {
+      if (sink.id === id) {
+        sink.lost(event);
+        return;
+      }
+      if (sink.id === 0) opening = true;
+    }
+    if (opening && this.early.length < EARLY) this.early.push({ sink: id, event });
+  }
+  private tellEarly(sink: SinkQueue): void {
+    const { early } = this;
+    const opening = [...this.sinks].some(({ id }) => id === 0);
+    this.early = opening ? early.filter((one) => one.sink !== sink.id) : [];
+    for (const one of early) if (one.sink === sink.id) sink.lost(one.event);
   }
 
   private block(index: number): Float64Array {

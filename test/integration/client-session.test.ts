@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { connect, InsaneError } from "../../src/index.ts";
+import { decodeFrame, encodeNotification } from "../../src/protocol/rpc.ts";
 import { VERSION } from "../../src/protocol/version.ts";
 import { ClientBed, holdings, refusal, send, until } from "../doubles/client-bed.ts";
 
@@ -88,6 +89,35 @@ describe("a session", () => {
     expect(await source.settled()).toMatchObject({ consumed: 5000, outstanding: 0 });
     await session.close();
     await source.close();
+  });
+
+  it("is told of what it opened, however soon after the answer, or before it", async () => {
+    await using bed = new ClientBed();
+    const session = await bed.session("consumer");
+    const double = bed.runtime.sessions.get(session.id);
+    const send = double?.send.bind(double);
+    if (!double || !send) throw new Error("no such session");
+    const warning = { code: "W_FALLBACK", message: "slow", cure: "" };
+    // Frames that lie together in the socket, as when the application was not given the processor for a while.
+    double.send = (bytes, fds) => {
+      const frame = decodeFrame(bytes);
+      const result = frame.type === "response" ? (frame.result as { stream?: number; sink?: number }) : {};
+      const { stream, sink } = result;
+      const lost = { sink, source: 7, count: 3, reason: "no-credit" };
+      if (sink !== undefined) send(encodeNotification("sink.lost", { ...lost, count: 2 }));
+      send(bytes, fds);
+      if (stream !== undefined) send(encodeNotification("stream.warning", { stream, warning }));
+      if (sink !== undefined) send(encodeNotification("sink.lost", lost));
+    };
+    const stream = await session.createStream();
+    const warned: string[] = [];
+    stream.on("warning", ({ message }) => warned.push(message));
+    const sink = await stream.createSink(1);
+    const lost: number[] = [];
+    sink.on("lost", ({ count }) => lost.push(count));
+    await until(() => sink.stats.lost === 5);
+    expect(lost.sort()).toEqual([2, 3]);
+    expect(warned).toEqual(["slow"]);
   });
 
   it("that was evicted ends, and says why", async () => {
