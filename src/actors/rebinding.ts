@@ -84,17 +84,26 @@ export class Rebinding {
   /** Resolves when the new datapath reaches whoever gets messages over the old one (true), or when that takes too long. */
   async reaches(from: NetworkTechnology | null, to: NetworkTechnology): Promise<boolean> {
     const until = this.#now() + REACH_MS;
-    const wanted = (over: NetworkTechnology | null): Set<number> => {
-      const { sources } = this.#ports.channels();
-      const remote = this.#ports.host.remote(over, this.#ports.stream);
-      return new Set([...remote].filter((channel) => sources.has(channel)));
-    };
-    for (;;) {
-      const there = wanted(to);
-      if ([...wanted(from)].every((channel) => there.has(channel))) return true;
+    while (!this.#reachesNow(from, to)) {
       if (this.#now() > until) return false;
       await this.#look();
     }
+    return true;
+  }
+
+  /** It could move at this moment. */
+  could(from: NetworkTechnology | null, to: NetworkTechnology): boolean {
+    return !this.#ending.some((link) => this.#ends(link)) && this.#reachesNow(from, to);
+  }
+
+  #reachesNow(from: NetworkTechnology | null, to: NetworkTechnology): boolean {
+    const { sources } = this.#ports.channels();
+    const wanted = (over: NetworkTechnology | null): Set<number> => {
+      const remote = this.#ports.host.remote(over, this.#ports.stream);
+      return new Set([...remote].filter((channel) => sources.has(channel)));
+    };
+    const there = wanted(to);
+    return [...wanted(from)].every((channel) => there.has(channel));
   }
 
   begin(from: NetworkTechnology | null, to: NetworkTechnology | null, why: RebindWhy): void {

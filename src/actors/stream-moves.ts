@@ -8,6 +8,10 @@ import type { RebindWhy } from "../protocol/rebound.ts";
 import type { Host, Whose } from "./host.ts";
 import { type MoveRecord, Rebinding } from "./rebinding.ts";
 
+/** A stream that could not move looks again after this, then after twice as long, at most the second; ms. */
+const AGAIN_FIRST_MS = 500;
+const AGAIN_LAST_MS = 8000;
+
 export interface MovePorts {
   readonly host: Host;
   readonly session: number;
@@ -35,6 +39,9 @@ export class StreamMoves {
   #moving: DecisionRecord | null = null;
   /** Counts what the machine asked for that takes time: an answer to what is over does not count. */
   #step = 0;
+  #againMs = AGAIN_FIRST_MS;
+  #cancelAgain = (): void => {};
+  #over = false;
 
   constructor(ports: MovePorts) {
     this.#ports = ports;
@@ -99,6 +106,13 @@ export class StreamMoves {
     this.#moving = null;
     this.#next = null;
     this.#ports.host.membersChanged();
+    this.#lookAgain();
+  }
+
+  /** The stream has ended. */
+  stop(): void {
+    this.#over = true;
+    this.#cancelAgain();
   }
 
   /** The decision that was carried out is in force. The move that brought it about, if it was one. */
@@ -107,6 +121,8 @@ export class StreamMoves {
     this.decision = this.#next ?? this.#decide();
     this.#next = null;
     this.#moving = null;
+    this.#cancelAgain();
+    this.#againMs = AGAIN_FIRST_MS;
     if (move) this.#ports.host.membersChanged();
     return { decision: this.decision, move };
   }
@@ -159,6 +175,22 @@ export class StreamMoves {
     if (to === null || (await this.rebinding.reaches(from, to))) return "";
     // What came up by itself is not worth losing anybody for; what was asked for is done.
     return why === "appeared" ? `not everybody that it reaches is reached over ${to}` : "";
+  }
+
+  /**
+   * What kept it from moving may pass without another word: a peer learns of our new endpoint, links end at last. So it
+   * looks now and then whether it could, quietly, and decides again when it can.
+   */
+  #lookAgain(): void {
+    this.#cancelAgain();
+    if (this.#over) return;
+    this.#cancelAgain = this.#ports.host.world.clock.after(this.#againMs, () => {
+      const [from, to] = [network(this.decision), network(this.#decide())];
+      if (to === null || to === from) this.#againMs = AGAIN_FIRST_MS;
+      else if (this.rebinding.could(from, to)) this.#ports.send({ type: "rebind", reason: "appeared" });
+      else this.#lookAgain();
+    });
+    this.#againMs = Math.min(2 * this.#againMs, AGAIN_LAST_MS);
   }
 
   #confirm(decision: DecisionRecord): void {

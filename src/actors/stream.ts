@@ -117,6 +117,7 @@ export class StreamActor {
       this.life.onEnd(({ notice }) => {
         const why = notice?.message ?? `${this.life.name} is closed`;
         reject(new InsaneError("ECLOSED", why));
+        this.#moves.stop();
         this.#settle();
       });
       this.#start = () => {

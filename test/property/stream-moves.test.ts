@@ -1,0 +1,81 @@
+// What carries a stream, between a machine and a host that the test plays: what kept it from moving may pass without
+// another word.
+import { expect, it } from "vitest";
+import type { StreamEvent } from "../../models/stream.ts";
+import { ManualClock } from "../../src/actors/clock.ts";
+import type { Host } from "../../src/actors/host.ts";
+import { StreamMoves } from "../../src/actors/stream-moves.ts";
+import type { DecisionRecord } from "../../src/protocol/control.ts";
+import type { NetworkTechnology } from "../../src/protocol/qos.ts";
+
+function stage() {
+  const clock = new ManualClock();
+  const sent: StreamEvent[] = [];
+  const played = {
+    decides: "udp" as NetworkTechnology,
+    reached: new Map<NetworkTechnology, number[]>([["udp", [1]]]),
+  };
+  const host = {
+    world: { clock },
+    prepare: () => null,
+    decide: () => ({ datapath: played.decides, warnings: [] }) as unknown as DecisionRecord,
+    remote: (over: NetworkTechnology | null) => (over === null ? [] : (played.reached.get(over) ?? [])),
+    membersChanged: () => {},
+    engineCounters: () => ({}),
+    broker: { linkOver: () => undefined },
+  } as unknown as Host;
+  const moves = new StreamMoves({
+    host,
+    session: 1,
+    stream: "s",
+    qos: () => ({}) as never,
+    whose: () => ({ stream: "s", forced: null, trustDomain: "" }),
+    channels: () => ({ sources: new Set([1]), sinks: false }),
+    stranded: () => false,
+    soon: (work) => void Promise.resolve().then(work),
+    send: (event) => void sent.push(event),
+    confirmed: () => {},
+  });
+  moves.bind();
+  moves.settle();
+  sent.length = 0;
+  const pass = async (ms: number): Promise<void> => {
+    for (let at = 0; at < ms; at += 3) {
+      clock.advance(3);
+      for (let i = 0; i < 6; i++) await Promise.resolve();
+    }
+  };
+  return { moves, played, sent, pass };
+}
+
+it("a stream that could not move at once to what came up moves as soon as that reaches everybody", async () => {
+  const { moves, played, sent, pass } = stage();
+  played.decides = "xdp";
+  moves.prepare();
+  await pass(2000);
+  expect(sent.map(({ type }) => type)).toEqual(["unbindable"]);
+  moves.callOff();
+  // Nobody who looks in vain says so.
+  await pass(5000);
+  expect(sent.length).toBe(1);
+  played.reached.set("xdp", [1]);
+  await pass(8000);
+  expect(sent.slice(1)).toEqual([{ type: "rebind", reason: "appeared" }]);
+  moves.prepare();
+  await pass(10);
+  expect(sent.at(-1)).toMatchObject({ type: "prepared", datapath: "xdp" });
+});
+
+it("one that has ended, or is where it should be, looks no more", async () => {
+  for (const end of ["stop", "settle"] as const) {
+    const { moves, played, sent, pass } = stage();
+    played.decides = "xdp";
+    moves.callOff();
+    if (end === "settle") played.decides = "udp";
+    moves[end]();
+    played.decides = "xdp";
+    played.reached.set("xdp", [1]);
+    await pass(20_000);
+    expect(sent).toEqual([]);
+  }
+});
