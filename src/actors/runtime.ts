@@ -11,6 +11,7 @@ import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
 import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
 import { VERSION } from "../protocol/version.ts";
+import { keepServed } from "../qos/capabilities.ts";
 import { decide } from "../qos/decide.ts";
 import { forcedStrategy } from "../qos/strategy.ts";
 import { refusalOf } from "../runtime/admission.ts";
@@ -273,7 +274,7 @@ export class RuntimeActor implements Host {
   }
 
   doctor(): ReadonlyArray<CapabilityRecord> {
-    this.#capabilities = this.#options.probe();
+    this.#capabilities = keepServed(this.#options.probe(), this.#capabilities, this.network.running);
     return this.#capabilities;
   }
 

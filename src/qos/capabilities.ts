@@ -63,6 +63,20 @@ const SHARED_MEMORY_CURE =
 export const probeAll = (interfaceName = "", instead: Instead = {}): CapabilityRecord[] =>
   probeWith(HOST, interfaceName, instead);
 
+/**
+ * What was found now, but of technologies that are served what was found before: an engine in a process of its own has the
+ * interface or the address, and to a probe that is a stranger who does.
+ */
+export const keepServed = (
+  now: ReadonlyArray<CapabilityRecord>,
+  before: ReadonlyArray<CapabilityRecord>,
+  served: ReadonlyArray<string>,
+): ReadonlyArray<CapabilityRecord> =>
+  now.map((record) => {
+    if (record.available || !served.includes(record.technology)) return record;
+    return before.find(({ technology, available }) => technology === record.technology && available) ?? record;
+  });
+
 /** Probes one technology of this host. May throw. */
 export const probeOf = (technology: NetworkTechnology, interfaceName: string): ProbeResult =>
   HOST.datapath(technology, interfaceName);

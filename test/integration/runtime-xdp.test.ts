@@ -195,6 +195,20 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
     expect(hosts.a.filtered).toBe(false);
   });
 
+  it("is still what it has when the host is looked at again, though another process of its own has the interface", async () => {
+    using hosts = new TwoHosts();
+    await using stage = new Stage(hosts.a.prefix);
+    const one = await daemon(stage, hosts.a, hosts.b, { engines: { process: { xdp: true } } });
+    const application = await stage.application("a");
+    await eventually(
+      () => boundTo(application, fast),
+      ([datapath]) => datapath === "xdp",
+    );
+    const records = (await one.call("doctor"))["result"] as ReadonlyArray<Words>;
+    expect(records.find(({ technology }) => technology === "xdp")).toMatchObject({ available: true });
+    expect(await boundTo(application, { ...fast, stream: "next" })).toEqual(["xdp", []]);
+  });
+
   it("moves its streams to kernel UDP when its device is gone", async () => {
     using hosts = new TwoHosts();
     await using stage = new Stage(hosts.a.prefix);

@@ -10,6 +10,7 @@ const runtime = await Runtime.embed({
 const calls: Record<string, (words: Record<string, unknown>) => unknown> = {
   status: () => runtime.status(),
   explain: () => runtime.explain(),
+  doctor: () => runtime.doctor(),
   port: () => runtime.port,
   memory: () => {
     // Twice: finalizers of the first may let go of more.
