@@ -1,4 +1,5 @@
 // The textual form of a control endpoint, "address:port" with a dotted IPv4 address. Pure.
+import { isIPv6 } from "node:net";
 
 export interface Endpoint {
   readonly address: string;
@@ -23,3 +24,15 @@ export const formatEndpoint = ({ address, port }: Endpoint): string => `${addres
 
 /** 127.0.0.0/8 (RFC 1122): never leaves the host. */
 export const isLoopback = (address: string): boolean => address.startsWith("127.");
+
+/** The text is an IPv6 address: alone or in brackets, with a port, a zone, or the length of a prefix, or without. */
+export function isIpv6Text(text: string): boolean {
+  const [, address] = /^\[([^\]]+)\](?::\d*)?$/.exec(text) ?? [null, text.replace(/\/\d{1,3}$/, "")];
+  return address !== undefined && isIPv6(address);
+}
+
+/** Said behind a refusal where somebody named an IPv6 address; else nothing. */
+export const ipv6Hint = (value: unknown): string =>
+  typeof value === "string" && isIpv6Text(value)
+    ? " (this is an IPv6 address, and only IPv4 is spoken: give the host's IPv4 address)"
+    : "";

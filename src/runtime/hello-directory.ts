@@ -14,7 +14,7 @@ import { announcementOf } from "./announcement.ts";
 import type { RuntimeConfig } from "./api.ts";
 import type { Announcement, Directory, DirectoryEvents, PeerInfo, PeerReport } from "./directory.ts";
 import { announcementCut, cureOf, peerUnlisted, tagCollision, unauthenticated } from "./directory-warnings.ts";
-import { formatEndpoint, isLoopback, parseEndpoint } from "./endpoint.ts";
+import { formatEndpoint, ipv6Hint, isLoopback, parseEndpoint } from "./endpoint.ts";
 import { HelloExchange } from "./hello-exchange.ts";
 import { NameClaims } from "./name-claims.ts";
 import { OwnPages } from "./own-pages.ts";
@@ -115,7 +115,8 @@ export class HelloDirectory implements Directory {
   addPeer(endpoint: string): void {
     const parsed = parseEndpoint(endpoint);
     if (parsed === null || parsed.port === 0) {
-      throw new InsaneError("ECONFIG", `A peer is ADDRESS:PORT with an IPv4 address, not "${endpoint}".`, { endpoint });
+      const message = `A peer is ADDRESS:PORT with an IPv4 address, not "${endpoint}"${ipv6Hint(endpoint)}.`;
+      throw new InsaneError("ECONFIG", message, { endpoint });
     }
     const own = parsed.address === this.#options.network.address && parsed.port === this.#port;
     if (own || this.#stopping !== null || this.#peers.has(endpoint)) return;

@@ -40,6 +40,9 @@ describe("the command line", () => {
     [["sub", "1", "--acceleration", "warp"], 2, "none, fast"],
     [["up", "--listen", "10.0.0.300"], 4, "network.address"],
     [["up", "--peer", "nowhere"], 4, "network.peers.0"],
+    [["up", "--listen", "fe80::1"], 4, 'network.address is "fe80::1"; allowed: an IPv4 address'],
+    [["up", "--listen", "[::1]:6174"], 4, "only IPv4 is spoken"],
+    [["up", "--peer", "[::1]:6174"], 4, "only IPv4 is spoken"],
     [["up", "--config", "/nonexistent.json"], 4, "cannot be read"],
   ] as Array<[string[], number, string]>)("%j ends with code %i and says %s", async (line, code, words) => {
     const insane = await run(...line);

@@ -366,6 +366,7 @@ describe("starting", () => {
     a.directory.addPeer(a.endpoint);
     expect(a.directory.peers()).toEqual([]);
     expect(() => a.directory.addPeer("nonsense")).toThrow(/ADDRESS:PORT/);
+    expect(() => a.directory.addPeer("[2001:db8::7]:6174")).toThrow(/only IPv4 is spoken/);
   });
 
   it("leaves nothing open", async () => {

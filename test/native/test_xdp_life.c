@@ -202,14 +202,57 @@ static void a_probe_says_what_is_there_and_what_to_do(void **state) {
     static const struct {
         const char *name;
         int error;
-    } cases[] = {{"ixd9", -ENODEV}, {"lo", -EOPNOTSUPP}};
-    for (uint32_t i = 0; i < 2; i++) {
+    } cases[] = {{"ixd9", -ENODEV}, {"lo", -EOPNOTSUPP}, {"fe80::1", -EAFNOSUPPORT}, {HOST_A_INTERFACE, -EADDRNOTAVAIL}};
+    assert_int_equal(shell("ip addr flush dev " HOST_A_INTERFACE " && ip addr add 2001:db8::1/64 dev " HOST_A_INTERFACE), 0);
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         memset(&probe, 0, sizeof probe);
         assert_int_equal(ins_xdp_probe(cases[i].name, &probe), 0);
         assert_int_equal(probe.available, 0);
         assert_int_equal(probe.error, cases[i].error);
         assert_true(probe.reason[0] && probe.cure[0]);
+        assert_true(i < 2 || strstr(probe.reason, "IPv6"));
     }
+    struct xdp_side a = {0};
+    assert_int_equal(xdp_side_open(&a, "interface=" HOST_A_INTERFACE, NULL, SLOTS, STRIDE), -EADDRNOTAVAIL);
+}
+
+static int kernel_udp6(const char *address, uint16_t port) {
+    struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    const struct timeval patience = {.tv_sec = 20};
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(inet_pton(AF_INET6, address, &name.sin6_addr), 1);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof name), 0);
+    return fd;
+}
+
+/* Also to the number of our port. */
+static void ipv6_stays_with_the_kernel(void **state) {
+    (void)state;
+    need_hosts();
+    struct xdp_side a = {0};
+    char data[64];
+    stand_in(hosts.a);
+    assert_int_equal(xdp_side_open(&a, "interface=" HOST_A_INTERFACE, NULL, SLOTS, STRIDE), 0);
+    if (shell("ip addr add 2001:db8::1/64 dev " HOST_A_INTERFACE " nodad")) {
+        close_side(&a);
+        print_message("this kernel has no IPv6\n");
+        skip();
+    }
+    int to = kernel_udp6("2001:db8::1", a.at.port);
+    stand_in(hosts.b);
+    assert_int_equal(shell("ip addr add 2001:db8::2/64 dev " HOST_B_INTERFACE " nodad"), 0);
+    int from = kernel_udp6("2001:db8::2", 0);
+    struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_port = htons(a.at.port)};
+    assert_int_equal(inet_pton(AF_INET6, "2001:db8::1", &name.sin6_addr), 1);
+    assert_int_equal(sendto(from, "six", 3, 0, (struct sockaddr *)&name, sizeof name), 3);
+    assert_int_equal(recv(to, data, sizeof data, 0), 3);
+    struct ins_rx rx;
+    assert_int_equal(a.dp->ops->rx_burst(a.dp, &rx, 1), 0);
+    close(from);
+    close(to);
+    close_side(&a);
 }
 
 /* Runs in a process of its own until the returned pipe end is closed; returns when it has said that it is ready. */
@@ -298,6 +341,7 @@ int main(void) {
         OVER(plain, the_process_that_has_the_interface_is_named),
         OVER(plain, without_privileges_the_probe_says_which_are_missing),
         OVER(plain, a_probe_says_what_is_there_and_what_to_do),
+        OVER(plain, ipv6_stays_with_the_kernel),
     };
     return cmocka_run_group_tests_name("xdp life", tests, NULL, NULL);
 }

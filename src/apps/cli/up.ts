@@ -2,6 +2,7 @@
 import { defaultSocketPath } from "../../client/paths.ts";
 import type { EmbeddedRuntime, EmbedOptions, RuntimeConfig } from "../../runtime/api.ts";
 import { completeConfig, DAEMON_PORT, merge, readSettings } from "../../runtime/config.ts";
+import { isIpv6Text } from "../../runtime/endpoint.ts";
 import { standardError } from "../../runtime/log-destination.ts";
 import type { CommandSpec, Parsed } from "./arguments.ts";
 import { EXIT, UsageError } from "./exit.ts";
@@ -81,6 +82,8 @@ function fromOptions(values: Parsed<typeof spec.options>["values"]): EmbedOption
 }
 
 function listen(text: string): [string, number | undefined] {
+  // Refused as network.address, in words that help more than this option's form.
+  if (isIpv6Text(text)) return [text, undefined];
   const match = /^([^:]+)(?::(\d{1,5}))?$/.exec(text);
   if (match === null) throw new UsageError(`--listen is "${text}"; allowed: ADDRESS or ADDRESS:PORT`, spec.name);
   return [match[1]!, match[2] === undefined ? undefined : Number(match[2])];

@@ -145,6 +145,10 @@ int ins_xdp_probe(const char *interface_or_empty, struct ins_probe *out) {
                           "configure one, or name the interface");
         interface_or_empty = name;
     }
+    struct in6_addr six;
+    if (inet_pton(AF_INET6, interface_or_empty, &six) == 1)
+        return refuse(out, -EAFNOSUPPORT, "only IPv4 is spoken, and this is an IPv6 address",
+                      "name the interface, or its IPv4 address");
     struct in_addr address;
     if (inet_pton(AF_INET, interface_or_empty, &address) == 1) {
         char reason[128];
