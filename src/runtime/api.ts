@@ -64,6 +64,8 @@ export interface DpdkOptions {
   readonly port: number;
   /** Largest IP datagram; null: the device's. */
   readonly mtu: number | null;
+  /** As `xdp.priorityTags`. */
+  readonly priorityTags: boolean;
   /** auto: if enough of them are free. */
   readonly hugepages: "auto" | boolean;
   /** MiB for DPDK's own use without huge pages. */

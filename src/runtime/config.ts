@@ -11,7 +11,7 @@ import { DEFAULT_MARGIN_NS, scheduleFaults } from "../qos/gates.ts";
 import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
 import type { EmbedOptions, RuntimeConfig } from "./api.ts";
 import { flag, hostAddress, interfaceName, Schedule, text, whole } from "./config-fields.ts";
-import { isLoopback, parseEndpoint } from "./endpoint.ts";
+import { ipv6Hint, isLoopback, parseEndpoint } from "./endpoint.ts";
 import { RDMA_PROVIDERS } from "./rdma.ts";
 import { Threads, threadFaults } from "./thread-fields.ts";
 
@@ -55,6 +55,7 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
       gateway: null,
       port: 0,
       mtu: null,
+      priorityTags: false,
       hugepages: "auto",
       memory: 64,
       slots: null,
@@ -179,6 +180,7 @@ const Config = Schema.Struct({
       gateway: Schema.NullOr(hostAddress),
       port: whole(0, 65535, " (0: any)"),
       mtu: Schema.NullOr(whole(576, 65_000, " bytes")),
+      priorityTags: flag,
       hugepages: Schema.Literals(["auto", true, false]),
       memory: whole(16, 65_536, " MiB"),
       slots: Schema.NullOr(whole(64, 65_536)),
@@ -328,7 +330,7 @@ function faultsOf(issue: SchemaIssue.Issue, whole: unknown): ConfigFault[] {
     const either = earlier === undefined ? allowed : `${earlier.allowed} or ${allowed}`;
     faults.set(field, { field, value: at(whole, keys), allowed: either });
   }
-  return [...faults.values()];
+  return [...faults.values()].map((fault) => ({ ...fault, allowed: fault.allowed + ipv6Hint(fault.value) }));
 }
 
 const at = (value: unknown, keys: ReadonlyArray<PropertyKey>): unknown =>

@@ -15,8 +15,8 @@ const XDP_SLOTS = { inline: 256, thread: 2048 };
 /** What goes before a datagram in its slots: Ethernet header with a tag, and the kernel's own. */
 const XDP_ROOM = 280;
 
-/** DPDK puts a frame 166 bytes into a slot, and wants room for the whole frame that its device may hold. */
-const DPDK_ROOM = 166;
+/** DPDK puts a frame 166 bytes into a slot, four more are a tag's, and wants room for the whole frame that its device may hold. */
+const DPDK_ROOM = 170;
 /** Frames of an af_packet device that is not told otherwise, bytes. */
 const AF_PACKET_FRAME = 2048;
 /** Slots that hold the trains which a kernel sender hands over whole on a virtual link, as the library's own device does. */
@@ -116,6 +116,7 @@ export function dpdkOptions({
     ...(dpdk.mtu === null ? [] : [`mtu=${dpdk.mtu}`]),
     `hugepages=${pages}`,
     `memory=${dpdk.memory}`,
+    ...(dpdk.priorityTags ? ["tags=priority"] : []),
     // The last one, for the sake of its commas.
     dpdk.interface === null ? `device=${dpdk.device}` : `interface=${dpdk.interface}`,
   ];

@@ -1,9 +1,10 @@
-// What XDP puts on the wire, as somebody else reads it: tshark on the host where it arrives. Every frame must be one that
+// What XDP and DPDK put on the wire, as somebody else reads it: tshark on the host where it arrives. Every frame must be one that
 // any router and any kernel would accept.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { describe, expect, it } from "vitest";
+import { engines } from "../../src/native/engine.ts";
 import { type NamespaceHost, noNamespaces, TwoHosts } from "../integration/runtime/namespaces.ts";
-import { eventually, Stage, type TestProcess, type Words } from "../integration/runtime/processes.ts";
+import { decisionOf, eventually, Stage, type TestProcess, type Words } from "../integration/runtime/processes.ts";
 
 const HELLO = 7500;
 const DATA = 7601;
@@ -96,13 +97,24 @@ class Capture implements Disposable {
   }
 }
 
-const daemon = (stage: Stage, host: NamespaceHost, other: NamespaceHost, xdp: Words): Promise<TestProcess> =>
+const daemon = (
+  stage: Stage,
+  host: NamespaceHost,
+  other: NamespaceHost,
+  xdp: Words,
+  dpdk: Words = {},
+): Promise<TestProcess> =>
   stage.daemon({
     network: {
       ...{ enabled: true, address: host.address, port: HELLO, peers: [`${other.address}:${HELLO}`] },
-      ...{ helloIntervalMs: 50, silentAfterMs: 5000, xdp },
+      ...{ helloIntervalMs: 50, silentAfterMs: 5000, xdp, dpdk },
     },
   });
+
+const hasDpdk = (): boolean =>
+  engines()
+    .probe("dpdk")
+    .evidence.some(({ finding }) => finding.startsWith("DPDK"));
 
 describe.skipIf(missing !== "")(`frames that XDP sends ${missing}`, () => {
   it.each([
@@ -156,36 +168,49 @@ describe.skipIf(missing !== "")(`frames that XDP sends ${missing}`, () => {
     expect(seen).toMatchObject({ count: MESSAGES, faults: [] });
   });
 
-  it("carry the traffic class of time-sensitive streams in a tag when that is configured, others none", async () => {
-    using hosts = new TwoHosts();
-    await using near = new Stage(hosts.a.prefix);
-    await using far = new Stage(hosts.b.prefix);
-    using capture = new Capture(hosts.b, DATA);
-    await Promise.all([
-      daemon(near, hosts.a, hosts.b, { enabled: "auto", port: DATA, priorityTags: true }),
-      daemon(far, hosts.b, hosts.a, { enabled: false }),
-      capture.ready,
-    ]);
-    const [pa, pb] = await Promise.all([near.application("a"), far.application("b")]);
-    const streams = [
-      [{ stream: "urgent", acceleration: "fast", trafficClass: 5, batching: false }, 64],
-      [{ stream: "plain", acceleration: "fast", batching: false }, 200],
-    ] as const;
-    for (const [index, [stream, size]] of streams.entries()) {
-      await pb.call("sink", stream);
-      await pa.call("source", stream);
-      await pa.call("matched", { index });
-      await pa.call("emit", { index, size, count: MESSAGES, burst: 4, pace: 1 });
-      await pa.call("finished", { index });
-      const tags = (await capture.frames(MESSAGES, size)).map(({ priority, vlan }) => [priority, vlan]);
-      expect(new Set(tags.map(String))).toEqual(new Set([String(index === 0 ? ["5", "0"] : ["", ""])]));
-      // The kernel's own stack takes them.
-      const seen = await eventually(
-        async () => (await pb.call("received", { index }))["result"] as Words,
-        (received) => Number(received["count"]) >= MESSAGES,
-        PATIENCE_MS,
-      );
-      expect(seen).toMatchObject({ count: MESSAGES, faults: [] });
-    }
-  });
+  it.each(["xdp", "dpdk"])(
+    "carry the traffic class of time-sensitive streams in a tag when that is configured, others none (%s)",
+    async (over) => {
+      if (over === "dpdk" && missing === "" && !hasDpdk()) return;
+      using hosts = new TwoHosts();
+      await using near = new Stage(hosts.a.prefix);
+      await using far = new Stage(hosts.b.prefix);
+      using capture = new Capture(hosts.b, DATA);
+      const dpdk = { interface: hosts.a.interface, address: "10.84.0.11", port: DATA, priorityTags: true };
+      await Promise.all([
+        over === "xdp"
+          ? daemon(near, hosts.a, hosts.b, { enabled: "auto", port: DATA, priorityTags: true })
+          : daemon(near, hosts.a, hosts.b, { enabled: false }, dpdk),
+        daemon(far, hosts.b, hosts.a, { enabled: false }),
+        capture.ready,
+      ]);
+      const [pa, pb] = await Promise.all([near.application("a"), far.application("b")]);
+      const fast = { acceleration: "fast", consumption: over === "xdp" ? "low" : "high", batching: false };
+      const streams = [
+        [{ ...fast, stream: "urgent", trafficClass: 5 }, 64],
+        [{ ...fast, stream: "plain" }, 200],
+      ] as const;
+      for (const [index, [stream, size]] of streams.entries()) {
+        await pb.call("sink", stream);
+        await pa.call("source", stream);
+        // DPDK's engine, in a process of its own, may take a while to come; until then its streams are on UDP.
+        await eventually(
+          () => decisionOf(pa, stream),
+          ({ datapath }) => datapath === over,
+        );
+        await pa.call("matched", { index });
+        await pa.call("emit", { index, size, count: MESSAGES, burst: 4, pace: 1 });
+        await pa.call("finished", { index });
+        const tags = (await capture.frames(MESSAGES, size)).map(({ priority, vlan }) => [priority, vlan]);
+        expect(new Set(tags.map(String))).toEqual(new Set([String(index === 0 ? ["5", "0"] : ["", ""])]));
+        // The kernel's own stack takes them.
+        const seen = await eventually(
+          async () => (await pb.call("received", { index }))["result"] as Words,
+          (received) => Number(received["count"]) >= MESSAGES,
+          PATIENCE_MS,
+        );
+        expect(seen).toMatchObject({ count: MESSAGES, faults: [] });
+      }
+    },
+  );
 });

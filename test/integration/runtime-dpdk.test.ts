@@ -7,7 +7,7 @@ import { decisionOf, eventually, Stage, statusOf, type TestProcess, type Words }
 
 const HELLO = 7520;
 const PATIENCE_MS = 60_000;
-const fast = { stream: "s", acceleration: "fast", consumption: "high" };
+const FAST = { stream: "s", acceleration: "fast", consumption: "high" };
 
 /** Without libdpdk-dev the rest is built, and this is skipped. */
 function missing(): string {
@@ -44,6 +44,7 @@ async function exchange(
   stages: readonly [Stage, Stage],
   size: number,
   expected: readonly string[],
+  fast: Words = FAST,
 ) {
   const [a, b] = stages;
   const [pa, pb] = await Promise.all([a.application("a"), b.application("b")]);
@@ -110,6 +111,17 @@ describe.skipIf(lacks !== "")(`DPDK between two hosts ${lacks}`, { timeout: PATI
     await exchange(daemons, [near, far], size, ["dpdk", "udp"]);
   });
 
+  it.each([64, 1420])("tells a host that has kernel UDP only its messages' class in tags (%i bytes)", async (size) => {
+    using hosts = new TwoHosts();
+    await using near = new Stage(hosts.a.prefix);
+    await using far = new Stage(hosts.b.prefix);
+    const daemons = await Promise.all([
+      daemon(near, hosts.a, hosts.b, { dpdk: dpdkOf(hosts.a, { priorityTags: true }) }),
+      daemon(far, hosts.b, hosts.a, { dpdk: {} }),
+    ]);
+    await exchange(daemons, [near, far], size, ["dpdk", "udp"], { ...FAST, trafficClass: 5 });
+  });
+
   it("falls back and says why when its address is the kernel's, and when another process serves it", async () => {
     using hosts = new TwoHosts();
     await using first = new Stage(hosts.a.prefix);
@@ -117,18 +129,31 @@ describe.skipIf(lacks !== "")(`DPDK between two hosts ${lacks}`, { timeout: PATI
     await using third = new Stage(hosts.a.prefix);
     hosts.a.ip("addr", "add", "10.84.0.77/24", "dev", hosts.a.interface);
     await daemon(first, hosts.a, hosts.b, { dpdk: dpdkOf(hosts.a, { address: "10.84.0.77" }) });
-    const kernels = await decisionOf(await first.application("one"), fast);
+    const kernels = await decisionOf(await first.application("one"), FAST);
     expect([kernels.datapath, kernels.warnings[0]?.code]).toEqual(["udp", "W_FALLBACK_UDP"]);
     expect(kernels.warnings[0]?.message).toContain("the kernel owns the address");
 
     const dpdk = dpdkOf(hosts.a, { port: 7777 });
     const holder = await daemon(second, hosts.a, hosts.b, { dpdk, port: HELLO + 1, process: false });
     const application = await second.application("two");
-    expect((await decisionOf(application, fast)).datapath).toBe("dpdk");
+    expect((await decisionOf(application, FAST)).datapath).toBe("dpdk");
     await daemon(third, hosts.a, hosts.b, { dpdk, port: HELLO + 2 });
-    const late = await decisionOf(await third.application("three"), fast);
+    const late = await decisionOf(await third.application("three"), FAST);
     expect(late.datapath).toBe("udp");
     expect(late.warnings[0]?.message).toContain(`process ${holder.pid} serves`);
+  });
+
+  it("serves the next stream as the first, though its own engine is what has address and port now", async () => {
+    using hosts = new TwoHosts();
+    await using stage = new Stage(hosts.a.prefix);
+    await daemon(stage, hosts.a, hosts.b, { dpdk: dpdkOf(hosts.a, { port: 7777 }) });
+    const application = await stage.application("a");
+    for (const stream of ["one", "two", "one"]) {
+      await eventually(
+        async () => (await decisionOf(application, { ...FAST, stream })).datapath,
+        (datapath) => datapath === "dpdk",
+      );
+    }
   });
 
   it("moves its streams to kernel UDP when its device is gone", async () => {
@@ -136,11 +161,11 @@ describe.skipIf(lacks !== "")(`DPDK between two hosts ${lacks}`, { timeout: PATI
     await using stage = new Stage(hosts.a.prefix);
     await daemon(stage, hosts.a, hosts.b, { dpdk: dpdkOf(hosts.a) });
     const application = await stage.application("a");
-    expect((await decisionOf(application, fast)).datapath).toBe("dpdk");
-    await application.call("sink", fast);
+    expect((await decisionOf(application, FAST)).datapath).toBe("dpdk");
+    await application.call("sink", FAST);
     hosts.a.ip("link", "del", "dev", hosts.a.interface);
     await eventually(
-      () => decisionOf(application, fast),
+      () => decisionOf(application, FAST),
       ({ datapath }) => datapath === "udp",
     );
   });

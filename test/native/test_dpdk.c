@@ -80,6 +80,68 @@ static void full_checksums_are_right_in_the_kernels_eyes(void **state) {
     exchange_with_the_kernel(ON_A ",checksum=full", 1472);
 }
 
+/* What the other host's interface sees: the tag of the next frame of ours, or -1 for none. The kernel takes tags off frames
+   before it hands them over, and tells them apart. */
+static int tag_seen(int line, const struct side *a) {
+    uint8_t frame[2048];
+    char control[256];
+    struct iovec iov = {frame, sizeof frame};
+    for (;;) {
+        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+        ssize_t got = recvmsg(line, &message, 0);
+        assert_true(got > 0);
+        if (got < INS_PACKET_HEADERS || frame[12] != 8 || frame[13] != 0 || memcmp(frame + 26, &a->at.address, 4) != 0)
+            continue;
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
+            struct tpacket_auxdata data;
+            if (c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA)
+                continue;
+            memcpy(&data, CMSG_DATA(c), sizeof data);
+            return data.tp_status & TP_STATUS_VLAN_VALID ? data.tp_vlan_tci : -1;
+        }
+    }
+}
+
+static int send_class(struct side *from, struct ins_endpoint to, uint32_t length, uint32_t priority) {
+    uint8_t data[2048];
+    fill(data, length, priority);
+    struct ins_tx tx = {.header = data, .payload = data, .payload_length = length, .to = to, .priority = priority};
+    stand_in(hosts.a);
+    assert_int_equal(from->dp->ops->tx_burst(from->dp, &tx, 1), 1);
+    return tx.error;
+}
+
+static void a_traffic_class_is_in_a_tag_where_that_is_asked_for(void **state) {
+    (void)state;
+    need_hosts();
+    static const struct {
+        const char *options;
+        int tags;
+    } cases[] = {{ON_A, 0}, {"tags=none," ON_A, 0}, {"tags=priority," ON_A, 1}, {"tags=priority,checksum=full," ON_A, 1}};
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct side a;
+        const struct timeval patience = {.tv_sec = PATIENCE_MS / 1000};
+        const int yes = 1;
+        open_a(&a, cases[i].options);
+        stand_in(hosts.b);
+        int fd = kernel_udp(HOST_B_ADDRESS, 0), line = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
+        assert_true(line >= 0);
+        assert_int_equal(setsockopt(line, SOL_PACKET, PACKET_AUXDATA, &yes, sizeof yes), 0);
+        assert_int_equal(setsockopt(line, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+        struct ins_endpoint kernel = {.address = address_of(HOST_B_ADDRESS), .port = port_of(fd)};
+        /* The first one waits for the address; the last one is as large as they come. */
+        const uint32_t of[][2] = {{7, 100}, {0, 100}, {5, 1472}};
+        for (uint32_t j = 0; j < sizeof of / sizeof *of; j++) {
+            assert_int_equal(send_class(&a, kernel, of[j][1], of[j][0]), 0);
+            kernel_gets(fd, &a, of[j][1], of[j][0]);
+            assert_int_equal(tag_seen(line, &a), cases[i].tags && of[j][0] ? (int)(of[j][0] << 13) : -1);
+        }
+        close(line);
+        close(fd);
+        side_close(&a);
+    }
+}
+
 static void frames_of_an_ordinary_device_fit_small_slots(void **state) {
     (void)state;
     need_hosts();
@@ -212,6 +274,7 @@ static void malformed_ip_and_udp_are_counted_by_kind(void **state) {
         {"rx_bad_ip", 14, 0, 0x46, 0},   {"rx_bad_ip_checksum", 22, 0, 63, 0}, {"rx_expired", 22, 0, 0, 1},
         {"rx_bad_udp", 38, 0, 0xff, 0},   {"rx_bad_udp_checksum", 40, 0, 1, 0},
         {"rx_other", 23, 0, 6, 1},       {"rx_short", 0, 20, 0, 0},            {"rx_cut", 16, 0, 5, 1},
+        {"rx_ipv6", 12, 0, 0x86, 0},
     };
     struct side a;
     struct line line;
@@ -224,6 +287,8 @@ static void malformed_ip_and_udp_are_counted_by_kind(void **state) {
             frame[faults[i].at] = faults[i].value;
         if (faults[i].value == 0x46) /* a header length that leaves no room for itself */
             frame[14] = 0x44;
+        if (faults[i].value == 0x86) /* the second half of IPv6's type */
+            frame[13] = 0xdd;
         if (faults[i].mend)
             mend_ip_sum(frame);
         uint64_t before = stat_of(&a, faults[i].counter);
@@ -284,6 +349,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         OVER(plain, the_kernel_and_it_understand_each_other),
         OVER(plain, full_checksums_are_right_in_the_kernels_eyes),
+        OVER(plain, a_traffic_class_is_in_a_tag_where_that_is_asked_for),
         OVER(plain, frames_of_an_ordinary_device_fit_small_slots),
         OVER(plain, trains_arrive_whole_and_where_they_do_not_fit_are_counted),
         OVER(plain, other_networks_need_a_gateway),

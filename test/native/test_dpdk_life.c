@@ -51,6 +51,7 @@ static void what_is_wrong_with_its_options_is_refused(void **state) {
         "interface=a,gateway=here",
         "interface=a,mtu=100",
         "interface=a,checksum=half",
+        "interface=a,tags=all",
         "interface=a,hugepages=maybe",
         "interface=a,address=10.0.0.1",
         "interface=a,",

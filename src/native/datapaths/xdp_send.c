@@ -107,12 +107,6 @@ static uint64_t payload_sum(const struct xdp *xdp, const uint32_t *frames, uint3
     return sum;
 }
 
-/* The priority of an IEEE 802.1Q tag: the upper three bits behind the addresses and the tag's type. */
-static void prioritise(uint8_t *frame, uint32_t priority) {
-    uint8_t *tag = frame + 2 * INS_MAC_BYTES + 2;
-    *tag = (uint8_t)((*tag & 0x1fu) | priority << 5);
-}
-
 /* Takes frames and writes the datagram into them. Returns the number of pieces, 0 when there are no frames. */
 static uint32_t write_datagram(struct xdp *xdp, const struct xdp_route *route, const struct ins_tx *tx, uint32_t *frames,
                                uint32_t *frame_length) {
@@ -127,7 +121,7 @@ static uint32_t write_datagram(struct xdp *xdp, const struct xdp_route *route, c
     uint8_t *first = xdp->tx_area + begin_of(xdp, frames[0]), *at = first + t->length;
     ins_packet_write(t, first, payload);
     if (tagged)
-        prioritise(first, tx->priority);
+        ins_packet_prioritise(first, tx->priority);
     if (pieces > 1) {
         spread(xdp, frames, t->length, tx->header, tx->header_length);
         spread(xdp, frames, t->length + tx->header_length, tx->payload, tx->payload_length);

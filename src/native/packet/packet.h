@@ -75,6 +75,11 @@ void ins_packet_template(struct ins_packet_template *out, const struct ins_packe
 /* Writes the headers at the start of `frame`, whose payload is or will be behind them. The UDP checksum is 0 ("none",
    RFC 768): right where corruption cannot happen. The datagram must fit 65535 bytes. */
 void ins_packet_write(const struct ins_packet_template *t, uint8_t *frame, uint32_t payload_length);
+/* Then, where the template has a tag: its priority, the upper three bits behind the addresses and the tag's type. */
+static inline void ins_packet_prioritise(uint8_t *frame, uint32_t priority) {
+    uint8_t *tag = frame + 2 * INS_MAC_BYTES + 2;
+    *tag = (uint8_t)((*tag & 0x1fu) | priority << 5);
+}
 /* Then makes the checksum a full one. `payload_sum`: ins_sum of the payload, from 0 (checksum.h). */
 void ins_packet_checksum(const struct ins_packet_template *t, uint8_t *frame, uint64_t payload_sum);
 

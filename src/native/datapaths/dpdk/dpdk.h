@@ -18,6 +18,8 @@
      memory     MiB for DPDK's own use without huge pages (default 64)
      tx         frames for sending (default 1024)
      checksum   of UDP: none or full; default none on virtual devices, full on others
+     tags       priority: frames of a traffic class other than 0 carry it in an IEEE 802.1Q tag of VLAN 0. Such frames are
+                taken whatever this says. Default none
    The first open of a process starts DPDK's environment (0.2 s, on a thread of its own), which then stays: it can be
    started once in a process's life. Later opens share it.
    Errors of open: -EINVAL (an option, or no address), -ENODEV (no such interface or device), -ENETDOWN, -EPERM,

@@ -138,6 +138,10 @@ static int one(const char *name, const char *value, int for_probe, struct dpdk_s
         out->checksum = strcmp(value, "full") == 0;
         return out->checksum || strcmp(value, "none") == 0 ? 0 : -EINVAL;
     }
+    if (strcmp(name, "tags") == 0) {
+        out->tags = strcmp(value, "priority") == 0;
+        return out->tags || strcmp(value, "none") == 0 ? 0 : -EINVAL;
+    }
     if (for_probe && strcmp(name, "address") == 0)
         return address(value, &out->address);
     if (for_probe && strcmp(name, "port") == 0)

@@ -64,8 +64,9 @@ static int learn(struct dpdk *dpdk, uint32_t interface_mtu) {
     memcpy(dpdk->local.mac, mac.addr_bytes, INS_MAC_BYTES);
     uint32_t most = interface_mtu ? interface_mtu : dpdk->settings.mtu ? info.max_mtu : mtu;
     uint32_t frame = dpdk->settings.frame_bytes;
-    if (frame && frame - RING_HEADER - INS_ETHERNET_HEADER < most)
-        most = frame - RING_HEADER - INS_ETHERNET_HEADER;
+    uint32_t around = RING_HEADER + INS_ETHERNET_HEADER + (dpdk->settings.tags ? INS_VLAN_TAG : 0);
+    if (frame && frame - around < most)
+        most = frame - around;
     if (most > DPDK_MTU_MOST)
         most = DPDK_MTU_MOST;
     if (dpdk->settings.mtu > most || most < DPDK_MTU_LEAST)
@@ -103,7 +104,7 @@ int ins_dpdk_port_start(struct dpdk *dpdk) {
     struct rte_eth_conf configuration = {.rxmode = {.mq_mode = RTE_ETH_MQ_RX_NONE}};
     uint16_t mtu = 0, receive = DESCRIPTORS, send = DESCRIPTORS;
     uint32_t room = ins_dpdk_room(dpdk->slots.pool->stride), frame = dpdk->settings.frame_bytes;
-    uint32_t needed = RTE_PKTMBUF_HEADROOM + (frame ? frame - RING_CUT : dpdk->mtu + INS_ETHERNET_HEADER);
+    uint32_t needed = RTE_PKTMBUF_HEADROOM + (frame ? frame - RING_CUT : dpdk->mtu + INS_ETHERNET_HEADER + INS_VLAN_TAG);
     if (room < needed)
         return -EMSGSIZE;
     /* af_packet takes whatever its rings hold, and would change the kernel interface's mtu. */

@@ -30,6 +30,13 @@ static void fail(struct dpdk *dpdk, struct dpdk_route *route, int error, uint64_
     ins_dpdk_release_waiting(dpdk, route, error);
 }
 
+static void write_headers(const struct dpdk *dpdk, struct dpdk_route *route, const uint8_t *mac) {
+    enum { ANY_PRIORITY = 1 };
+    ins_packet_template(&route->t, &dpdk->local, mac, route->address, route->port, 0);
+    if (dpdk->settings.tags)
+        ins_packet_template(&route->tagged, &dpdk->local, mac, route->address, route->port, ANY_PRIORITY);
+}
+
 /* Asks the cache. */
 static void ask(struct dpdk *dpdk, struct dpdk_route *route, uint64_t now_ms) {
     uint8_t mac[INS_MAC_BYTES];
@@ -47,7 +54,7 @@ static void ask(struct dpdk *dpdk, struct dpdk_route *route, uint64_t now_ms) {
         return;
     }
     if (route->state != DPDK_ROUTE_READY || memcmp(route->t.headers, mac, INS_MAC_BYTES) != 0)
-        ins_packet_template(&route->t, &dpdk->local, mac, route->address, route->port, 0);
+        write_headers(dpdk, route, mac);
     route->news = dpdk->news;
     route->ms = now_ms + AGAIN_MS;
     enter(dpdk, route, DPDK_ROUTE_READY);
@@ -65,7 +72,7 @@ static void resolve(struct dpdk *dpdk, struct dpdk_route *route, uint64_t now_ms
     }
     /* For a datagram that waits to be written; whom the frame is for is filled in when it is known. */
     static const uint8_t nobody[INS_MAC_BYTES];
-    ins_packet_template(&route->t, &dpdk->local, nobody, route->address, route->port, 0);
+    write_headers(dpdk, route, nobody);
     ask(dpdk, route, now_ms);
 }
 

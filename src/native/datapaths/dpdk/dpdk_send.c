@@ -77,9 +77,13 @@ static struct rte_mbuf *write_datagram(struct dpdk *dpdk, const struct dpdk_rout
     struct rte_mbuf *mbuf = rte_pktmbuf_alloc(dpdk->frames);
     if (!mbuf)
         return NULL;
+    const uint32_t tagged = dpdk->settings.tags && tx->priority;
+    const struct ins_packet_template *t = tagged ? &route->tagged : &route->t;
     uint32_t payload = tx->header_length + tx->payload_length;
-    uint8_t *frame = rte_pktmbuf_mtod(mbuf, uint8_t *), *at = frame + route->t.length;
-    ins_packet_write(&route->t, frame, payload);
+    uint8_t *frame = rte_pktmbuf_mtod(mbuf, uint8_t *), *at = frame + t->length;
+    ins_packet_write(t, frame, payload);
+    if (tagged)
+        ins_packet_prioritise(frame, tx->priority);
     if (tx->header_length == INS_WIRE_HEADER)
         memcpy(at, tx->header, INS_WIRE_HEADER); /* a constant: a few stores */
     else
@@ -87,8 +91,8 @@ static struct rte_mbuf *write_datagram(struct dpdk *dpdk, const struct dpdk_rout
     if (tx->payload_length)
         memcpy(at + tx->header_length, tx->payload, tx->payload_length);
     if (dpdk->full_checksum)
-        ins_packet_checksum(&route->t, frame, ins_sum(at, payload, 0));
-    mbuf->data_len = (uint16_t)(route->t.length + payload);
+        ins_packet_checksum(t, frame, ins_sum(at, payload, 0));
+    mbuf->data_len = (uint16_t)(t->length + payload);
     mbuf->pkt_len = mbuf->data_len;
     dpdk_count(dpdk, DPDK_TX_COPIED, payload);
     return mbuf;

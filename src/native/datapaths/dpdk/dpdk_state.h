@@ -58,6 +58,7 @@ struct dpdk_settings {
     uint32_t memory;  /* MiB */
     uint32_t tx;
     int checksum;     /* -1: by the device */
+    int tags;         /* frames of a traffic class are tagged with it */
     enum dpdk_pages pages;
 };
 
@@ -85,7 +86,7 @@ struct dpdk_route {
     uint32_t waiting; /* datagrams */
     uint32_t news;    /* READY: the cache's news when it was last asked */
     uint64_t ms;      /* READY: ask the cache again then; RESOLVING: since; FAILED: until */
-    struct ins_packet_template t;
+    struct ins_packet_template t, tagged; /* the latter where frames are tagged */
 };
 
 struct dpdk_waiting {
