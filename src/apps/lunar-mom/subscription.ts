@@ -9,6 +9,9 @@ import { channelOf, type Lane, laneOf, matches, streamOf } from "./topics.ts";
 /** How long a tap stays after the last publisher has gone, ms: what was sent last may be under way. */
 const LINGER_MS = 1000;
 const DEPTH = 256;
+/** A topic that could not be listened to is tried again after this, then after twice as long, at most the second, ms. */
+const AGAIN_MS = 250;
+const AGAIN_MOST_MS = 8000;
 
 /** What a subscription needs of its Lunar. */
 export interface SubscriptionHost {
@@ -36,6 +39,8 @@ export class PatternSubscription implements Subscription {
   private readonly options: SubscribeOptions;
   private readonly handler: Handler | undefined;
   private readonly taps = new Map<string, Tap>();
+  /** What could not be opened and is tried again: limits are given back, a busy runtime answers later. */
+  private readonly again = new Map<string, NodeJS.Timeout>();
   private readonly queue: TopicMessage[] = [];
   private readonly waiters: Array<() => void> = [];
   private received = 0;
@@ -80,13 +85,31 @@ export class PatternSubscription implements Subscription {
       } else if (sources === 0 && !tap.own) {
         tap.leaving ??= setTimeout(() => void this.untap(key, tap), LINGER_MS).unref();
       }
-    } else if (sources > 0) {
-      const { opening } = this.tap(stream, lane, name, false);
-      opening.catch((error) => {
-        this.taps.delete(key);
-        if (this.closing === undefined) this.host.problem(error);
-      });
+    } else {
+      this.calm(key);
+      if (sources > 0) this.begin(key, stream, lane, name, AGAIN_MS);
     }
+  }
+
+  private begin(key: string, stream: string, lane: Lane, topic: string, gapMs: number): void {
+    const tap = this.tap(stream, lane, topic, false);
+    tap.opening.catch((error) => {
+      // Its publishers may have gone and come meanwhile.
+      if (this.taps.get(key) !== tap) return;
+      this.taps.delete(key);
+      if (this.closing !== undefined) return;
+      // Told once, however often it is tried.
+      if (gapMs === AGAIN_MS) this.host.problem(error);
+      const timer = setTimeout(() => {
+        this.again.delete(key);
+        this.begin(key, stream, lane, topic, Math.min(2 * gapMs, AGAIN_MOST_MS));
+      }, gapMs);
+      this.again.set(key, timer.unref());
+    });
+  }
+  private calm(key: string): void {
+    clearTimeout(this.again.get(key));
+    this.again.delete(key);
   }
 
   private tap(stream: string, lane: Lane, topic: string, own: boolean): Tap {
@@ -203,6 +226,7 @@ export class PatternSubscription implements Subscription {
   }
   private async end(): Promise<void> {
     this.host.forget(this);
+    for (const key of [...this.again.keys()]) this.calm(key);
     await Promise.all([...this.taps.values()].map((tap) => this.closeTap(tap)));
     this.taps.clear();
     for (const wake of this.waiters.splice(0)) wake();
