@@ -1,6 +1,6 @@
 // Puts together what other runtimes are told: where this one is reached, and which channels its engines deliver. What
 // changes in quick succession goes out together.
-import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
+import type { NetworkTechnology } from "../protocol/qos.ts";
 import type { Announcement, ChannelName, DataEndpoint, Subscription } from "../runtime/directory.ts";
 import type { Clock } from "./clock.ts";
 import type { LinkActor } from "./link.ts";
@@ -72,7 +72,7 @@ export class Announcer {
       const { kind, stream, technology } = link.spec;
       if (kind !== "ingress" || technology === null || link.state !== "open") return [];
       if (!this.#ports.isReceived(link.spec, technology)) return [];
-      const tag = streamTag(stream);
+      const { tag } = link;
       const wanted = new Set(link.tables.channels.map(({ channel }) => channel));
       return link.confirmedTables.channels
         .filter(({ channel }) => wanted.has(channel))

@@ -4,7 +4,7 @@ import type { LinkEvent } from "../../models/link.ts";
 import { linkMachine } from "../../models/link.ts";
 import { type LinkMemory, linkMemory } from "../effects/link-memory.ts";
 import { InsaneError } from "../protocol/codes.ts";
-import type { NetworkTechnology } from "../protocol/qos.ts";
+import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
 import { type LinkTables, type SourceEntry, sameTables, unionTables } from "../runtime/plan.ts";
 import { stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
@@ -46,6 +46,8 @@ const NO_TABLES: LinkTables = { channels: [], sources: [] };
 
 export class LinkActor {
   readonly spec: LinkSpec;
+  /** Of its stream, as it travels on the wire. */
+  readonly tag: number;
   readonly life: Life<typeof linkMachine>;
   /** Entries that were reclaimed and not returned. */
   abandoned = 0;
@@ -69,6 +71,7 @@ export class LinkActor {
   constructor(world: World, spec: LinkSpec, hooks: LinkHooks) {
     this.#world = world;
     this.spec = spec;
+    this.tag = streamTag(spec.stream);
     this.#hooks = hooks;
     this.#target = spec.tables;
     this.life = new Life(world, `link ${spec.id}`);
