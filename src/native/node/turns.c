@@ -26,26 +26,57 @@ WEAK int napi_set_named_property(napi_env, napi_value object, const char *name, 
 
 enum { ADDON_API = 8 };
 
-/* What a bound function does; as long-lived as the process, of which there are few. */
+/* What a bound function does. */
 struct turns {
     struct ins_engine *engine;
     uint32_t receive_budget, looks;
 };
 
+static napi_value run(const struct turns *bound) {
+    ins_engine_poll_looks(bound->engine, bound->receive_budget, bound->looks);
+    return NULL;
+}
+
 /* turns(): nothing. Without arguments, because to read one costs as much again as the call. */
 static napi_value turns(napi_env env, napi_callback_info info) {
     void *data = NULL;
-    if (napi_get_cb_info(env, info, NULL, NULL, NULL, &data) == 0) {
-        const struct turns *bound = data;
-        ins_engine_poll_looks(bound->engine, bound->receive_budget, bound->looks);
-    }
-    return NULL;
+    return napi_get_cb_info(env, info, NULL, NULL, NULL, &data) ? NULL : run(data);
 }
+
+/* The same for the first engines of a process, three functions each: a place of its own for each function spares the question
+   whose it is. `taken` is 1 from binding to finalization, on whatever thread. */
+enum { PLACES = 12 };
+static struct turns places[PLACES];
+static uint32_t taken[PLACES];
+#define PLACE(n)                                                                                                      \
+    static napi_value turns_##n(napi_env env, napi_callback_info info) {                                              \
+        (void)env;                                                                                                    \
+        (void)info;                                                                                                   \
+        return run(&places[n]);                                                                                       \
+    }
+PLACE(0) PLACE(1) PLACE(2) PLACE(3) PLACE(4) PLACE(5) PLACE(6) PLACE(7) PLACE(8) PLACE(9) PLACE(10) PLACE(11)
+static const napi_callback placed[PLACES] = {turns_0, turns_1, turns_2, turns_3, turns_4,  turns_5,
+                                             turns_6, turns_7, turns_8, turns_9, turns_10, turns_11};
 
 static void release(napi_env env, void *data, void *hint) {
     (void)env;
     (void)hint;
-    free(data);
+    struct turns *bound = data;
+    if (bound >= places && bound < places + PLACES)
+        __atomic_store_n(&taken[bound - places], 0, __ATOMIC_RELEASE);
+    else
+        free(bound);
+}
+
+/* A place, or memory where all are taken. */
+static struct turns *place(napi_callback *function) {
+    for (int i = 0; i < PLACES; i++)
+        if (!__atomic_exchange_n(&taken[i], 1, __ATOMIC_ACQUIRE)) {
+            *function = placed[i];
+            return &places[i];
+        }
+    *function = turns;
+    return malloc(sizeof(struct turns));
 }
 
 /* bind(engine: bigint, receive budget, looks): the function that runs such turns of that engine; not to be called when
@@ -62,13 +93,14 @@ static napi_value bind(napi_env env, napi_callback_info info) {
         napi_get_value_uint32(env, arguments[2], &bound.looks))
         return NULL;
     bound.engine = (struct ins_engine *)(uintptr_t)engine;
-    struct turns *data = malloc(sizeof *data);
+    napi_callback call;
+    struct turns *data = place(&call);
     if (!data)
         return NULL;
     *data = bound;
-    if (napi_create_function(env, "turns", SIZE_MAX, turns, data, &function) ||
+    if (napi_create_function(env, "turns", SIZE_MAX, call, data, &function) ||
         napi_add_finalizer(env, function, data, release, NULL, NULL)) {
-        free(data);
+        release(env, data, NULL);
         return NULL;
     }
     return function;
