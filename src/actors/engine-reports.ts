@@ -41,6 +41,12 @@ export class EngineReports {
       case "lost":
         this.lost(technology, event.tag, event.channel, event.source, event.count);
         return;
+      case "late":
+        // Once a stream, however many sinks it has there.
+        for (const one of new Set([...this.#sinks(technology, event.tag, event.channel)].map(({ stream }) => stream))) {
+          one.late(technology, event);
+        }
+        return;
       case "dropped":
         this.#dropped(event.link, event.channel, event.count, event.reason);
         return;
@@ -69,15 +75,21 @@ export class EngineReports {
 
   /** `technology` null: over one that was left, whichever that was. */
   lost(technology: NetworkTechnology | null, tag: number, channel: number, source: number, count: number): void {
+    for (const { session, stream, sink } of this.#sinks(technology, tag, channel)) {
+      stream.lost(technology, count);
+      this.#losses.add(session.id, { sink: sink.spec.id, source, count, reason: "wire" });
+    }
+  }
+
+  /** The sinks that get what comes on a channel over a technology; null: over one that was left, whichever that was. */
+  *#sinks(technology: NetworkTechnology | null, tag: number, channel: number) {
     for (const session of this.#ports.sessions()) {
       for (const stream of session.streams.values()) {
         if (stream.tag !== tag) continue;
         const over = stream.carriers.flatMap((one) => receivesOver(one, this.#ports.running()));
         if (technology === null ? !stream.left() : !over.includes(technology) && !stream.left(technology)) continue;
         for (const sink of stream.sinks.values()) {
-          if (sink.spec.channel !== channel || sink.closing) continue;
-          stream.lost(count);
-          this.#losses.add(session.id, { sink: sink.spec.id, source, count, reason: "wire" });
+          if (sink.spec.channel === channel && !sink.closing) yield { session, stream, sink };
         }
       }
     }

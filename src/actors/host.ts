@@ -66,7 +66,6 @@ export interface Host {
   announce(): void;
   /** Those that are alive follow what they were told last. */
   readonly announced: boolean;
-  engineCounters(technology: NetworkTechnology | null): Readonly<Record<string, number>>;
   /** A session that this runtime serves, or undefined. */
   session(id: number): SessionActor | undefined;
   status(): StatusReport;

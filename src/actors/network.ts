@@ -129,10 +129,6 @@ export class Network {
     return [...this.#servings.values()].filter(({ runs }) => runs).map(({ technology }) => technology);
   }
 
-  counters(technology: NetworkTechnology): Readonly<Record<string, number>> {
-    return this.#servings.get(technology)?.engine?.counters ?? {};
-  }
-
   /** Those that are alive follow what they were told last. */
   get announced(): boolean {
     return !this.#directoryRuns || (!this.#announcer.waits && this.#ports.directory.inForce);

@@ -2,7 +2,7 @@
 // meanwhile, in which order they are opened, retired, let go and closed, and what the move cost. When each step is taken
 // is the machine's business (models/stream.ts).
 import type { NetworkTechnology } from "../protocol/qos.ts";
-import type { RebindWhy } from "../protocol/rebound.ts";
+import type { MoveCosts, RebindWhy } from "../protocol/rebound.ts";
 import type { PlannedMember } from "../runtime/plan.ts";
 import type { Host } from "./host.ts";
 import type { LinkActor } from "./link.ts";
@@ -18,17 +18,14 @@ const RECENT_MS = 15_000;
 /** Moves that are remembered. */
 const HISTORY = 16;
 
-/** A move that is over, or was given up. Counts of losses go on for a while: some are found out late. */
-export interface MoveRecord {
+type Counted = { -readonly [cost in keyof MoveCosts]: MoveCosts[cost] };
+
+/** A move that is over, or was given up. Its counts go on for a while: some is found out late. */
+export interface MoveRecord extends Counted {
   readonly at: string;
   readonly from: NetworkTechnology | null;
   readonly to: NetworkTechnology | null;
   readonly why: RebindWhy;
-  /** How long what was emitted had to wait, µs. */
-  pauseMicroseconds: number;
-  lost: number;
-  duplicated: number;
-  reordered: number;
 }
 
 export interface RebindingPorts {
@@ -44,13 +41,15 @@ type Steps = Pick<PlannedMember, "keep" | "held">;
 export class Rebinding {
   readonly history: MoveRecord[] = [];
   moved = 0;
+  /** Of all its moves. */
+  readonly costs: Counted = { pauseMicroseconds: 0, lost: 0, duplicated: 0, reordered: 0 };
   /** For the plan of links; empty when it does not move. */
   steps: Steps = {};
   /** What other hosts are told to send to while it moves; null: to what it is bound to. */
   receives: NetworkTechnology | null = null;
   readonly #ports: RebindingPorts;
   readonly #recent = new Map<NetworkTechnology, number>();
-  #move: { readonly record: MoveRecord; readonly late: Readonly<Record<"late" | "reordered", number>> } | null = null;
+  #move: MoveRecord | null = null;
   #swappedAt = 0;
   #ending: ReadonlyArray<LinkActor> = [];
 
@@ -64,10 +63,19 @@ export class Rebinding {
     return [...this.#recent].some(([one, until]) => (technology ?? one) === one && now < until);
   }
 
-  lost(count: number): void {
-    const last = this.history.at(-1) ?? this.#move?.record;
-    if (this.#move) this.#move.record.lost += count;
-    else if (last) last.lost += count;
+  /**
+   * Messages over a technology (null: one that was left) were lost or dropped. They are the move's while it lasts; afterwards
+   * those that were under way over what it left.
+   */
+  count(technology: NetworkTechnology | null, more: Partial<MoveCosts>): void {
+    const last = this.history.at(-1);
+    const late = last && last.to !== technology && this.left(technology ?? undefined);
+    const record = this.#move ?? (late ? last : undefined);
+    if (!record) return;
+    for (const key of ["pauseMicroseconds", "lost", "duplicated", "reordered"] as const) {
+      record[key] += more[key] ?? 0;
+      this.costs[key] += more[key] ?? 0;
+    }
   }
 
   /** The links of the last move are over, so that another one may begin. False: they are not, and it may not. */
@@ -108,8 +116,7 @@ export class Rebinding {
 
   begin(from: NetworkTechnology | null, to: NetworkTechnology | null, why: RebindWhy): void {
     const at = new Date().toISOString();
-    const record = { at, from, to, why, pauseMicroseconds: 0, lost: 0, duplicated: 0, reordered: 0 };
-    this.#move = { record, late: this.#late(from, to) };
+    this.#move = { at, from, to, why, pauseMicroseconds: 0, lost: 0, duplicated: 0, reordered: 0 };
     if (from !== null) this.#recent.set(from, this.#now() + RECENT_MS);
     this.#swappedAt = 0;
   }
@@ -150,7 +157,7 @@ export class Rebinding {
     // Where nothing takes over from it, what is emitted still goes there: it ends by being closed.
     if (!old || !this.#link("egress", to)) return;
     const marked = await host.retire(old, host.config.rebind.patienceMs);
-    if (marked) this.lost(marked.lost);
+    if (marked) this.count(from, { lost: marked.lost });
   }
 
   /** What waits on the new links goes. */
@@ -177,13 +184,9 @@ export class Rebinding {
     if (from !== to) this.#close(from);
     this.steps = {};
     this.receives = null;
-    const move = this.#move;
+    const record = this.#move;
     this.#move = null;
-    if (!move) return null;
-    const { record, late } = move;
-    const now = this.#late(from, to);
-    record.reordered = Math.max(0, now.reordered - late.reordered);
-    record.duplicated = Math.max(0, now.late - late.late - record.reordered);
+    if (!record) return null;
     this.moved++;
     this.history.push(record);
     if (this.history.length > HISTORY) this.history.shift();
@@ -211,15 +214,9 @@ export class Rebinding {
 
   #pause(): void {
     if (this.#move && this.#swappedAt > 0 && this.#ports.channels().sources.size > 0) {
-      this.#move.record.pauseMicroseconds = Math.round(1000 * (performance.now() - this.#swappedAt));
+      this.count(null, { pauseMicroseconds: Math.round(1000 * (performance.now() - this.#swappedAt)) });
     }
     this.#swappedAt = 0;
-  }
-
-  #late(...technologies: ReadonlyArray<NetworkTechnology | null>): Readonly<Record<"late" | "reordered", number>> {
-    const counters = technologies.map((technology) => this.#ports.host.engineCounters(technology));
-    const sum = (name: string): number => counters.reduce((total, of) => total + (of[name] ?? 0), 0);
-    return { late: sum("rx_late"), reordered: sum("rx_reordered") };
   }
 
   #link(kind: "egress" | "ingress", technology: NetworkTechnology | null): LinkActor | undefined {

@@ -261,10 +261,6 @@ export class RuntimeActor implements Host {
     return this.network.announced;
   }
 
-  engineCounters(technology: NetworkTechnology | null): Readonly<Record<string, number>> {
-    return technology === null ? {} : this.network.counters(technology);
-  }
-
   session(id: number): SessionActor | undefined {
     return this.#sessions.get(id);
   }

@@ -6,6 +6,7 @@ import { type ProducerPools, poolClasses, producerPools } from "../effects/produ
 import { InsaneError } from "../protocol/codes.ts";
 import type { DecisionRecord, SinkPolicyRecord } from "../protocol/control.ts";
 import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
+import type { MoveCosts } from "../protocol/rebound.ts";
 import { classed } from "../qos/gates.ts";
 import { withCure } from "../runtime/cures.ts";
 import type { Promised } from "../runtime/gates.ts";
@@ -148,6 +149,11 @@ export class StreamActor {
     return this.#moves.rebinding.moved;
   }
 
+  /** What all its moves cost. */
+  get moveCosts(): Readonly<MoveCosts> {
+    return this.#moves.rebinding.costs;
+  }
+
   /** The last moves, the latest last. */
   get moves(): ReadonlyArray<MoveRecord> {
     return this.#moves.rebinding.history;
@@ -168,8 +174,15 @@ export class StreamActor {
     return this.#moves.rebinding.left(technology);
   }
 
-  lost(count: number): void {
-    this.#moves.rebinding.lost(count);
+  lost(technology: NetworkTechnology | null, count: number): void {
+    this.#moves.rebinding.count(technology, { lost: count });
+  }
+
+  late(
+    technology: NetworkTechnology,
+    { count, reordered }: { readonly count: number; readonly reordered: number },
+  ): void {
+    this.#moves.rebinding.count(technology, { duplicated: count - reordered, reordered });
   }
 
   get decision(): DecisionRecord | null {

@@ -15,6 +15,15 @@ export type EngineEvent =
       readonly peer: number;
       readonly count: number;
     }
+  /** Messages that came behind later ones, or twice, and were dropped, since this was last said; `reordered` had been lost. */
+  | {
+      readonly type: "late";
+      readonly tag: number;
+      readonly channel: number;
+      readonly source: number;
+      readonly reordered: number;
+      readonly count: number;
+    }
   /** Messages that arrived and were not delivered on this link (`STATUS` as reason), since this was last said. */
   | {
       readonly type: "dropped";
@@ -88,6 +97,8 @@ export function decodeEvent(event: DataView): EngineEvent | null {
       const flow = { host: status, tag: u32(8), channel: u32(12), source: u32(16), flow: u32(20), sent: value };
       return { type: u32(0) === 8 ? "ended" : "untold", ...flow };
     }
+    case 10:
+      return { type: "late", tag: u32(8), channel: u32(12), source: u32(16), reordered: u32(20), count: value };
     default:
       return null;
   }

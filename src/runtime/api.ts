@@ -2,7 +2,7 @@
 import type { Session } from "../client/api.ts";
 import type { CapabilityRecord, DecisionRecord, MachineState } from "../protocol/control.ts";
 import type { NetworkTechnology, Technology } from "../protocol/qos.ts";
-import type { ReboundEvent } from "../protocol/rebound.ts";
+import type { MoveCosts, ReboundEvent } from "../protocol/rebound.ts";
 import type { GateSchedule } from "../qos/gates.ts";
 import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
 import type { RdmaProvider } from "./rdma.ts";
@@ -245,7 +245,9 @@ export interface ExplainReport {
     readonly copies: boolean;
   }>;
   readonly decision: DecisionRecord;
-  /** The last moves between datapaths, the latest last. */
+  /** How often it has moved between datapaths, for each session that has it open, and what that cost in all. */
+  readonly moved: ReadonlyArray<MoveCosts & { readonly session: number; readonly times: number }>;
+  /** The last moves, the latest last. */
   readonly moves: ReadonlyArray<ReboundEvent & { readonly session: number; readonly at: string }>;
   /** Null: first in, first out. */
   readonly schedule: ScheduleReport | null;
@@ -300,6 +302,8 @@ export interface StatusReport {
       readonly datapath: Technology | null;
       /** How often it has moved from one datapath to another. */
       readonly moves: number;
+      /** What all of them cost together. */
+      readonly moveCosts: MoveCosts;
       readonly sources: ReadonlyArray<EndpointReport>;
       readonly sinks: ReadonlyArray<EndpointReport>;
     }>;

@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { EmbeddedRuntime, ReboundEvent, SourceStats } from "../../src/index.ts";
 import type { DecisionRecord } from "../../src/protocol/control.ts";
+import type { MoveCosts } from "../../src/protocol/rebound.ts";
+import type { ExplainReport } from "../../src/runtime/api.ts";
 import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
 import { eventually, Stage, type TestProcess, type Words } from "./runtime/processes.ts";
 
@@ -74,6 +76,11 @@ class Side implements AsyncDisposable {
     return events;
   }
 
+  async explain(stream = fast.stream): Promise<ExplainReport> {
+    const reports = (await this.daemon.call("explain"))["result"] as ExplainReport[];
+    return reports.find((report) => report.stream === stream) as ExplainReport;
+  }
+
   async rebounds(): Promise<ReboundEvent[]> {
     return (await this.app.call("rebounds"))["result"] as ReboundEvent[];
   }
@@ -123,6 +130,9 @@ async function books(near: Side, far: Side): Promise<Book[]> {
   );
 }
 
+const sum = (moves: ExplainReport["moves"], cost: keyof MoveCosts): number =>
+  moves.reduce((total, move) => total + move[cost], 0);
+
 describe.skipIf(missing !== "")(`streams that move between datapaths ${missing}`, () => {
   it("on request lose, double and reorder nothing in a hundred moves, whichever side moves, and when", {
     timeout: 120_000,
@@ -153,6 +163,13 @@ describe.skipIf(missing !== "")(`streams that move between datapaths ${missing}`
         expect(pauseMicroseconds).toBeGreaterThan(0);
       }
     }
+    for (const side of [near, far]) {
+      const { moved, moves } = await side.explain();
+      const times = (await side.rebounds()).length;
+      expect(moved).toMatchObject([{ times, lost: 0, duplicated: 0, reordered: 0 }]);
+      expect(moved[0]?.pauseMicroseconds).toBeGreaterThan(sum(moves, "pauseMicroseconds") - 1);
+      expect(moves.length).toBe(16);
+    }
     for (const { sent, dropped, got } of await books(near, far)) {
       expect(dropped).toEqual({});
       expect(sent).toBeGreaterThan(1000);
@@ -178,6 +195,35 @@ describe.skipIf(missing !== "")(`streams that move between datapaths ${missing}`
       expect(dropped).toEqual({});
       expect(got).toMatchObject({ count: sent, faults: [], stats: { received: sent, lost: 0 } });
     }
+  });
+
+  it("count what came twice or late to them while they moved, and not what came so to others", {
+    timeout: 120_000,
+  }, async () => {
+    using hosts = new TwoHosts();
+    await using near = new Side(hosts.a);
+    await using far = new Side(hosts.b);
+    // What the far host sends over XDP comes twice or out of order every third time.
+    await Promise.all([
+      near.start(hosts.a, hosts.b),
+      far.start(hosts.b, hosts.a, { network: { faults: { xdp: "duplicate=0.3,reorder=0.3,seed=3" } } }),
+    ]);
+    await traffic(near, far);
+    // Of this one there are only sources on the host that moves it.
+    const other = { ...fast, stream: "other", channel: 5 };
+    await far.app.call("sink", other);
+    await near.app.call("source", other);
+    await near.app.call("matched", { index: 1 });
+    const counted = async (stream: string): Promise<MoveCosts | undefined> => (await near.explain(stream)).moved[0];
+    for (let round = 0; round < 4; round++) {
+      await near.app.call("moves", { ...fast, stream: "other", times: 2, pace: 30 });
+      await near.moves(2, 30);
+    }
+    await eventually(
+      () => counted(fast.stream),
+      (costs) => costs !== undefined && costs.duplicated > 0 && costs.reordered > 0,
+    );
+    expect(await counted("other")).toMatchObject({ times: 8, lost: 0, duplicated: 0, reordered: 0 });
   });
 
   it("move at once when a datapath fails, count what is lost to the message, and come back when it holds", {
@@ -220,7 +266,13 @@ describe.skipIf(missing !== "")(`streams that move between datapaths ${missing}`
       ]),
     );
     expect((await far.rebounds()).slice(ours)).toEqual([]);
-    for (const { sent, got } of await books(near, far)) {
+    const all = await books(near, far);
+    // All that this host missed went with a datapath that had failed, and is told of these moves.
+    const { moved: costs, moves } = await near.explain();
+    const lost = all[1]?.got.stats.lost;
+    expect([costs[0]?.lost, sum(moves, "lost")]).toEqual([lost, lost]);
+    expect((await near.status()).sessions[0]?.streams[0]?.moveCosts).toMatchObject({ lost });
+    for (const { sent, got } of all) {
       expect(got.faults).toEqual([]);
       expect({ ...got.stats, sum: got.stats.received + got.stats.lost }).toMatchObject({
         received: got.count,

@@ -21,7 +21,6 @@ function stage() {
     decide: () => ({ datapath: played.decides, warnings: [] }) as unknown as DecisionRecord,
     remote: (over: NetworkTechnology | null) => (over === null ? [] : (played.reached.get(over) ?? [])),
     membersChanged: () => {},
-    engineCounters: () => ({}),
     broker: { linkOver: () => undefined },
   } as unknown as Host;
   const moves = new StreamMoves({

@@ -39,7 +39,7 @@ async function main({ values, positionals }: Parsed<typeof spec.options>): Promi
 }
 
 function describe(report: ExplainReport): string[] {
-  const { stream, tag, sessions, decision, schedule, thread, moves, links, peers } = report;
+  const { stream, tag, sessions, decision, schedule, thread, moved, moves, links, peers } = report;
   const users = sessions.map(
     ({ session, name, domain, copies }) =>
       `${name} (session ${session}${copies ? `; ${domain}: a foreign trust domain, which receives copies` : ""})`,
@@ -62,7 +62,7 @@ function describe(report: ExplainReport): string[] {
     );
   }
   lines.push("", ...decision.candidates.flatMap(candidate));
-  if (moves.length > 0) lines.push("", ...movesTable(moves));
+  if (moves.length > 0) lines.push("", ...moved.map(movesText), ...movesTable(moves));
   if (links.length > 0) {
     const rows = links.map((link) => [
       link.kind,
@@ -99,6 +99,10 @@ function largeText({ qos, datapath }: DecisionRecord): string | null {
 function threadText({ name, engines, mode, idle, cpu, duty }: NonNullable<ExplainReport["thread"]>): string {
   const where = mode === "thread" ? `that of ${name}, which serves ${engines.join(" and ")}` : `its own (${mode})`;
   return `${where}; ${idle}s when idle, ${cpu === null ? "on any core" : `on core ${cpu}`}; has worked ${percent(duty)} of the last second`;
+}
+
+function movesText({ session, times, pauseMicroseconds, lost, duplicated, reordered }: ExplainReport["moved"][number]) {
+  return `  session ${session} has moved ${times} times: sending paused for ${pauseMicroseconds} us in all; ${lost} messages lost, ${duplicated} came twice, ${reordered} too late`;
 }
 
 function movesTable(moves: ExplainReport["moves"]): string[] {

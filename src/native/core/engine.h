@@ -47,6 +47,8 @@ enum {
     INS_EVENT_ENDED,         /* a flow of another engine's has ended (as for UNTOLD): see ins_engine_account_flow */
     INS_EVENT_UNTOLD,        /* a flow has ended that this engine cannot tell of: a = tag, b = channel, c = source,
                                 d = flow, status = host, value = messages sent; see ins_engine_tell_flow */
+    INS_EVENT_LATE,          /* a = tag, b = channel, c = source, d = of them counted as lost before, value = messages dropped
+                                since because they came behind later ones, or twice */
 };
 struct ins_event {
     uint32_t type;

@@ -159,6 +159,7 @@ struct ins_tracker {
     uint64_t expected;
     uint64_t gap, gap_end; /* the last ones that were missed: what comes of them after all came out of order */
     uint64_t lost; /* not told control yet */
+    uint32_t late, reordered; /* neither: came behind what was expected; of these those that were missed before */
     struct ins_topic *topic;
     uint32_t used;
     uint32_t peer; /* index */

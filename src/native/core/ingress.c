@@ -105,17 +105,6 @@ void ins_ingress_settle(struct ins_engine *e, struct ins_tracker *tracker, uint6
     settle(e, tracker, sequence, sequence + 1);
 }
 
-/* Messages from `sequence` to before `end` are behind what is expected. */
-static void late(struct ins_engine *e, const struct ins_tracker *tracker, uint64_t sequence, uint64_t end) {
-    ins_count(e, INS_COUNT_rx_late, end - sequence);
-    if (sequence < tracker->gap)
-        sequence = tracker->gap;
-    if (end > tracker->gap_end)
-        end = tracker->gap_end;
-    if (sequence < end)
-        ins_count(e, INS_COUNT_rx_reordered, end - sequence);
-}
-
 /* A data message of a known peer. Returns to how many links it was pushed. */
 static uint32_t accept(struct ins_engine *e, uint32_t peer, const struct ins_wire *wire, uint8_t *header,
                        uint32_t slot, uint32_t offset) {
@@ -126,7 +115,7 @@ static uint32_t accept(struct ins_engine *e, uint32_t peer, const struct ins_wir
         return pushed;
     struct ins_topic *topic = tracker->topic;
     if (wire->sequence < tracker->expected) {
-        late(e, tracker, wire->sequence, wire->sequence + 1);
+        ins_tracker_late(e, tracker, wire->sequence, wire->sequence + 1);
         return pushed;
     }
     settle(e, tracker, wire->sequence, wire->sequence + 1);
@@ -151,7 +140,7 @@ static uint32_t accept_items(struct ins_engine *e, uint32_t peer, const struct i
     if (wire->sequence < tracker->expected) {
         uint64_t behind = tracker->expected - wire->sequence;
         skip = behind < wire->items ? (uint32_t)behind : wire->items;
-        late(e, tracker, wire->sequence, wire->sequence + skip);
+        ins_tracker_late(e, tracker, wire->sequence, wire->sequence + skip);
         if (skip == wire->items)
             return pushed;
     }

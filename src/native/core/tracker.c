@@ -45,10 +45,16 @@ static int tell(struct ins_engine *e, struct ins_tracker *tracker, uint32_t rese
         .d = e->peers[tracker->peer].id,
         .value = tracker->lost,
     };
-    if (!ins_event_push(&e->events, &event, reserved))
+    if (tracker->lost && !ins_event_push(&e->events, &event, reserved))
         return 0;
     tracker->lost = 0;
     e->received[tracker - e->trackers].untold = 0;
+    event.type = INS_EVENT_LATE;
+    event.d = tracker->reordered;
+    event.value = tracker->late;
+    if (tracker->late && !ins_event_push(&e->events, &event, reserved))
+        return 0;
+    tracker->late = tracker->reordered = 0;
     return 1;
 }
 
@@ -134,11 +140,9 @@ struct ins_tracker *ins_tracker_make(struct ins_engine *e, uint32_t peer, uint32
     return tracker;
 }
 
-void ins_tracker_lost(struct ins_engine *e, struct ins_tracker *tracker, uint64_t count) {
+/* There is something to tell of it. */
+static void soil(struct ins_engine *e, struct ins_tracker *tracker) {
     enum { COALESCE_MS = 10 };
-    ins_count(e, INS_COUNT_rx_lost, count);
-    tracker->lost += count;
-    e->received[tracker - e->trackers].untold = (uint32_t)tracker->lost; /* at most a leap between two words */
     if (!tracker->dirty) {
         tracker->dirty = 1;
         tracker->next = e->dirty_trackers;
@@ -146,6 +150,23 @@ void ins_tracker_lost(struct ins_engine *e, struct ins_tracker *tracker, uint64_
     }
     e->untold = 1;
     ins_due(e, e->told_ms + COALESCE_MS);
+}
+
+void ins_tracker_lost(struct ins_engine *e, struct ins_tracker *tracker, uint64_t count) {
+    ins_count(e, INS_COUNT_rx_lost, count);
+    tracker->lost += count;
+    e->received[tracker - e->trackers].untold = (uint32_t)tracker->lost; /* at most a leap between two words */
+    soil(e, tracker);
+}
+
+void ins_tracker_late(struct ins_engine *e, struct ins_tracker *tracker, uint64_t sequence, uint64_t end) {
+    uint64_t from = sequence > tracker->gap ? sequence : tracker->gap, to = end < tracker->gap_end ? end : tracker->gap_end;
+    uint32_t reordered = from < to ? (uint32_t)(to - from) : 0;
+    ins_count(e, INS_COUNT_rx_late, end - sequence);
+    ins_count(e, INS_COUNT_rx_reordered, reordered);
+    tracker->late += (uint32_t)(end - sequence); /* a datagram's messages at a time; told 100 times a second */
+    tracker->reordered += reordered;
+    soil(e, tracker);
 }
 
 int ins_trackers_tell(struct ins_engine *e) {

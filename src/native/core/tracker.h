@@ -15,12 +15,14 @@ struct ins_tracker *ins_tracker_make(struct ins_engine *e, uint32_t peer, uint32
                                      struct ins_topic *topic, uint64_t expected);
 /* `count` messages will not come. */
 void ins_tracker_lost(struct ins_engine *e, struct ins_tracker *tracker, uint64_t count);
+/* Messages from `sequence` to before `end` came behind what is expected: they are dropped. */
+void ins_tracker_late(struct ins_engine *e, struct ins_tracker *tracker, uint64_t sequence, uint64_t end);
 void ins_trackers_drop_peer(struct ins_engine *e, uint32_t peer);
 /* A flow's high-water mark: what was not seen below it is lost. */
 void ins_tracker_beat(struct ins_engine *e, uint32_t peer, const struct ins_heartbeat *beat);
 /* Heartbeat records of a peer. */
 void ins_trackers_heartbeat(struct ins_engine *e, uint32_t peer, const uint8_t *records, uint32_t bytes);
-/* Tells control what was lost, as far as there is room. 1 when all is told. */
+/* Tells control what was lost or late, as far as there is room. 1 when all is told. */
 int ins_trackers_tell(struct ins_engine *e);
 
 /* A gap larger than this is no loss but nonsense. */
