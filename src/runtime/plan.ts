@@ -78,6 +78,8 @@ export interface WantedLink {
   readonly tables: LinkTables;
   /** The index that the next new channel gets: indices are not used again while messages with them may be under way. */
   readonly nextIndex: number;
+  /** Channels that it carried before, and their indices: an end may know them yet, and they may come back. */
+  readonly former: ReadonlyMap<number, number>;
   /** A stream moves to it: one to the network begins held (PlannedMember). */
   readonly held: boolean;
 }
@@ -86,6 +88,7 @@ export interface ExistingLink {
   readonly key: string;
   readonly tables: LinkTables;
   readonly nextIndex: number;
+  readonly former: ReadonlyMap<number, number>;
 }
 export interface Plan {
   readonly open: ReadonlyArray<WantedLink>;
@@ -94,6 +97,8 @@ export interface Plan {
 }
 
 const MAX_INDEX = 0x10000;
+/** Most channels of the past whose indices a link remembers. */
+const MOST_FORMER = 4096;
 
 export const linkKey = (
   kind: LinkKind,
@@ -182,13 +187,13 @@ export function wantedLink(
   const key = linkKey(kind, stream, producer, consumer, technology);
   const before = existing(key);
   if (onlyIfThere && !before) return null;
-  const { entries, nextIndex } = number(channels, before);
+  const { entries, ...numbers } = number(channels, before);
   const mine = sources
     .filter((source) => channels.has(source.channel))
     .map((source) => ({ index: source.index, source: source.id, channel: source.channel }))
     .sort((a, b) => a.index - b.index);
   const tables = { channels: entries, sources: mine };
-  return { key, kind, stream, technology, producer, consumer, tables, nextIndex, held };
+  return { key, kind, stream, technology, producer, consumer, tables, ...numbers, held };
 }
 
 export const offeredChannels = ({ sources }: PlannedMember): Set<number> =>
@@ -299,12 +304,18 @@ function sinkChannels(member: PlannedMember, offered: ReadonlySet<number> | null
   return channels;
 }
 
-/** Gives each channel its index: the one it has, else the next that is free. */
+const NONE: ReadonlyMap<number, number> = new Map();
+
+/**
+ * Gives each channel its index: the one it has or had, else the next that is free. With another one a channel that comes
+ * back before both ends know that it was gone would be two things to an engine, which knows its sources by it.
+ */
 function number(
   channels: ReadonlyMap<number, ChannelWish>,
   before: ExistingLink | undefined,
-): { entries: ChannelEntry[]; nextIndex: number } {
-  const known = new Map(before?.tables.channels.map((entry) => [entry.channel, entry.index]));
+): { entries: ChannelEntry[]; nextIndex: number; former: ReadonlyMap<number, number> } {
+  const known = new Map(before?.former);
+  for (const { channel, index } of before?.tables.channels ?? []) known.set(channel, index);
   const taken = new Set(known.values());
   let nextIndex = before?.nextIndex ?? 0;
   const entries: ChannelEntry[] = [];
@@ -319,5 +330,6 @@ function number(
     entries.push({ index, channel, block, policies });
   }
   entries.sort((a, b) => a.index - b.index);
-  return { entries, nextIndex };
+  const gone = [...known].filter(([channel]) => !channels.has(channel));
+  return { entries, nextIndex, former: gone.length === 0 ? NONE : new Map(gone.slice(-MOST_FORMER)) };
 }
