@@ -162,9 +162,14 @@ export class Rebinding {
 
   /** What waits on the new links goes. */
   async release(to: NetworkTechnology | null): Promise<void> {
+    const { host } = this.#ports;
     const link = this.#link("egress", to);
-    if (link && this.steps.held) await this.#ports.host.release(link);
+    const { held } = this.steps;
+    // First: one that is opened from now on does not begin held.
     this.steps = { ...this.steps, held: false };
+    // One that somebody has come to want meanwhile is being opened: it holds at the end of that, and would for good.
+    if (held && link?.state === "open") await host.release(link);
+    else if (held) void link?.confirmed().then((open) => (open ? host.release(link) : undefined));
     this.#pause();
   }
 

@@ -14,6 +14,8 @@ function stage() {
   const played = {
     decides: "udp" as NetworkTechnology,
     reached: new Map<NetworkTechnology, number[]>([["udp", [1]]]),
+    egress: new Map<NetworkTechnology, object>(),
+    said: [] as string[],
   };
   const host = {
     world: { clock },
@@ -21,7 +23,12 @@ function stage() {
     decide: () => ({ datapath: played.decides, warnings: [] }) as unknown as DecisionRecord,
     remote: (over: NetworkTechnology | null) => (over === null ? [] : (played.reached.get(over) ?? [])),
     membersChanged: () => {},
-    broker: { linkOver: () => undefined },
+    config: { rebind: { patienceMs: 100 } },
+    release: async () => void played.said.push("let go"),
+    broker: {
+      linkOver: (kind: string, _: number, __: string, technology: NetworkTechnology) =>
+        kind === "egress" ? played.egress.get(technology) : undefined,
+    },
   } as unknown as Host;
   const moves = new StreamMoves({
     host,
@@ -77,4 +84,28 @@ it("one that has ended, or is where it should be, looks no more", async () => {
     await pass(20_000);
     expect(sent).toEqual([]);
   }
+});
+
+it("what is opened while it moves is let go when it is open, not before: it would hold for good", async () => {
+  const { moves, played, sent, pass } = stage();
+  played.decides = "xdp";
+  played.reached.clear();
+  for (const step of ["prepare", "drain", "mark"] as const) {
+    moves[step]();
+    await pass(10);
+  }
+  // Now somebody wants it over there.
+  let opened = (): void => {};
+  const confirmed = new Promise<boolean>((resolve) => {
+    opened = () => resolve(true);
+  });
+  const life = { outcome: null };
+  played.egress.set("xdp", { state: "offered", confirmed: () => confirmed, life, spec: { id: 1, kind: "egress" } });
+  moves.switch();
+  await pass(10);
+  expect(sent.map(({ type }) => type)).toEqual(["prepared", "drained", "echoed", "switched"]);
+  expect(played.said).toEqual([]);
+  opened();
+  await pass(10);
+  expect(played.said).toEqual(["let go"]);
 });
