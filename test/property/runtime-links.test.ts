@@ -118,6 +118,24 @@ describe("a link", () => {
     expect(said).toEqual(["consumer open 1", "producer open 1"]);
   });
 
+  it("waits longer for an application whose stream moves to it: that may have much to do", async () => {
+    for (const held of [false, true]) {
+      const { clock, producer, link } = stage();
+      producer.silent.add("open");
+      const actor = link({ held });
+      await turns();
+      clock.advance(4000);
+      await turns();
+      expect(actor.state.startsWith("offered"), `held ${held}: ${actor.state}`).toBe(held);
+      actor.close("test");
+      for (let i = 0; i < 20; i++) {
+        clock.advance(1000);
+        await turns(4);
+      }
+      await actor.life.ended;
+    }
+  });
+
   it("tells its producer of nothing that came while its consumer was being told, before that knows it", async () => {
     const { said, link, consumer } = stage();
     let answer = (): void => {};

@@ -4,6 +4,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   type ExistingLink,
+  egress,
+  ingress,
   type LinkTables,
   type PlanInput,
   type PlannedMember,
@@ -125,6 +127,24 @@ describe("the plan of links", () => {
         }
       }),
     );
+  });
+
+  it("says of the links that a stream moves to that it does, in both directions", () => {
+    const one = {
+      session: 1,
+      stream: "s",
+      sources: [{ id: 1, index: 1, channel: 1 }],
+      sinks: [{ channel: 2, block: true }],
+    };
+    const networks = ["udp", "xdp"] as const;
+    for (const held of [false, true]) {
+      const moving = { ...one, datapath: "xdp", keep: ["udp"], held } as const;
+      expect(ingress(moving, "xdp", networks)).toMatchObject({ held, onlyIfThere: false });
+      expect(egress(moving, "xdp", networks, () => true)).toMatchObject({ held, onlyIfThere: false });
+      for (const left of [ingress(moving, "udp", networks), egress(moving, "udp", networks, () => true)]) {
+        expect(left).toMatchObject({ held: false });
+      }
+    }
   });
 
   it("is finished when it has been carried out", () => {

@@ -109,3 +109,52 @@ it("what is opened while it moves is let go when it is open, not before: it woul
   await pass(10);
   expect(played.said).toEqual(["let go"]);
 });
+
+/** A link that its application takes when `stands`; until then it is opened in vain, as often as that is asked. */
+const fickleLink = () => ({
+  stands: false,
+  asked: 0,
+  state: "offered",
+  life: { outcome: null },
+  spec: { id: 1, kind: "egress" },
+  confirmed(): Promise<boolean> {
+    this.asked++;
+    return Promise.resolve(this.stands);
+  },
+});
+
+it("does not move before its new links stand: one that its application did not take in time is opened again", async () => {
+  const { moves, played, sent, pass } = stage();
+  played.decides = "xdp";
+  played.reached.set("xdp", [1]);
+  moves.prepare();
+  await pass(10);
+  expect(sent).toMatchObject([{ type: "prepared", datapath: "xdp" }]);
+  const link = fickleLink();
+  played.egress.set("xdp", link);
+  moves.drain();
+  await pass(300);
+  expect(link.asked).toBeGreaterThan(10);
+  expect([sent.length, moves.datapath, moves.receives]).toEqual([1, "xdp", "udp"]);
+  link.stands = true;
+  await pass(10);
+  expect(sent.slice(1)).toEqual([{ type: "drained" }]);
+});
+
+it("a move that is over waits for its links no more", async () => {
+  const { moves, played, sent, pass } = stage();
+  played.decides = "xdp";
+  played.reached.set("xdp", [1]);
+  moves.prepare();
+  await pass(10);
+  const link = fickleLink();
+  played.egress.set("xdp", link);
+  moves.drain();
+  await pass(30);
+  moves.callOff();
+  await pass(10);
+  const { asked } = link;
+  await pass(300);
+  expect(link.asked).toBe(asked);
+  expect(sent.some(({ type }) => type === "drained")).toBe(false);
+});
