@@ -3,7 +3,7 @@
 import { connect, type Source } from "../../index.ts";
 import { FRAME_HEADER, FRAME_MOST, type Frame, writeFrame } from "./frames.ts";
 import { loadPicture, nextFrame } from "./picture.ts";
-import { CHANNELS, runRole, STREAMS, WINDOW } from "./roles.ts";
+import { CHANNELS, droppedOf, greetUntil, runRole, STREAMS, WINDOW } from "./roles.ts";
 
 await runRole(async (say, told) => {
   const frames = Number(process.argv[2] ?? 10);
@@ -42,7 +42,10 @@ await runRole(async (say, told) => {
       },
     ],
   });
-  await told("go");
+  const greetings = await greetUntil(told("go"), source, () => {
+    const buffer = source.tryGetBuffer(0);
+    if (buffer !== null && source.tryEmit(buffer) === 0) buffer[Symbol.dispose]();
+  });
   await source.matched(consumers, { signal: AbortSignal.timeout(15_000) });
   const begun = performance.now();
   const buffers = [new Uint8Array(picture.pixels.length), new Uint8Array(picture.pixels.length)];
@@ -73,7 +76,7 @@ await runRole(async (say, told) => {
   }
   const seconds = (performance.now() - begun) / 1000;
   const stats = await source.settled({ signal: AbortSignal.timeout(10_000) });
-  const dropped = Object.values(stats.dropped).reduce((sum, n) => sum + n, 0);
+  const dropped = droppedOf(stats) - greetings;
   say({ type: "sent", messages: frames, frames, bytes: frames * picture.pixels.length, seconds, dropped });
   await told("end");
   await session.close();

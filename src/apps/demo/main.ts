@@ -131,6 +131,7 @@ try {
     over.set(role.name, `${camerasDatapath} to ${stream.datapath ?? "nothing"}`);
   }
   await victim.next("ready");
+  for (const role of [...receivers.map(({ role }) => role), victim]) await role.next("reached");
   if (!given.json) for (const stream of streams) tellBinding(stream);
 
   sensor.send({ type: "go" });

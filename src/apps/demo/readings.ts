@@ -21,6 +21,16 @@ export const readingsChannel = defineChannel({
   schema: Schema.toStandardSchemaV1(Reading),
 });
 
+/** Of no day: sent before the data set, and not counted. */
+export const GREETING: Reading = {
+  date: "",
+  precipitation: 0,
+  temperatureMax: 0,
+  temperatureMin: 0,
+  wind: 0,
+  weather: "",
+};
+
 /** Rows of vega-datasets' seattle-weather.csv: date, precipitation, temp_max, temp_min, wind, weather. */
 export function loadReadings(): Reading[] {
   // The package exports its code only; its data lies beside it.

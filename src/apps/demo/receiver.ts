@@ -3,7 +3,7 @@
 import { connect } from "../../index.ts";
 import { FRAME_MOST, type ReceivedFrame, readFrame } from "./frames.ts";
 import { savePicture } from "./picture.ts";
-import { type Reading, readingsChannel } from "./readings.ts";
+import { GREETING, type Reading, readingsChannel } from "./readings.ts";
 import { CHANNELS, latency, runRole, STREAMS } from "./roles.ts";
 
 await runRole(async (say, told) => {
@@ -17,8 +17,19 @@ await runRole(async (say, told) => {
   const readingLatency: number[] = [];
   let readings = 0;
   let lost = 0;
+  /** Greetings, which come before all else, on each of the two channels. */
+  const greeted = new Set<string>();
+  const greet = (channel: string): void => {
+    if (greeted.has(channel)) return;
+    greeted.add(channel);
+    if (greeted.size === 2) say({ type: "reached" });
+  };
   const policy = bystander ? ({ kind: "drop-newest" } as const) : ({ kind: "block" } as const);
-  const readingSink = await readingsChannel.createSink(sensors, { policy }, (_: Reading, message) => {
+  const readingSink = await readingsChannel.createSink(sensors, { policy }, ({ date }: Reading, message) => {
+    if (date === GREETING.date) {
+      greet("readings");
+      return;
+    }
     readings++;
     readingLatency.push(message.receiveTime - message.emitTime);
   });
@@ -47,6 +58,11 @@ await runRole(async (say, told) => {
     if (credit.tryEmit(buffer) === 0) buffer[Symbol.dispose]();
   };
   const frameSink = await camera.createSink(CHANNELS.frames, { policy }, (message) => {
+    if (message.length === 0) {
+      message.release();
+      greet("frames");
+      return;
+    }
     frameLatency.push(Date.now() - message.emitTime);
     const frame = readFrame(message.bytes);
     frames++;

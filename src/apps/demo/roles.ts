@@ -1,7 +1,7 @@
 // What the demo's processes say to each other over Node's IPC channel, the channels they use, and how they are started.
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { WarningEvent } from "../../client/api.ts";
+import type { Source, SourceStats, WarningEvent } from "../../client/api.ts";
 import type { DecisionRecord } from "../../protocol/control.ts";
 
 /** Channels of the demo, within their streams. */
@@ -9,6 +9,8 @@ export const CHANNELS = { readings: 1, frames: 2, credit: 3 } as const;
 export const STREAMS = { sensors: "demo/sensors", camera: "demo/camera", control: "demo/control" } as const;
 /** Frames the camera sends before it waits for its receivers. */
 export const WINDOW = 3;
+/** A greeting is sent so often until all have got one, ms. */
+const GREETING_MS = 20;
 
 export interface StreamReport {
   readonly name: string;
@@ -26,6 +28,8 @@ export interface Latency {
 
 export type FromRole =
   | { readonly type: "ready"; readonly streams: ReadonlyArray<StreamReport> }
+  /** It gets what is sent on both channels. */
+  | { readonly type: "reached" }
   | { readonly type: "progress"; readonly readings: number; readonly frames: number }
   | {
       readonly type: "sent";
@@ -153,6 +157,23 @@ export async function runRole(body: (say: (message: FromRole) => void, told: Tol
     process.disconnect?.();
   }
 }
+
+/**
+ * Greets on a source's channel until `go`: who sends on a network is not told which hosts a message reaches, so receivers say
+ * that a greeting came, and then all that follows does. Resolves with what of that came back unread.
+ */
+export async function greetUntil(go: Promise<unknown>, source: Source, greet: () => unknown): Promise<number> {
+  let gone = false;
+  void go.then(() => {
+    gone = true;
+  });
+  while (!gone) {
+    greet();
+    await Promise.race([go, new Promise((resolve) => setTimeout(resolve, GREETING_MS))]);
+  }
+  return droppedOf(await source.settled({ signal: AbortSignal.timeout(10_000) }));
+}
+export const droppedOf = ({ dropped }: SourceStats): number => Object.values(dropped).reduce((sum, n) => sum + n, 0);
 
 /** p50 and p99 in microseconds of samples in milliseconds. */
 export function latency(samples: number[]): Latency {

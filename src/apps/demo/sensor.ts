@@ -1,7 +1,7 @@
 // Role: publishes the data set as typed messages, one row at a time, as fast as its consumers allow but 2,000 a second at most.
 import { connect } from "../../index.ts";
-import { loadReadings, readingsChannel } from "./readings.ts";
-import { runRole, STREAMS } from "./roles.ts";
+import { GREETING, loadReadings, readingsChannel } from "./readings.ts";
+import { droppedOf, greetUntil, runRole, STREAMS } from "./roles.ts";
 
 await runRole(async (say, told) => {
   const rounds = Number(process.argv[2] ?? 10);
@@ -23,7 +23,7 @@ await runRole(async (say, told) => {
       },
     ],
   });
-  await told("go");
+  const greetings = await greetUntil(told("go"), source.source, () => source.tryEmit(GREETING));
   await source.source.matched(consumers, { signal: AbortSignal.timeout(15_000) });
   const begun = performance.now();
   let messages = 0;
@@ -40,7 +40,7 @@ await runRole(async (say, told) => {
   }
   const seconds = (performance.now() - begun) / 1000;
   const stats = await source.source.settled({ signal: AbortSignal.timeout(10_000) });
-  const dropped = Object.values(stats.dropped).reduce((sum, n) => sum + n, 0);
+  const dropped = droppedOf(stats) - greetings;
   say({ type: "sent", messages, frames: 0, bytes: 0, seconds, dropped });
   await told("end");
   await session.close();
