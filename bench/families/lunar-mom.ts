@@ -62,6 +62,7 @@ export const lunarMom = betweenHosts(
   },
   (topology) => [
     insaneMom(topology, "udp"),
+    insaneMom(topology, "udp", undefined, "kept"),
     insaneMom(topology, "xdp"),
     // Where the raw program is built, the library is there.
     insaneMom(topology, "dpdk", nativeUnavailable("raw_dpdk_rtt")),

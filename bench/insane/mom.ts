@@ -1,5 +1,5 @@
-// Lunar MoM, round trips and one way: mom.ts embed[-xdp|...] LOCAL PEER near|far rtt|rate PAYLOAD WARMUP SECONDS. Both sides
-// spin: the engine is inline, messages are filled in the slot and come to a handler.
+// Lunar MoM, round trips and one way: mom.ts embed[-xdp|...] LOCAL PEER near|far rtt|rate plain|kept PAYLOAD WARMUP
+// SECONDS. Both sides spin: the engine is inline, messages are filled in the slot and come to a handler. `kept`: at least once.
 
 import type { Publisher } from "../../src/apps/lunar-mom/api.ts";
 import type { Draft, TopicMessage } from "../../src/apps/lunar-mom/lunar.ts";
@@ -11,20 +11,23 @@ const BURST = 64;
 const LOST_AFTER_MS = 200;
 /** Looks, or bursts, between two glances at the clock. */
 const LOOKS = 4096;
+/** Of a sender that may not go on: turns in vain before the event loop gets one. */
+const FULL = 256;
 /** Of a sender: turns of the event loop are seldom in a loop that spins. */
 const TURNS = 65536;
 const TAIL_SECONDS = 0.5;
 
 const reached = await reach("bench-mom", process.argv.slice(2));
 const { session, rest, close } = reached;
-const [role, kind, payloadText, warmupText, secondsText] = rest;
+const [role, kind, lane, payloadText, warmupText, secondsText] = rest;
 const [payload, warmup, seconds] = [Number(payloadText), Number(warmupText), Number(secondsText)];
 const near = role === "near";
 // Never a figure of something else under its name: this throws when the stream does not run where it was asked to.
 const { binding } = await reached.stream(payload);
 const { acceleration, consumption } = binding.qos;
 const lunar: Lunar = await openLunar(session);
-const options = { qos: { acceleration, consumption } };
+const delivery = lane === "kept" ? "at-least-once" : "best-effort";
+const options = { qos: { acceleration, consumption }, delivery } as const;
 const aside = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 const sequenceOf = ({ memory, offset }: TopicMessage): number => {
@@ -83,14 +86,20 @@ async function send(publisher: Publisher): Promise<void> {
   await publisher.source.reserve(payload);
   await publisher.matched();
   const until = performance.now() + (warmup + seconds + TAIL_SECONDS) * 1e3;
-  for (let turn = 1; turn % 16 !== 0 || performance.now() < until; turn++) {
-    for (let i = 0; i < BURST; i++) {
+  for (let turn = 1, full = 0; turn % 16 !== 0 || performance.now() < until; turn++) {
+    let sent = 0;
+    for (; sent < BURST; sent++) {
       if (publisher.tryPublish(payload, number, true) === 0) break;
       sequence = (sequence + 1) >>> 0;
     }
     publisher.flush();
     session.poll();
-    if (turn % TURNS === 0) await aside();
+    // What is lost is asked for by timers.
+    full = sent === 0 ? full + 1 : 0;
+    if (turn % TURNS === 0 || full === FULL) {
+      full = 0;
+      await aside();
+    }
   }
   say({ sent: sequence });
 }

@@ -125,18 +125,24 @@ function roundTripDaemon({ a, b }: Topology, mode: "daemon" | "daemon-parked"): 
   };
 }
 
-/** Lunar MoM over it: round trips below 1024 bytes, one way from there on. */
-export function insaneMom({ a, b }: Topology, datapath: Datapath, unavailable = insaneUnavailable()): System {
+/** Lunar MoM over it: round trips below 1024 bytes, one way from there on, as it comes or (`kept`) at least once. */
+export function insaneMom(
+  { a, b }: Topology,
+  datapath: Datapath,
+  unavailable = insaneUnavailable(),
+  lane: "plain" | "kept" = "plain",
+): System {
+  const mode = datapath === "udp" ? "inline" : datapath;
   return {
     system: "insane",
     datapath,
-    mode: datapath === "udp" ? "inline" : datapath,
+    mode: lane === "kept" ? `${mode}-at-least-once` : mode,
     threads: INLINE_THREADS,
     unavailable,
     async measure(point) {
       const kind = point.payload < 1024 ? "rtt" : "rate";
       const side = (role: string, self: Host, peer: Host) =>
-        inlineSide(datapath, self, peer, "mom", [role, kind, ...times(point)]);
+        inlineSide(datapath, self, peer, "mom", [role, kind, lane, ...times(point)]);
       const result = await measurePair(point, side("far", b, a), side("near", a, b), kind === "rtt" ? "near" : "far");
       return kind === "rtt" ? roundTrip(result) : oneWay(result);
     },

@@ -37,6 +37,9 @@ const PAYLOAD_WORD = POOL.HEADER_ROOM >>> 2;
 
 /** Handles made at once. */
 const HANDLES = 64;
+/** Pools of large messages have less than this, and a consumer may always hold a message, and two more on their way. */
+const FEW_SLOTS = 64;
+const FEW_HELD = 3;
 
 export class SlotPool {
   readonly index: number;
@@ -51,7 +54,11 @@ export class SlotPool {
   /** A stack: the slot that came home last is the warmest. */
   readonly free: Int32Array;
   freeCount: number;
-  /** Fewer free slots are scarce: no consumer that may be passed over gets more than its share of them. */
+  /** Fewer free slots than `short`: no consumer that may be passed over gets more than its share of them. */
+  readonly short: number;
+  /** What such a consumer may hold at most, however many are free: of few slots one alone must not have almost all. */
+  readonly most: number;
+  /** With fewer free slots than this one of both may matter. */
   readonly scarce: number;
   /** By slot, see REFS. */
   readonly states: Int32Array;
@@ -72,7 +79,10 @@ export class SlotPool {
     this.ints = new Int32Array(mapping.buffer);
     this.free = new Int32Array(info.slots);
     this.freeCount = info.slots;
-    this.scarce = info.slots >>> 2;
+    const few = info.slots < FEW_SLOTS;
+    this.short = Math.max(few ? 2 : 0, info.slots >>> 2);
+    this.most = few ? Math.max(FEW_HELD, Math.ceil(info.slots / 2)) : Number.POSITIVE_INFINITY;
+    this.scarce = few ? info.slots : this.short;
     for (let i = 0; i < info.slots; i++) this.free[i] = info.slots - 1 - i;
     this.states = new Int32Array(info.slots);
   }

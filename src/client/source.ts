@@ -241,7 +241,10 @@ export class EmittingSource implements Source, Account {
   private hoards(end: ProducerEnd, pool: SlotPool): boolean {
     end.reclaim();
     if (end.state === "closed") return true;
-    return end.link.holding(pool.index) >= Math.max(1, Math.floor(pool.slots / (2 * this.host.linksOf(this.stream))));
+    const held = end.link.holding(pool.index);
+    if (held >= pool.most) return true;
+    if (pool.freeCount >= pool.short) return false;
+    return held >= Math.max(1, Math.floor(pool.slots / (2 * this.host.linksOf(this.stream))));
   }
 
   /** Some consumers, or all, or none there, did not get it. */

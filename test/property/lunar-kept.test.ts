@@ -17,10 +17,55 @@ describe("a replay window", () => {
         window.acknowledged({ kind: 2, flags: 0, subscriber: invented, publisher: 0, expected: 0, low: 0, high: 0 }, 0);
     }
     expect(window.subscribers).toBe(1024);
-    window.keep(new Uint8Array(1), 0);
+    window.keep(new Uint8Array(1), 0, 1);
+    window.sent(0);
     expect(window.awaited).toBe(0);
     expect(window.expel(10, 5).length).toBe(1024);
     expect(window.awaited).toBe(1);
+  });
+
+  it("has the messages that may be asked for as they were sent, whatever came after or could not be sent", () => {
+    const window = new ReplayWindow(3);
+    const lengths = [10, 5000, 1, 0, 70_000, 64, 65, 20, 3];
+    for (const [sequence, length] of lengths.entries()) {
+      // One that was refused leaves nothing behind.
+      window.keep(new Uint8Array(9000).fill(99), 0, 9000);
+      window.keep(new Uint8Array(length + 2).fill(sequence + 1), 1, length);
+      window.sent(0);
+      for (let at = window.oldest; at <= sequence; at++)
+        expect(window.message(at)).toEqual(new Uint8Array(lengths[at]!).fill(at + 1));
+      expect(window.message(window.oldest - 1)).toBeUndefined();
+      expect(window.message(window.next)).toBeUndefined();
+    }
+  });
+
+  it("waits for the slowest of its subscribers, and asks for acknowledgements before it is full", () => {
+    const window = new ReplayWindow(8);
+    const heard = (subscriber: number, expected: number): void =>
+      void window.acknowledged({ kind: 2, flags: 0, subscriber, publisher: 0, expected, low: 0, high: 0 }, 0);
+    window.join(1, false, 0);
+    window.join(2, false, 0);
+    const asked: number[] = [];
+    const send = (count: number): void => {
+      for (let i = 0; i < count; i++) {
+        if (window.asks) asked.push(window.next);
+        window.keep(new Uint8Array(1), 0, 1);
+        window.sent(0);
+      }
+    };
+    send(5);
+    heard(1, 5);
+    expect([window.awaited, window.full]).toEqual([0, false]);
+    send(3);
+    expect([window.full, asked]).toEqual([true, [1, 3, 5, 7]]);
+    heard(2, 3);
+    expect([window.awaited, window.full]).toEqual([3, false]);
+    heard(1, 8);
+    window.leave(2);
+    expect(window.awaited).toBe(8);
+    window.leave(1);
+    send(1);
+    expect(window.awaited).toBe(9);
   });
 });
 

@@ -46,6 +46,7 @@ export async function serve({ values, positionals }: StreamParsed): Promise<numb
       tell({ refused: { number, code, message } }, `${code}: ${message}`),
     );
     server.on("stalled", ({ error: { code, message } }) => tell({ stalled: { code, message } }, `${code}: ${message}`));
+    server.on("rivals", ({ code, message }) => tell({ rivals: { code, message } }, `${code}: ${message}`));
     const { width, height, pixels } = source.format;
     const { datapath } = server.stream.binding;
     tell(

@@ -121,11 +121,13 @@ export class KeptPublisher implements Publisher {
       slot[Symbol.dispose]();
       throw error;
     }
-    writeFrame(slot.memory, slot.offset, this.frame(FRAME.DATA, window.next));
-    const frame = slot.memory.slice(slot.offset, slot.offset + slot.length);
+    const asks = this.acknowledged && window.asks;
+    writeFrame(slot.memory, slot.offset, this.frame(FRAME.DATA, window.next, asks ? FLAG : 0));
+    // Before it goes: afterwards the slot may be another message's.
+    window.keep(slot.memory, slot.offset, slot.length);
     const token = emitted(this.source, slot, more);
     if (token === 0) return 0;
-    window.keep(frame, performance.now());
+    window.sent(performance.now());
     this.look();
     return token;
   }
@@ -180,7 +182,7 @@ export class KeptPublisher implements Publisher {
         else {
           // What an acknowledging subscriber lacks it says next; this one gets the last message with the answer.
           this.say(back.subscriber, wantsLast ? window.oldest : window.next);
-          if (wantsLast) this.again(window.oldest, now);
+          if (wantsLast) this.sendAgain([window.oldest], now);
         }
         break;
       }
@@ -191,7 +193,7 @@ export class KeptPublisher implements Publisher {
           this.say(back.subscriber, window.join(back.subscriber, false, now));
           break;
         }
-        for (const at of window.lacking(back, now, RESEND_MS)) if (!this.again(at, now)) break;
+        this.sendAgain(window.lacking(back, now, RESEND_MS), now);
         break;
       case BACK.LEAVE:
         window.leave(back.subscriber);
@@ -201,13 +203,18 @@ export class KeptPublisher implements Publisher {
     this.look();
   }
 
+  private sendAgain(sequences: ReadonlyArray<number>, now: number): void {
+    if (sequences.length === 0) return;
+    for (const sequence of sequences) if (!this.again(sequence, now)) break;
+    this.source.flush();
+  }
   private again(sequence: number, now: number): boolean {
     const frame = this.window.message(sequence);
     const slot = frame && slotIfOpen(this.source, frame.length);
     if (!frame || !slot) return false;
     slot.memory.set(frame, slot.offset);
     this.window.sentAgain(sequence, now);
-    return emitted(this.source, slot, false) > 0;
+    return emitted(this.source, slot, true) > 0;
   }
 
   /** Says how far it is: to one that has joined, or (0) to everybody. */
@@ -219,8 +226,8 @@ export class KeptPublisher implements Publisher {
     emitted(this.source, slot, false);
   }
 
-  private frame(kind: number, sequence: number): Frame {
-    return { kind, flags: 0, publisher: this.identity, sequence, subscriber: 0, from: 0 };
+  private frame(kind: number, sequence: number, flags = 0): Frame {
+    return { kind, flags, publisher: this.identity, sequence, subscriber: 0, from: 0 };
   }
 
   /** The timer runs while there is somebody to ask. */

@@ -20,8 +20,8 @@ import { Borrowed, Copied } from "./message.ts";
 import { emitted, slotIfOpen } from "./publisher.ts";
 import { channelOf } from "./topics.ts";
 
-/** Acknowledges so many messages at once, or after so long, ms. */
-const ACK_EVERY = 16;
+/** Acknowledges so many messages at once, or after so long, ms, or when it is asked to. */
+const ACK_EVERY = 64;
 const ACK_MS = 5;
 /** Joins again after this, then twice as long, at most the second, ms. */
 const JOIN_MS = 10;
@@ -139,7 +139,7 @@ export class KeptReader {
     if (frame.kind === FRAME.STATE) this.state(one, frame);
     else {
       this.handle.message = message;
-      this.data(one, frame.sequence);
+      this.data(one, frame.sequence, (frame.flags & FLAG) !== 0);
     }
   }
 
@@ -178,7 +178,7 @@ export class KeptReader {
     this.join();
   }
 
-  private data(one: Known, sequence: number): void {
+  private data(one: Known, sequence: number, asked: boolean): void {
     const { expected, early } = one;
     if (expected !== null && (sequence === expected || (!one.acknowledges && sequence > expected))) {
       one.expected = sequence + 1;
@@ -188,8 +188,9 @@ export class KeptReader {
       }
       this.deliver(this.handle);
       if (early.size > 0) this.handOnEarly(one);
-      if (one.acknowledges && ++one.unacknowledged >= ACK_EVERY) this.acknowledge(one);
-      else if (one.acknowledges) this.acknowledgeSoon(one);
+      if (!one.acknowledges) return;
+      if (++one.unacknowledged >= ACK_EVERY || asked) this.acknowledge(one);
+      else this.acknowledgeSoon(one);
       return;
     }
     if ((expected !== null && sequence < expected) || early.has(sequence)) {

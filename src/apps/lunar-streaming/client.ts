@@ -1,7 +1,7 @@
 // The receiving side: finds a server by its name, hands out frames that lie in shared memory, and accounts for every number
 // it did not get. Frames it is too slow for are overtaken by later ones, unless the server waits for its clients.
 import { EventEmitter } from "node:events";
-import type { Message, Session, Sink, Source, Stream } from "../../index.ts";
+import { InsaneError, type Message, type Session, type Sink, type Source, type Stream } from "../../index.ts";
 import {
   type Announcement,
   CHANNELS,
@@ -20,6 +20,8 @@ export interface ClientOptions {
   readonly name: string;
   /** Frames kept for a reader that is busy (2); older ones are overtaken. */
   readonly keep?: number;
+  /** Frames that the application may have at once without releasing them (2); with one more the oldest is taken back. */
+  readonly hold?: number;
   /** How long to look for the server, ms (5000). */
   readonly timeoutMs?: number;
   /** A server of which nothing is heard for so long is gone, ms (4000). */
@@ -41,6 +43,8 @@ export interface ClientStats extends Missing {
   readonly bytes: number;
   /** Messages that were no frame of this server. */
   readonly invalid: number;
+  /** Frames that were taken back from an application that held too many. */
+  readonly takenBack: number;
   /** Of the last frames, from the start of their capture to receipt; 0 before the first. */
   readonly latencyUs: { readonly p50: number; readonly p99: number };
 }
@@ -48,6 +52,8 @@ export interface ClientStats extends Missing {
 interface ClientEvents {
   missing: [Missing & { readonly before: number }];
   invalid: [StreamingError];
+  /** The application held more frames than it may: this one is the server's again. */
+  takenBack: [{ readonly number: number; readonly hold: number }];
   /** The server has gone, in order (`ended`) or without a word. */
   gone: [StreamingError | "ended"];
 }
@@ -59,7 +65,10 @@ const MOST_TICK_MS = 10_000;
 
 /** Errors: ENOSERVER, and those of sessions and streams. */
 export async function connect(session: Session, options: ClientOptions): Promise<Client> {
-  const { name, timeoutMs = 5000 } = options;
+  const { name, timeoutMs = 5000, hold = 2 } = options;
+  if (!Number.isInteger(hold) || hold < 1) {
+    throw new InsaneError("EVALUE", `A viewer may hold 1 frame or more at once, not ${hold}.`, { hold });
+  }
   const control = await session.createStream({ name: streamNames(name).control, maxMessage: RECORD_BYTES });
   const client = new Client(options, control);
   try {
@@ -93,6 +102,9 @@ export class Client extends EventEmitter<ClientEvents> implements AsyncDisposabl
   private received = 0;
   private receivedBytes = 0;
   private invalid = 0;
+  private takenBack = 0;
+  /** What the application has, oldest first. */
+  private readonly lent: Frame[] = [];
   private readonly missing = { skipped: 0, overtaken: 0, lost: 0 };
   private readonly latencies = new Float64Array(REMEMBERED);
 
@@ -152,7 +164,8 @@ export class Client extends EventEmitter<ClientEvents> implements AsyncDisposabl
     const known = this.latencies.slice(0, Math.min(this.received, REMEMBERED)).sort();
     const at = (share: number): number => known[Math.floor(share * (known.length - 1))] ?? 0;
     const { received, receivedBytes: bytes, invalid, missing } = this;
-    return { received, bytes, invalid, ...missing, latencyUs: { p50: at(0.5), p99: at(0.99) } };
+    const { takenBack } = this;
+    return { received, bytes, invalid, takenBack, ...missing, latencyUs: { p50: at(0.5), p99: at(0.99) } };
   }
 
   /** The next frame if one is there; null: not now. Throws ESERVERGONE, ECLOSED; null for ever after the end. */
@@ -215,7 +228,24 @@ export class Client extends EventEmitter<ClientEvents> implements AsyncDisposabl
     }
     const frame = new Frame(header as FrameHeader, message);
     this.account(frame, queued);
+    this.lend(frame);
     return frame;
+  }
+
+  /** What one viewer holds is bounded, for all share the slots of the server. */
+  private lend(frame: Frame): void {
+    const { lent } = this;
+    const { hold = 2 } = this.options;
+    if (lent.length >= hold) {
+      for (let at = lent.length - 1; at >= 0; at--) if (!(lent[at] as Frame).held) lent.splice(at, 1);
+      while (lent.length >= hold) this.takeBack(lent.shift() as Frame, hold);
+    }
+    lent.push(frame);
+  }
+  private takeBack(frame: Frame, hold: number): void {
+    frame.release();
+    this.takenBack++;
+    this.emit("takenBack", { number: frame.number, hold });
   }
 
   private foreign({ epoch, number }: FrameHeader): string | undefined {

@@ -11,6 +11,8 @@ export const STREAMING_CODES = [
   "EENCODE",
   "ESOURCE",
   "ESTALLED",
+  "ETAKEN",
+  "ERELEASED",
   "ECLOSED",
 ] as const;
 export type StreamingCode = (typeof STREAMING_CODES)[number];

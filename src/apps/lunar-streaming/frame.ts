@@ -1,5 +1,6 @@
 // A frame as a client holds it: its header, and its pixels where they lie, on loan until released.
 import type { Message } from "../../index.ts";
+import { StreamingError } from "./errors.ts";
 import { type Encoding, type FrameHeader, HEADER_BYTES, type PixelFormat } from "./frame-header.ts";
 
 export class Frame implements Disposable {
@@ -34,8 +35,16 @@ export class Frame implements Disposable {
     this.generation = message.generation;
   }
 
-  /** The payload, without a copy: raw pixels row by row without padding, or an encoded picture. Until `release`. */
+  /** Whether its memory is still lent: not released, and not taken back because its viewer held too many. */
+  get held(): boolean {
+    return this.message.generation === this.generation;
+  }
+  /**
+   * The payload, without a copy: raw pixels row by row without padding, or an encoded picture. As long as it is `held`, then
+   * ERELEASED; what was taken from here before shows other frames from then on.
+   */
   get bytes(): Uint8Array {
+    if (!this.held) throw this.gone();
     return this.message.bytes.subarray(HEADER_BYTES);
   }
   /** Bytes that outlive the frame. */
@@ -45,7 +54,11 @@ export class Frame implements Disposable {
 
   /** Gives the memory back to the server. Once; afterwards nothing happens. */
   release(): void {
-    if (this.message.generation === this.generation) this.message.release();
+    if (this.held) this.message.release();
+  }
+  private gone(): StreamingError {
+    const why = `Frame ${this.number} was released, or taken back because its viewer held too many: see the option hold.`;
+    return new StreamingError("ERELEASED", why, { number: this.number });
   }
   [Symbol.dispose](): void {
     this.release();

@@ -9,12 +9,8 @@ export { type StreamingCode, StreamingError } from "./errors.ts";
 export { Frame } from "./frame.ts";
 export { type Encoding, type FrameFormat, frameBytes, type PixelFormat } from "./frame-header.ts";
 export type { Filled, FrameSource } from "./frame-source.ts";
-export {
-  openServer,
-  type Server,
-  type ServerOptions,
-  type ServerStats,
-} from "./server.ts";
+export { openServer, type Server } from "./server.ts";
+export type { ServerOptions, ServerStats } from "./server-api.ts";
 export { savePng } from "./sinks/png.ts";
 export { type Interval, Statistics } from "./sinks/statistics.ts";
 export { type ImagesOptions, images } from "./sources/images.ts";

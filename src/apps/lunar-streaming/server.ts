@@ -2,8 +2,8 @@
 // listens. A frame that cannot go out in time is passed over and counted; nothing is ever queued here.
 import { EventEmitter } from "node:events";
 import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
-import type { Qos, Session, Sink, SlotBuffer, Source, Stream } from "../../index.ts";
-import { Audience, type ClientState } from "./audience.ts";
+import type { Session, Sink, SlotBuffer, Source, Stream } from "../../index.ts";
+import { Audience } from "./audience.ts";
 import {
   type Announcement,
   CHANNELS,
@@ -14,56 +14,10 @@ import {
 } from "./control-records.ts";
 import { messageOf, StreamingError } from "./errors.ts";
 import { checkFormat, type Encoding, type FrameFormat, frameBytes, HEADER_BYTES, writeHeader } from "./frame-header.ts";
-import type { FrameSource } from "./frame-source.ts";
+import { FRAMES, NameClaim } from "./name-claim.ts";
 import { Pace } from "./pace.ts";
 import { emitRecord } from "./record-source.ts";
-
-export interface ServerOptions {
-  readonly name: string;
-  readonly source: FrameSource;
-  /** Acceleration and consumption as for any stream. */
-  readonly quality?: Partial<Pick<Qos, "acceleration" | "consumption">>;
-  /** Frames a second. */
-  readonly fps?: number;
-  /** Down to this the rate follows what clients can take; default `fps`: it stays. */
-  readonly minFps?: number;
-  /** What happens to a frame for which there is no room: `skip` (default), or `wait`, at most `patienceMs` (2000). */
-  readonly late?: "skip" | "wait";
-  readonly patienceMs?: number;
-  /**
-   * Frames that may be under way to whoever is waited for, the network among them (3): further ones would only be older
-   * when they arrive.
-   */
-  readonly ahead?: number;
-}
-
-export interface ServerStats {
-  /** Numbers given: sent + skipped. */
-  readonly frames: number;
-  readonly sent: number;
-  /** Not sent, by reason: not in time, no room, the source failed or its frame was wrong, or nobody listened. */
-  readonly skipped: {
-    readonly late: number;
-    readonly full: number;
-    readonly refused: number;
-    readonly unheard: number;
-  };
-  readonly bytes: number;
-  readonly fps: number;
-  /** Where frames go now: sessions of this host, and the network as one. */
-  readonly listeners: number;
-  /** Who has reported lately, here and elsewhere. */
-  readonly clients: ReadonlyArray<ClientState>;
-}
-
-interface ServerEvents {
-  /** A frame that was not sent because the source failed, or wrote something else than it said. */
-  refused: [{ readonly number: number; readonly error: StreamingError }];
-  /** Clients that wait for every frame held up the server for longer than its patience. */
-  stalled: [{ readonly number: number; readonly error: StreamingError }];
-  joined: [{ readonly client: number }];
-  left: [{ readonly client: number; readonly why: "left" | "silent" }];
-}
+import type { ServerEvents, ServerOptions, ServerStats } from "./server-api.ts";
 
 const ANNOUNCE_MS = 500;
 /** Announcement intervals without a report after which a client is forgotten. */
@@ -73,17 +27,26 @@ const AHEAD = 3;
 /** Longest rest of a source that fails every time. */
 const MOST_REST_MS = 1000;
 
-/** Opens a server that others find under `name`. Errors: EFORMAT, and those of sessions and streams. */
+/** Opens a server that others find under `name`. Errors: EFORMAT, ETAKEN, and those of sessions and streams. */
 export async function openServer(session: Session, options: ServerOptions): Promise<Server> {
   const { source, name, quality = {} } = options;
   const maxFrame = source.maxFrame ?? frameBytes(source.format);
   checkFormat(source.format, maxFrame);
   const names = streamNames(name);
-  const control = await session.createStream({ name: names.control, maxMessage: RECORD_BYTES });
-  const frames = await session.createStream({ ...quality, name: names.frames, maxMessage: HEADER_BYTES + maxFrame });
-  const server = new Server(options, maxFrame, control, frames);
-  await server.open();
-  return server;
+  const claim = await NameClaim.of(session, name);
+  const opened: Stream[] = [];
+  try {
+    const control = await session.createStream({ name: names.control, maxMessage: RECORD_BYTES });
+    opened.push(control);
+    const frames = await session.createStream({ ...quality, name: names.frames, maxMessage: HEADER_BYTES + maxFrame });
+    opened.push(frames);
+    const server = new Server(options, maxFrame, control, frames, claim);
+    await server.open();
+    return server;
+  } catch (error) {
+    await Promise.allSettled([claim.end(), ...opened.map((stream) => stream.close())]);
+    throw error;
+  }
 }
 
 export class Server extends EventEmitter<ServerEvents> implements AsyncDisposable {
@@ -94,6 +57,7 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
   readonly stream: Stream;
   private readonly options: ServerOptions;
   private readonly control: Stream;
+  private readonly claim: NameClaim;
   private readonly audience = new Audience();
   private readonly pace: Pace | undefined;
   private readonly stop = new AbortController();
@@ -110,19 +74,20 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
   private sentBytes = 0;
   private readonly skipped = { late: 0, full: 0, refused: 0, unheard: 0 };
 
-  constructor(options: ServerOptions, maxFrame: number, control: Stream, stream: Stream) {
+  constructor(options: ServerOptions, maxFrame: number, control: Stream, stream: Stream, claim: NameClaim) {
     super();
     this.options = options;
     this.name = options.name;
     this.maxFrame = maxFrame;
     this.control = control;
+    this.claim = claim;
     this.stream = stream;
     this.pace = options.fps === undefined ? undefined : new Pace(options.fps, options.minFps);
   }
 
   /** Once, by openServer. */
   async open(): Promise<void> {
-    this.source = await this.stream.createSource(CHANNELS.frames);
+    this.source = await this.stream.createSource(CHANNELS.frames, { name: FRAMES });
     this.announcements = await this.control.createSource(CHANNELS.announcements);
     this.reports = await this.control.createSink(
       CHANNELS.reports,
@@ -137,6 +102,7 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
       },
     );
     this.announcements.on("matched", () => this.announce());
+    this.claim.hold((error) => this.emit("rivals", error));
     this.timer = setInterval(() => this.tick(), ANNOUNCE_MS).unref();
     this.announce();
   }
@@ -384,6 +350,6 @@ export class Server extends EventEmitter<ServerEvents> implements AsyncDisposabl
     this.announce(true);
     await this.announcements.settled({ signal: AbortSignal.timeout(SETTLE_MS) }).catch(() => {});
     await this.options.source.close?.();
-    await Promise.all([this.stream.close(), this.control.close()]);
+    await Promise.all([this.claim.end(), this.stream.close(), this.control.close()]);
   }
 }

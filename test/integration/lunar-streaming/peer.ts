@@ -3,6 +3,7 @@
 import {
   type Client,
   connect,
+  type Frame,
   openServer,
   type Server,
   StreamingError,
@@ -20,7 +21,8 @@ const stalls: string[] = [];
 const left: string[] = [];
 let client: Client | undefined;
 let pattern: TestPattern | undefined;
-let held: { release(): void }[] = [];
+let held: Frame[] = [];
+const takenBack: number[] = [];
 const got = { frames: 0, intact: 0, last: -1, missing: 0, invalid: [] as string[], end: null as string | null };
 const describe = (error: unknown) =>
   error instanceof StreamingError
@@ -29,12 +31,13 @@ const describe = (error: unknown) =>
 
 const calls: Record<string, (words: Words) => unknown> = {
   /** `spoil`: what every fifth frame is: "short", "long", "throw", "kind". */
-  serve: async ({ spoil, width, height, frames, ...options }) => {
+  serve: async ({ spoil, width, height, frames, maxFrame, ...options }) => {
     const format = { width: Number(width ?? 320), height: Number(height ?? 180), pixels: "rgb8" } as const;
     pattern = new TestPattern(format, Number(frames ?? Number.POSITIVE_INFINITY));
     const good = pattern;
     const source = {
       format,
+      ...(maxFrame === undefined ? {} : { maxFrame: Number(maxFrame) }),
       getFrame(into: Uint8Array, number: number) {
         const filled = good.getFrame(into, number);
         if (filled === null || number % 5 !== 4) return filled;
@@ -79,6 +82,7 @@ const calls: Record<string, (words: Words) => unknown> = {
       got.missing += skipped + overtaken + lost;
     });
     client.on("invalid", ({ code, message }) => got.invalid.push(`${code} ${message}`));
+    client.on("takenBack", ({ number }) => takenBack.push(number));
     client.on("gone", (how) => {
       got.end = how instanceof StreamingError ? how.code : how;
     });
@@ -92,7 +96,17 @@ const calls: Record<string, (words: Words) => unknown> = {
       const frame = await client?.next();
       if (frame) held.push(frame);
     }
-    return { held: held.length };
+    const still = held.filter((frame) => frame.held);
+    const readable = held.filter((frame) => {
+      try {
+        return frame.bytes.length > 0;
+      } catch (error) {
+        if (describe(error).code === "ERELEASED") return false;
+        throw error;
+      }
+    });
+    const numbers = (frames: Frame[]) => frames.map(({ number }) => number);
+    return { got: numbers(held), held: numbers(still), readable: numbers(readable), takenBack };
   },
   letGo: () => {
     for (const frame of held) frame.release();
