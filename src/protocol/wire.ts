@@ -53,6 +53,8 @@ export const WIRE_TYPE = {
   MARKER: 7,
   /** The receiver has dealt with a marker and all that came before it. */
   MARKER_ECHO: 8,
+  /** Announces a message in fragments, or asks what has come of it: the header of the last fragment sent, without its body. */
+  ASK: 9,
 } as const;
 
 /**

@@ -44,11 +44,12 @@ static void check(const uint8_t *data, uint32_t length) {
                           plain.type == wire.type && plain.sequence == wire.sequence &&
                           plain.emit_time == wire.emit_time));
         const int marker = wire.type == INS_WIRE_TYPE_MARKER || wire.type == INS_WIRE_TYPE_MARKER_ECHO;
-        const int part = wire.type == INS_WIRE_TYPE_FRAGMENT, status = wire.type == INS_WIRE_TYPE_STATUS;
-        assert(wire.type == INS_WIRE_TYPE_DATA || wire.type == INS_WIRE_TYPE_COALESCED || wire.type == INS_WIRE_TYPE_HEARTBEAT || marker || part || status);
+        const int part = wire.type == INS_WIRE_TYPE_FRAGMENT, ask = wire.type == INS_WIRE_TYPE_ASK, status = wire.type == INS_WIRE_TYPE_STATUS;
+        assert(wire.type == INS_WIRE_TYPE_DATA || wire.type == INS_WIRE_TYPE_COALESCED || wire.type == INS_WIRE_TYPE_HEARTBEAT || marker || part || ask || status);
         assert(!marker || wire.length == 0);
         assert(wire.body <= INS_WIRE_MAX_PAYLOAD && wire.body <= length - at - INS_WIRE_HEADER);
-        assert(part ? wire.size && wire.body && wire.length <= INS_POOL_MAX_MESSAGE &&
+        assert(ask    ? wire.size && wire.body == 0 && (uint64_t)wire.index * wire.size < wire.length
+               : part ? wire.size && wire.body && wire.length <= INS_POOL_MAX_MESSAGE &&
                           (uint64_t)wire.index * wire.size + wire.body <= wire.length
                     : wire.body == wire.length && !wire.size && !wire.index);
         struct ins_receipt receipt;
@@ -99,7 +100,7 @@ static uint32_t compose(uint8_t *data, uint32_t most) {
     for (uint32_t messages = any(5); messages && at + INS_WIRE_HEADER < most; messages--) {
         struct ins_wire wire = {
             .type = any(4)   ? (any(2) ? INS_WIRE_TYPE_DATA : INS_WIRE_TYPE_COALESCED)
-                    : any(2) ? (any(2) ? INS_WIRE_TYPE_FRAGMENT : INS_WIRE_TYPE_STATUS)
+                    : any(2) ? (any(2) ? INS_WIRE_TYPE_FRAGMENT : any(2) ? INS_WIRE_TYPE_ASK : INS_WIRE_TYPE_STATUS)
                     : any(2) ? INS_WIRE_TYPE_HEARTBEAT
                     : any(2) ? INS_WIRE_TYPE_MARKER
                              : INS_WIRE_TYPE_MARKER_ECHO,
@@ -121,12 +122,14 @@ static uint32_t compose(uint8_t *data, uint32_t most) {
         }
         uint32_t body = wire.length;
         struct ins_receipt receipt = {.first = any(100) * 8, .bytes = any(5)};
-        if (wire.type == INS_WIRE_TYPE_FRAGMENT) {
+        if (wire.type == INS_WIRE_TYPE_FRAGMENT || wire.type == INS_WIRE_TYPE_ASK) {
             wire.size = 1 + any(1500);
             wire.length = 1 + any(100000);
             wire.index = any(wire.length / wire.size + 1);
             uint64_t from = (uint64_t)wire.index * wire.size;
             body = from >= wire.length ? 0 : wire.length - from < wire.size ? (uint32_t)(wire.length - from) : wire.size;
+            if (wire.type == INS_WIRE_TYPE_ASK)
+                body = 0;
         }
         if (wire.type == INS_WIRE_TYPE_STATUS)
             body = wire.length = INS_RECEIPT_BITMAP + receipt.bytes;

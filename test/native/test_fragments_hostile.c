@@ -257,7 +257,8 @@ static int read_fragment(struct liar *liar, struct ins_wire *wire) {
     struct pollfd fd = {.fd = liar->fd, .events = POLLIN};
     while (poll(&fd, 1, 5000) > 0) {
         ssize_t got = recv(liar->fd, data, sizeof data, 0);
-        if (got >= INS_WIRE_HEADER && !ins_wire_parse(data, (uint32_t)got, wire) && wire->type == INS_WIRE_TYPE_FRAGMENT)
+        if (got >= INS_WIRE_HEADER && !ins_wire_parse(data, (uint32_t)got, wire) &&
+            (wire->type == INS_WIRE_TYPE_FRAGMENT || wire->type == INS_WIRE_TYPE_ASK))
             return 1;
     }
     return 0;

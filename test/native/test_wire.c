@@ -104,7 +104,7 @@ static void every_malformed_header_is_refused_for_its_reason(void **state) {
         int expected = type == INS_WIRE_TYPE_DATA        ? INS_WIRE_OK
                        : type == INS_WIRE_TYPE_COALESCED ? INS_WIRE_OK /* two items without payload */
                        : type == INS_WIRE_TYPE_HEARTBEAT ? INS_WIRE_BAD_LENGTH /* 16 bytes are no records */
-                       : type == INS_WIRE_TYPE_FRAGMENT  ? INS_WIRE_BAD_LENGTH /* of no size */
+                       : type == INS_WIRE_TYPE_FRAGMENT || type == INS_WIRE_TYPE_ASK ? INS_WIRE_BAD_LENGTH /* of no size */
                        : type == INS_WIRE_TYPE_STATUS    ? INS_WIRE_BAD_LENGTH /* 16 bytes are too few */
                        : type == INS_WIRE_TYPE_MARKER || type == INS_WIRE_TYPE_MARKER_ECHO ? INS_WIRE_BAD_LENGTH /* no body */
                                                          : INS_WIRE_BAD_TYPE;
@@ -205,6 +205,27 @@ static void fragments_lie_within_their_message(void **state) {
     assert_int_equal(parsed(&wire, INS_WIRE_HEADER + INS_WIRE_MAX_PAYLOAD, &read), INS_WIRE_OK);
     wire.size++;
     assert_int_equal(parsed(&wire, INS_WIRE_HEADER + INS_WIRE_MAX_PAYLOAD + 1, &read), INS_WIRE_BAD_LENGTH);
+}
+
+static void questions_are_the_header_of_a_fragment_alone(void **state) {
+    (void)state;
+    struct ins_wire wire = sample, read;
+    wire.type = INS_WIRE_TYPE_ASK;
+    wire.length = 1000;
+    wire.size = 300;
+    for (wire.index = 0; wire.index < 4; wire.index++) {
+        assert_int_equal(parsed(&wire, INS_WIRE_HEADER, &read), INS_WIRE_OK);
+        assert_int_equal(read.body, 0);
+        assert_int_equal(read.length, 1000);
+        assert_int_equal(read.size, 300);
+        assert_int_equal(read.index, wire.index);
+    }
+    assert_int_equal(parsed(&wire, INS_WIRE_HEADER, &read), INS_WIRE_BAD_LENGTH);
+    wire.index = wire.size = 0;
+    assert_int_equal(parsed(&wire, INS_WIRE_HEADER, &read), INS_WIRE_BAD_LENGTH);
+    wire.size = 300;
+    wire.length = INS_POOL_MAX_MESSAGE + 1u;
+    assert_int_equal(parsed(&wire, INS_WIRE_HEADER, &read), INS_WIRE_BAD_LENGTH);
 }
 
 static void statuses_are_as_long_as_they_say(void **state) {
@@ -311,6 +332,7 @@ int main(void) {
         cmocka_unit_test(the_longest_payload_is_accepted_and_one_more_is_not),
         cmocka_unit_test(heartbeats_carry_whole_records_up_to_their_limit),
         cmocka_unit_test(fragments_lie_within_their_message),
+        cmocka_unit_test(questions_are_the_header_of_a_fragment_alone),
         cmocka_unit_test(statuses_are_as_long_as_they_say),
         cmocka_unit_test(shared_datagrams_end_with_an_item_or_are_refused),
         cmocka_unit_test(an_item_has_the_metadata_of_a_message_that_came_alone),

@@ -95,7 +95,9 @@
     X(rx_batches_32)                                                                                                   \
     X(rx_batches_64)                                                                                                   \
     X(rx_batches_128)                                                                                                  \
-    X(rx_copied_small)   /* messages copied out of a shared slot for a sink that sleeps or pins its quota of slots */
+    X(rx_copied_small)   /* messages copied out of a shared slot for a sink that sleeps or pins its quota of slots */ \
+    X(tx_fragment_asks)  /* announcements of large messages, and questions what has come of them */                    \
+    X(rx_fragment_asks)
 
 #define INS_ENGINE_COUNTER_ENUM(name) INS_COUNT_##name,
 enum ins_engine_counter { INS_ENGINE_COUNTERS(INS_ENGINE_COUNTER_ENUM) INS_ENGINE_COUNTER_COUNT };

@@ -131,6 +131,8 @@ struct ins_peer {
         struct ins_endpoint at;
         uint32_t used;
         uint32_t window; /* bytes of fragments that it takes at once; 0: not told */
+        uint32_t large_tag, large_size; /* of the last message in fragments: it expects another one of them */
+        uint64_t large_ms;              /* when that had been sent */
         uint32_t beaten; /* the last round of heartbeats in which it got one */
     } endpoints[INS_ENGINE_DATAPATHS];
 };
@@ -175,7 +177,7 @@ struct ins_staged {
     struct ins_link *link;
     uint32_t entry;
     uint32_t last; /* INS_STAGED_LAST: the message's last datagram, with which its entry goes back; INS_STAGED_FRAGMENT and
-                      more: a fragment, of transmission `last - INS_STAGED_FRAGMENT` */
+                      more: of a large message (ins_fragment_left) */
     uint32_t flow; /* index */
     uint32_t flow_id;
     uint32_t batch; /* number of the shared body, plus one; 0: one message */

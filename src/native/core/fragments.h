@@ -1,5 +1,6 @@
-/* Messages larger than a datagram: at the sender transmissions (fragments_send.c), at the receiver assemblies
-   (fragments_receive.c), and statuses between them (docs/wire.md, types 3 and 6). Everything is bounded, by engine and by
+/* Messages larger than a datagram: at the sender transmissions (fragments_take.c, _send.c, _confirm.c), at the receiver
+   assemblies (fragments_pools.c, _receive.c, _place.c, _deliver.c, _receipt.c), and questions and statuses between them
+   (docs/wire.md, types 3, 6 and 9). Everything is bounded, by engine and by
    peer; a message that does not come about in time is given up, and what it held is free again. */
 #ifndef INSANE_FRAGMENTS_H
 #define INSANE_FRAGMENTS_H
@@ -21,8 +22,9 @@ int ins_fragments_take(struct ins_engine *e, struct ins_link *link, const struct
                        const struct ins_egress_source *source, uint32_t port);
 /* Stages what may go now, in turn. Returns how many fragments. */
 uint32_t ins_fragments_send(struct ins_engine *e);
-/* A fragment is out of the stage: sent, refused, or thrown away. */
-void ins_fragment_left(struct ins_engine *e, uint32_t transmission, int sent, int32_t error);
+/* Something is out of the stage: sent, refused, or thrown away. `what`: as it was staged, less INS_STAGED_FRAGMENT: the index of
+   a transmission for a fragment, and beyond those for a question. */
+void ins_fragment_left(struct ins_engine *e, uint32_t what, int sent, int32_t error);
 /* Gives up what goes over the port, of one link or (NULL) all: to be called while its fragments are staged. */
 void ins_fragments_cancel(struct ins_engine *e, const struct ins_port *port, const struct ins_link *link,
                           uint32_t status);
@@ -40,6 +42,8 @@ void ins_assembly_leave(struct ins_link *link);
 /* Returns how many descriptors were pushed. */
 uint32_t ins_fragment_receive(struct ins_engine *e, uint32_t port, uint32_t peer, const struct ins_wire *wire,
                               const uint8_t *payload);
+/* The sender asks what has come of a message, or announces it: it is given its place before its fragments come. */
+uint32_t ins_fragment_asked(struct ins_engine *e, uint32_t port, uint32_t peer, const struct ins_wire *wire);
 /* The sender of the flow has done with all messages before `next`: what is complete is delivered, the rest given up.
    Returns how many descriptors were pushed. */
 uint32_t ins_fragments_pass(struct ins_engine *e, uint32_t peer, uint32_t flow, uint64_t next);

@@ -12,7 +12,8 @@
 
 enum {
     TRAIN_BYTES = 65507, /* most that one call brings */
-    MISSES = 4,          /* in a row, after which it is read without a prediction for a while */
+    MISSES = 4,          /* in a row, after which it is read without a prediction for a while: when nothing is under way, */
+    MISSES_BEGUN = 32,   /* and while a message is */
     REST = 2,            /* bursts */
 };
 
@@ -34,7 +35,7 @@ void ins_place_forget(struct ins_engine *e) {
     e->expecting = 0;
 }
 
-/* The message after this one of its flow will be like it, if there is one. */
+/* Another message of the stream will have fragments as large, if there is one, whosever and however long. */
 void ins_place_follow(struct ins_engine *e, const struct ins_assembly *a) {
     struct ins_following *next = &e->fragments->following;
     if (next->pool != a->pool)
@@ -44,9 +45,7 @@ void ins_place_follow(struct ins_engine *e, const struct ins_assembly *a) {
     e->expecting = 1;
     next->pool = a->pool;
     next->port = a->port;
-    next->peer = a->peer;
-    next->wire = a->wire;
-    next->wire.sequence++;
+    next->size = a->wire.size;
     next->until_ms = e->now_ms + INS_FOLLOW_MS;
     ins_due(e, next->until_ms);
 }
@@ -61,6 +60,7 @@ void ins_place_beat(struct ins_engine *e) {
         ins_due(e, next->until_ms);
 }
 
+/* As ins_place_ready. */
 static int follows(struct ins_engine *e, uint32_t port) {
     struct ins_following *next = &e->fragments->following;
     if (!next->pool || next->port != port)
@@ -68,7 +68,7 @@ static int follows(struct ins_engine *e, uint32_t port) {
     if (next->slot == INS_NONE) {
         int64_t slot = ins_fragments_slot(e, next->pool);
         if (slot < 0)
-            return 0;
+            return -1;
         ins_gauge(e, INS_COUNT_slots_out, e->slots_out);
         next->slot = (uint32_t)slot;
     }
@@ -83,13 +83,13 @@ int ins_place_ready(struct ins_engine *e, uint32_t port) {
         f->rest--;
         return 0;
     }
-    return current(e, port) || follows(e, port);
+    return current(e, port) ? 1 : follows(e, port);
 }
 
 /* What was offered to the datapath. */
 struct offer {
     struct ins_assembly *a; /* NULL: a new message */
-    struct ins_wire wire;   /* of the first fragment predicted */
+    struct ins_wire wire;   /* of the first fragment predicted; of a new message its size alone */
     uint32_t count;
     uint8_t *at; /* payload of the first one */
     uint32_t room; /* bytes from there */
@@ -112,10 +112,9 @@ static void predict(struct ins_engine *e, uint32_t port, struct offer *o) {
         pool = &o->a->pool->pool;
         slot = o->a->slot;
     } else {
-        o->wire = f->following.wire;
-        o->wire.index = 0;
         pool = &f->following.pool->pool;
         slot = f->following.slot;
+        o->wire = (struct ins_wire){.size = f->following.size, .length = pool->payload};
     }
     const uint32_t from = o->wire.index * o->wire.size;
     o->room = o->wire.length - from;
@@ -146,18 +145,26 @@ static void gather(struct ins_engine *e, const struct offer *o, uint32_t k, uint
         rest -= part;
     }
     rx->length = left;
-    ins_count(e, INS_COUNT_rx_fragment_moved, left);
+    /* A header alone has a place of its own: it is another message, and stood in nobody's way. */
+    if (left > INS_WIRE_HEADER)
+        ins_count(e, INS_COUNT_rx_fragment_moved, left);
 }
 
 /* The k-th place holds what was predicted for it, and nothing of what follows is at a wrong place because of it. */
 static int right(const struct offer *o, uint32_t k, uint32_t left, struct ins_wire *wire) {
     const uint8_t *header = o->iov[2 * k].iov_base;
     if (left < INS_WIRE_HEADER || header[INS_WIRE_TYPE] != INS_WIRE_TYPE_FRAGMENT ||
-        ins_wire_parse(header, left, wire) != INS_WIRE_OK)
+        ins_wire_parse(header, left, wire) != INS_WIRE_OK || wire->size != o->wire.size)
         return 0;
+    /* One that is shorter than its place is the last one of all. */
+    const uint32_t place = (uint32_t)o->iov[2 * k + 1].iov_len;
+    if (wire->body > place || (wire->body < place && wire->body + INS_WIRE_HEADER != left))
+        return 0;
+    if (!o->a)
+        return wire->index == 0 && wire->length <= o->wire.length;
     return wire->flow == o->wire.flow && wire->sequence == o->wire.sequence && wire->index == o->wire.index + k &&
-           wire->size == o->wire.size && wire->length == o->wire.length && wire->tag == o->wire.tag &&
-           wire->channel == o->wire.channel && wire->source == o->wire.source && wire->body == o->iov[2 * k + 1].iov_len;
+           wire->length == o->wire.length && wire->tag == o->wire.tag && wire->channel == o->wire.channel &&
+           wire->source == o->wire.source;
 }
 
 int ins_place_receive(struct ins_engine *e, uint32_t port, struct ins_rx *rx, uint32_t *pushed) {
@@ -165,16 +172,27 @@ int ins_place_receive(struct ins_engine *e, uint32_t port, struct ins_rx *rx, ui
     struct ins_fragments *f = e->fragments;
     struct ins_datapath *dp = e->ports[port].datapath;
     predict(e, port, o);
+    const uint32_t begun = o->a != NULL;
     int result = dp->ops->rx_place(dp, o->iov, 2 * o->count, rx);
     if (result <= 0)
         return result;
     const uint32_t peer = ins_ingress_peer(e, port, &rx->from);
     uint32_t left = rx->length, k = 0;
     struct ins_wire wire;
-    if (peer == (o->a ? o->a->peer : f->following.peer))
+    if (peer != INS_NONE && (!o->a || peer == o->a->peer))
         for (; k < o->count && left && right(o, k, left, &wire); k++) {
-            if (k == 0 && !o->a && !(o->a = ins_fragments_begin(e, port, peer, &wire)))
-                break;
+            if (!o->a) {
+                if (ins_assembly_find(e, peer, &wire))
+                    break;
+                if (!(o->a = ins_fragments_begin(e, port, peer, &wire))) {
+                    /* Answered, and counted. */
+                    left -= INS_WIRE_HEADER + wire.body;
+                    ins_count(e, INS_COUNT_rx_datagrams, 1);
+                    k++;
+                    break;
+                }
+                o->wire = o->a->wire;
+            }
             /* It got another slot than the one that was kept. */
             if (o->a->pool->pool.base + ins_pool_payload(&o->a->pool->pool, o->a->slot) +
                     (uint64_t)o->wire.index * o->wire.size != o->at)
@@ -183,8 +201,9 @@ int ins_place_receive(struct ins_engine *e, uint32_t port, struct ins_rx *rx, ui
             *pushed += ins_fragments_placed(e, o->a, &wire);
             ins_count(e, INS_COUNT_rx_datagrams, 1);
         }
-    f->misses = k ? 0 : f->misses + 1;
-    if (f->misses >= MISSES) {
+    if (k || left <= INS_WIRE_HEADER)
+        f->misses = 0;
+    else if (++f->misses >= (begun ? MISSES_BEGUN : MISSES)) {
         f->misses = 0;
         f->rest = REST;
     }

@@ -5,7 +5,8 @@
 
 #include "engine_state.h"
 
-/* Whether something is predicted for that port. */
+/* Whether something is predicted for that port: 1; 0: no; -1: there is no memory for what is expected, and as little as can be
+   is to be read until there is. */
 int ins_place_ready(struct ins_engine *e, uint32_t port);
 /* One buffer of the port. Returns as rx_burst does; of 1 either all is dealt with (rx->length 0; *pushed has grown by the
    descriptors pushed), or what is left is in `rx` as if it had been received so. */

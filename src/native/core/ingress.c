@@ -196,6 +196,9 @@ static uint32_t ingest(struct ins_engine *e, uint32_t port, const struct ins_rx 
         else if (wire.type == INS_WIRE_TYPE_FRAGMENT) {
             pushed += ins_fragment_receive(e, port, peer, &wire, e->pool.base + body);
             bytes = wire.body;
+        } else if (wire.type == INS_WIRE_TYPE_ASK) {
+            pushed += ins_fragment_asked(e, port, peer, &wire);
+            bytes = 0;
         } else if (wire.type == INS_WIRE_TYPE_STATUS)
             ins_fragments_status(e, port, peer, &wire, e->pool.base + body);
         else if (wire.type == INS_WIRE_TYPE_MARKER)
@@ -217,7 +220,7 @@ static uint32_t ingest(struct ins_engine *e, uint32_t port, const struct ins_rx 
 static __attribute__((noinline)) int receive_placed(struct ins_engine *e, uint32_t port, uint32_t budget,
                                                     struct ins_rx *rx, uint32_t *pushed) {
     int count = 0;
-    for (rx->length = 0; count < (int)budget && rx->length == 0 && ins_place_ready(e, port);) {
+    for (rx->length = 0; count < (int)budget && rx->length == 0 && ins_place_ready(e, port) > 0;) {
         int result = ins_place_receive(e, port, rx, pushed);
         if (result <= 0) {
             rx->length = 0;
@@ -237,12 +240,12 @@ uint32_t ins_ingress_turn(struct ins_engine *e, uint32_t budget) {
         struct ins_port *port = &e->ports[i];
         if (!port->datapath || port->down)
             continue;
-        const int placed = (e->assembling | e->expecting) && ins_place_ready(e, i);
+        const int placed = e->assembling | e->expecting ? ins_place_ready(e, i) : 0;
         int count;
-        if (placed)
+        if (placed > 0)
             count = receive_placed(e, i, budget, rx, &pushed);
         else
-            count = port->datapath->ops->rx_burst(port->datapath, rx, budget);
+            count = port->datapath->ops->rx_burst(port->datapath, rx, placed < 0 ? 1 : budget);
         if (count == -ENOBUFS) {
             ins_count(e, INS_COUNT_rx_no_slot, 1);
             e->starved = 1;
@@ -255,7 +258,7 @@ uint32_t ins_ingress_turn(struct ins_engine *e, uint32_t budget) {
         }
         if (count)
             e->stamp = ins_clock_now(&e->clock);
-        const int whole = placed ? rx->length != 0 : count;
+        const int whole = placed > 0 ? rx->length != 0 : count;
         for (int k = 0; k < whole; k++)
             pushed += ingest(e, i, &rx[k]);
         moved += (uint32_t)count;

@@ -78,7 +78,7 @@ int ins_wire_parse_plain(const uint8_t *data, uint32_t available, struct ins_wir
 
 static int known(uint32_t type) {
     return type == INS_WIRE_TYPE_COALESCED || type == INS_WIRE_TYPE_HEARTBEAT || type == INS_WIRE_TYPE_FRAGMENT || type == INS_WIRE_TYPE_STATUS ||
-           type == INS_WIRE_TYPE_MARKER || type == INS_WIRE_TYPE_MARKER_ECHO;
+           type == INS_WIRE_TYPE_MARKER || type == INS_WIRE_TYPE_MARKER_ECHO || type == INS_WIRE_TYPE_ASK;
 }
 
 /* A fragment lies in its message; fills in how much of it that is. */
@@ -122,8 +122,12 @@ enum ins_wire_fault ins_wire_parse(const uint8_t *data, uint32_t available, stru
     out->length = load32(data + INS_WIRE_LENGTH);
     out->size = load16(data + INS_WIRE_FRAGMENT_SIZE);
     out->index = load32(data + INS_WIRE_FRAGMENT_INDEX);
-    if (out->type == INS_WIRE_TYPE_FRAGMENT) {
-        if (!within(out) || out->body > available - INS_WIRE_HEADER)
+    if (out->type == INS_WIRE_TYPE_FRAGMENT || out->type == INS_WIRE_TYPE_ASK) {
+        if (!within(out))
+            return INS_WIRE_BAD_LENGTH;
+        if (out->type == INS_WIRE_TYPE_ASK)
+            out->body = 0;
+        if (out->body > available - INS_WIRE_HEADER)
             return INS_WIRE_BAD_LENGTH;
         read_rest(data, out);
         return INS_WIRE_OK;
@@ -151,7 +155,7 @@ void ins_wire_write(uint8_t *header, const struct ins_wire *wire) {
     store64(header + INS_WIRE_EMIT_TIME, wire->emit_time);
     store32(header + INS_WIRE_LENGTH, wire->length);
     store32(header + INS_WIRE_FRAGMENT_INDEX, 0);
-    if (wire->type == INS_WIRE_TYPE_FRAGMENT) {
+    if (wire->type == INS_WIRE_TYPE_FRAGMENT || wire->type == INS_WIRE_TYPE_ASK) {
         store16(header + INS_WIRE_FRAGMENT_SIZE, wire->size);
         store32(header + INS_WIRE_FRAGMENT_INDEX, wire->index);
     }
