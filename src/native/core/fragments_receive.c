@@ -60,6 +60,7 @@ struct ins_assembly *ins_fragments_begin(struct ins_engine *e, uint32_t port, ui
         return NULL;
     }
     uint32_t mine = 0, same = 0;
+    uint64_t earlier = 0;
     struct ins_assembly *a = NULL;
     for (uint32_t i = 0; i < INS_ASSEMBLIES; i++) {
         if (!f->assemblies[i].used)
@@ -67,15 +68,18 @@ struct ins_assembly *ins_fragments_begin(struct ins_engine *e, uint32_t port, ui
         else if (f->assemblies[i].peer == peer) {
             mine++;
             same += f->assemblies[i].pool == pool;
+            earlier += f->assemblies[i].wire.flow == wire->flow && f->assemblies[i].wire.sequence < wire->sequence;
         }
     }
-    /* One peer leaves slots to the others. */
-    const uint32_t share = pool->pool.slots > 1 ? (pool->pool.slots + 1) / 2 : 1;
+    /* One peer leaves slots to the others; and what waits for one that has not come yet leaves the last one to that, or it
+       would wait for good. */
+    const uint32_t waits = !(wire->flags & INS_WIRE_FLAG_FIRST) && earlier < wire->sequence - tracker->expected;
+    const uint32_t share = (pool->pool.slots > 1 ? (pool->pool.slots + 1) / 2 : 1) - waits;
     /* What is later than one that was refused would take its place, and wait for it. */
     struct ins_refusal *refusal = &f->refusals[wire->flow % INS_REFUSALS];
     const int known = refusal->peer == peer && refusal->flow == wire->flow && refusal->next > tracker->expected;
     const int before = known && wire->sequence >= refusal->next;
-    const int64_t slot = a && !before && mine < INS_PEER_ASSEMBLIES && same < share ? ins_fragments_slot(e, pool) : -EAGAIN;
+    const int64_t slot = a && !before && mine < INS_PEER_ASSEMBLIES - waits && same < share ? ins_fragments_slot(e, pool) : -EAGAIN;
     if (slot < 0) {
         if (!before)
             *refusal = (struct ins_refusal){.peer = peer, .flow = wire->flow, .next = wire->sequence + 1};
