@@ -10,6 +10,7 @@ import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { baseTimeNs, type GateSchedule } from "../qos/gates.ts";
+import { roomToSpin } from "../qos/threads.ts";
 import type { EngineOptions } from "../runtime/api.ts";
 import type { PeerInfo } from "../runtime/directory.ts";
 import { enginePeers, Routes } from "../runtime/routes.ts";
@@ -294,6 +295,6 @@ export class Serving {
 
 /** A thread that spins leaves no room for others where there is no core for it: it yields instead. */
 export function affordable(options: EngineOptions, spinners: number): EngineOptions {
-  const fits = options.idle !== "spin" || options.mode !== "thread" || availableParallelism() > spinners;
+  const fits = options.idle !== "spin" || options.mode !== "thread" || roomToSpin(availableParallelism(), spinners);
   return fits ? options : { ...options, idle: "yield" };
 }

@@ -241,5 +241,5 @@ function cures(candidates: ReadonlyArray<CandidateRecord>): string {
     if (cure === "" || (rule !== "not-available" && rule !== "emulated")) continue;
     by.set(cure, [...(by.get(cure) ?? []), technology]);
   }
-  return [...by].map(([cure, technologies]) => `${technologies.join(", ")}: ${cure}`).join("; ");
+  return [...by].map(([cure, technologies]) => `${technologies.join(", ")}: ${cure.replace(/\.$/, "")}`).join("; ");
 }

@@ -6,6 +6,9 @@ import type { NetworkTechnology } from "../protocol/qos.ts";
 /** In which engines are looked at: of those that share a thread the first is its host, by whose strategy it idles. */
 export const THREAD_ORDER: ReadonlyArray<NetworkTechnology> = ["udp", "xdp", "dpdk", "rdma"];
 
+/** So many threads can spin, and there is still a core for applications. */
+export const roomToSpin = (cores: number, spinners: number): boolean => cores > spinners;
+
 export interface ThreadRules {
   /** Engine threads of the runtime's process at most; null: one for each engine. */
   readonly most: number | null;

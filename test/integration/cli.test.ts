@@ -253,6 +253,8 @@ describe("with a runtime", () => {
       expect(text.out).toMatch(new RegExp(`^${technology.padEnd(4)} ${available ? "yes" : "no "} `, "m"));
       expect(text.out).toContain(reason);
     }
+    for (const name of ["threads", "real-time threads"])
+      expect(text.out).toMatch(new RegExp(`^(ok |! ) ${name}: `, "m"));
     expect((await run("explain", "--socket", socket)).out).toContain("no streams yet");
     const listener = await sub(socket, "1", "--acceleration", "fast", "--stream", "control-loop");
     const without = technologies.filter(({ technology, available }) => !available && technology !== "shm");
@@ -262,6 +264,7 @@ describe("with a runtime", () => {
     expect(report).toMatchObject({ stream: "control-loop", sessions: [{ name: expect.stringContaining("sub") }] });
     const explained = await run("explain", "control-loop", "--socket", socket);
     expect(explained.out).toContain("acceleration fast");
+    expect(explained.out).toMatch(/^ {2}waiting {5}the engine sleeps until something comes \(park\)$/m);
     for (const { technology, rule, why } of report!.decision.candidates) {
       expect(explained.out).toMatch(new RegExp(`^ {2}${technology} `, "m"));
       expect(explained.out.replaceAll(/\s+/g, " ")).toContain(`${why} [${rule}]`);

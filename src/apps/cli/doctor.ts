@@ -32,9 +32,28 @@ function main({ values }: Parsed<typeof spec.options>): number {
   const host = examineHost(values.socket ?? defaultSocketPath());
   const ok = technologies[0]?.available === true && host.every(({ verdict }) => verdict !== "bad");
   if (values.json) printJson({ ok, technologies, host });
-  else print(...technologies.flatMap(describe), "", ...host.flatMap(line), "", closing(technologies, host));
+  else {
+    print(
+      "What can carry messages here; below each what was looked at, and what it would take:",
+      ...technologies.flatMap(describe),
+      "",
+      'This host ("ok": nothing to do; "!": works, could be better; "bad": nothing works before it is mended):',
+      ...host.flatMap(line),
+      "",
+      closing(technologies, host),
+    );
+  }
   return ok ? EXIT.OK : EXIT.FAILURE;
 }
+
+/** Said once each: names are short. */
+const MEANS: Record<CapabilityRecord["technology"], string> = {
+  shm: "shared memory, between applications of one host",
+  udp: "sockets of the kernel, to any other host",
+  xdp: "AF_XDP: frames past the kernel's network stack, through an ordinary interface",
+  dpdk: "a driver in user space, which keeps a core busy all the time",
+  rdma: "a network card that moves messages between hosts by itself",
+};
 
 const INDENT = " ".repeat(9);
 const indented = (text: string): string[] => wrap(text, 100 - INDENT.length).map((part) => INDENT + part);
@@ -43,6 +62,7 @@ function describe({ technology, available, emulated, reason, evidence, cure }: C
   const mark = !available ? paint("red", "no ") : emulated ? paint("yellow", "sim") : paint("green", "yes");
   return [
     `${paint("bold", technology.padEnd(4))} ${mark} ${reason}`,
+    `${INDENT}${MEANS[technology]}`,
     ...evidence.flatMap(indented).map((text) => paint("gray", text)),
     ...(cure === "" ? [] : indented(`to get it: ${cure}`)),
   ];
@@ -51,7 +71,7 @@ function describe({ technology, available, emulated, reason, evidence, cure }: C
 const MARKS = { good: paint("green", "ok "), note: paint("yellow", "!  "), bad: paint("red", "bad") } as const;
 
 const line = ({ name, verdict, finding, cure }: Finding): string[] => [
-  `${MARKS[verdict]} ${name}: ${finding}`,
+  ...wrap(`${name}: ${finding}`, 96).map((text, i) => (i === 0 ? `${MARKS[verdict]} ${text}` : `${INDENT}${text}`)),
   ...(cure === "" ? [] : indented(cure)),
 ];
 

@@ -47,9 +47,10 @@ function describe(report: ExplainReport): string[] {
   const lines = [
     `${paint("bold", stream)}  (tag ${tag.toString(16).padStart(8, "0")}), used by ${users.join(", ") || "nobody"}`,
     `  asked for   ${qosText(decision)}`,
-    `  other hosts ${decision.datapath === null ? paint("red", "none: this host only") : paint("green", decision.datapath)}, by the strategy "${decision.strategy}"`,
-    `  this host   ${decision.local}, source to sink`,
-    `  waiting     ${decision.wait}; trust domain ${decision.trustDomain}; decided ${decision.decidedAt}`,
+    `  other hosts ${decision.datapath === null ? paint("red", "none: this host only") : `reached over ${paint("green", decision.datapath)}`}, by the strategy "${decision.strategy}", decided ${decision.decidedAt}`,
+    `  this host   shared memory (${decision.local}), from source to sink with nobody in between`,
+    ...(decision.datapath === null ? [] : [`  waiting     ${waitText(decision.wait)}`]),
+    `  trust       ${decision.trustDomain}: only its applications have the memory in which its messages arrive`,
   ];
   if (thread) lines.push(`  thread      ${threadText(thread)}`);
   const large = largeText(decision);
@@ -61,7 +62,11 @@ function describe(report: ExplainReport): string[] {
       ...(cure === "" ? [] : indented(`do: ${cure}`, 4)),
     );
   }
-  lines.push("", ...decision.candidates.flatMap(candidate));
+  lines.push(
+    "",
+    `  What could carry it, why (not), and by which rule [in brackets]:`,
+    ...decision.candidates.flatMap(candidate),
+  );
   if (moves.length > 0) lines.push("", ...moved.map(movesText), ...movesTable(moves));
   if (links.length > 0) {
     const rows = links.map((link) => [
@@ -72,7 +77,7 @@ function describe(report: ExplainReport): string[] {
       String(link.outstanding),
       waited(link.latency),
     ]);
-    lines.push("", ...table(["LINK", "OVER", "FROM", "TO", "OUT", "WAITED"], rows).map((line) => `  ${line}`));
+    lines.push("", ...table(["LINK", "OVER", "FROM", "TO", "UNDER WAY", "WAITED"], rows).map((line) => `  ${line}`));
   }
   if (peers.length > 0) {
     const rows = peers.map((peer) => [
@@ -96,9 +101,21 @@ function largeText({ qos, datapath }: DecisionRecord): string | null {
   return `messages larger than a datagram are fragmented; ${how}`;
 }
 
-function threadText({ name, engines, mode, idle, cpu, duty }: NonNullable<ExplainReport["thread"]>): string {
-  const where = mode === "thread" ? `that of ${name}, which serves ${engines.join(" and ")}` : `its own (${mode})`;
-  return `${where}; ${idle}s when idle, ${cpu === null ? "on any core" : `on core ${cpu}`}; has worked ${percent(duty)} of the last second`;
+/** How the engine behind the stream waits for messages: "park", "spin on cpu 3". */
+function waitText(wait: string): string {
+  const [how = "", ...where] = wait.split(" ");
+  const means: Record<string, string> = {
+    park: "the engine sleeps until something comes",
+    yield: "the engine looks all the time, after others that want its core",
+    spin: "the engine looks all the time and has a core for that",
+    inline: "the application's own thread looks, when it polls",
+  };
+  return `${means[how] ?? how} (${[how, ...where].join(" ")})`;
+}
+
+function threadText({ engines, mode, idle, cpu, duty }: NonNullable<ExplainReport["thread"]>): string {
+  const where = mode === "thread" ? `the one that serves ${engines.join(" and ")}` : `one of its own (${mode})`;
+  return `${where}; it ${idle}s when idle, ${cpu === null ? "on any core" : `on core ${cpu}`}; has worked ${percent(duty)} of the last second`;
 }
 
 function movesText({ session, times, pauseMicroseconds, lost, duplicated, reordered }: ExplainReport["moved"][number]) {
@@ -144,7 +161,7 @@ const qosText = ({ qos }: DecisionRecord): string =>
   `acceleration ${qos.acceleration}, consumption ${qos.consumption}, ${qos.timeSensitivity}, messages of at most ${qos.maxMessage} bytes, ${batches(qos) ? "small ones share datagrams" : "each in a datagram of its own"}`;
 
 function candidate({ technology, verdict, rule, why, evidence, cure }: CandidateRecord): string[] {
-  const mark = { chosen: paint("green", "chosen"), rejected: "-     ", "co-located": paint("green", "local ") }[
+  const mark = { chosen: paint("green", "chosen"), rejected: "no    ", "co-located": paint("green", "local ") }[
     verdict
   ];
   const [first = "", ...more] = wrap(`${why} [${rule}]`, 100 - 15);

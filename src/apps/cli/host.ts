@@ -6,6 +6,7 @@ import { dirname } from "node:path";
 import { libraryPath, loadLibrary } from "../../native/library.ts";
 import { ERRNO, platform } from "../../native/platform.ts";
 import { launchTime } from "../../qos/launch-time.ts";
+import { modesHere, realTimeHere, threadFacts } from "./host-threads.ts";
 
 export interface Finding {
   readonly name: string;
@@ -25,6 +26,8 @@ export const examineHost = (socket: string): Finding[] =>
     library,
     kernel,
     cores,
+    threads,
+    realTime,
     memoryLock,
     hugePages,
     receiveBuffer,
@@ -53,11 +56,11 @@ function library(): Finding {
 /** Time-aware sending: what the kernel would do by itself. */
 function gateOffload(): Finding {
   const { etf, taprio, clock, evidence } = launchTime();
+  const name = "gate schedules";
   const has = `etf (SO_TXTIME) ${etf}, taprio ${taprio}, PTP clock ${clock ? "present" : "absent"} (${evidence})`;
-  if (etf === "present" && taprio === "present" && clock) return good("gate offload", has);
-  const instead =
-    "Gate schedules (network.schedule) are kept by the engine's thread instead; let it spin on a core of its own.";
-  return note("gate offload", has, instead);
+  if (etf === "present" && taprio === "present" && clock) return good(name, `the kernel could keep them: ${has}`);
+  const instead = "Of concern only with network.schedule: then let the engine spin on a core of its own.";
+  return note(name, `kept by the engine's thread; the kernel cannot do it here: ${has}`, instead);
 }
 
 const kernel = (): Finding => good("kernel", `${release()}, ${process.arch}`);
@@ -66,6 +69,14 @@ function cores(): Finding {
   const count = availableParallelism();
   if (count >= 2) return good("cores", `${count}; threads that spin need one each`);
   return note("cores", "1: threads that spin would keep applications waiting", 'Leave engine.idle at "park".');
+}
+
+const threads = (): Finding => good("threads", modesHere(threadFacts()));
+
+function realTime(): Finding {
+  const { finding, cure } = realTimeHere(threadFacts());
+  const name = "real-time threads";
+  return cure === "" ? good(name, finding) : note(name, finding, cure);
 }
 
 /** A limit of this process in bytes, or null: unlimited. */
