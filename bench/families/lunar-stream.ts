@@ -67,12 +67,15 @@ function network({ a, b }: Topology, datapath: Datapath): System {
   };
 }
 
-/** `still`: nobody touches the pixels, as with sendfile's sender. `written`: made anew and copied out whole. */
-function coLocated(how: "still" | "written"): System {
+/**
+ * `still`: nobody touches the pixels. `copied`: the viewer copies each out whole, which is what sendfile and TCP do: one side does not
+ * touch them, the other has them in memory of its own. `written`: drawn anew as well, for which sendfile has no counterpart.
+ */
+function coLocated(how: "still" | "copied" | "written"): System {
   return {
     system: "insane",
     datapath: "shm",
-    mode: how === "still" ? "co-located" : "co-located-written",
+    mode: how === "still" ? "co-located" : `co-located-${how}`,
     keysAt,
     threads: "1 spins: server on core 0, viewer on core 1; the daemon is parked",
     measure: (point) =>
@@ -113,6 +116,7 @@ export const lunarStream = betweenHosts(
   },
   (topology) => [
     coLocated("still"),
+    coLocated("copied"),
     coLocated("written"),
     ...(["udp", "xdp", "dpdk", "rdma"] as const).map((datapath) => network(topology, datapath)),
     sendfile(topology),

@@ -1,6 +1,7 @@
 // Lunar Streaming as lunar-stream measures it: stream.ts WHERE... near|far spin|park HOW WIDTH HEIGHT FPS WARMUP SECONDS. `near` serves, `far`
-// views. HOW: `still`, frames lie ready, as the file does for sendfile, and only their number is written; `written`, each is written
-// anew and copied out whole, as TCP does; `verify`, each is written anew and compared byte by byte, and one that differs fails the run. FPS 0: as fast as they are taken.
+// views. HOW: `still`, frames lie ready, as the file does for sendfile, and only their number is written; `copied`, so as well, and each
+// is copied out whole, as TCP does; `written`, each is written anew, too; `verify`, written anew and compared byte by byte, and one that
+// differs fails the run. FPS 0: as fast as they are taken.
 import {
   connect,
   type Frame,
@@ -40,7 +41,7 @@ function still(): FrameSource {
 }
 
 async function serve(): Promise<void> {
-  const source = how === "still" ? still() : pattern;
+  const source = how === "still" || how === "copied" ? still() : pattern;
   // With pauses as a camera would: what is late is not sent, so that no frame waits for another, and no rate is claimed.
   const pace = fps > 0 ? ({ fps, ahead: 1 } as const) : ({ late: "wait" } as const);
   const server = await openServer(session, { name: NAME, source, quality, ...pace });
@@ -68,7 +69,7 @@ async function view(): Promise<void> {
     const frame = await next();
     const now = performance.now();
     const { number, latencyUs } = frame;
-    if (how === "written") kept.set(frame.bytes);
+    if (how === "written" || how === "copied") kept.set(frame.bytes);
     if (how === "verify" && !pattern.holds(frame.bytes, number)) last.wrong++;
     frame.release();
     if (begin === 0) {

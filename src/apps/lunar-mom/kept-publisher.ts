@@ -40,6 +40,8 @@ export class KeptPublisher implements Publisher {
   private readonly acknowledged: boolean;
   private readonly patienceMs: number;
   private readonly host: KeptHost;
+  /** Bytes of its largest message. */
+  private readonly most: number;
   private readonly draft = new DraftAfterHeader();
   private readonly waiters = new Set<() => void>();
   private timer: NodeJS.Timeout | undefined;
@@ -64,18 +66,21 @@ export class KeptPublisher implements Publisher {
       self?.heard(message);
       message.release();
     });
-    self = new KeptPublisher(topic, source, back, options, host);
+    const most = stream.binding.qos.maxMessage - HEADER;
+    self = new KeptPublisher(topic, most, source, back, options, host);
     return self;
   }
 
   private constructor(
     topic: string,
+    most: number,
     source: Source,
     back: Sink,
     { delivery, window = 1024, patienceMs = 5000 }: PublisherOptions,
     host: KeptHost,
   ) {
     this.topic = topic;
+    this.most = most;
     this.source = source;
     this.back = back;
     this.host = host;
@@ -111,6 +116,10 @@ export class KeptPublisher implements Publisher {
     if (this.acknowledged && window.full) {
       // Nobody is left to wait for: whoever comes back is told what it missed.
       if (this.source.consumers > 0 || this.expel(0) === 0) return 0;
+    }
+    if (bytes > this.most) {
+      const why = `${bytes} bytes; messages of ${this.topic} have ${this.most} at most: its maxMessage less ${HEADER} of a header.`;
+      throw new InsaneError("EMSGSIZE", why, { topic: this.topic, bytes, limit: this.most });
     }
     const slot = this.source.tryGetBuffer(bytes + HEADER);
     if (slot === null) return 0;

@@ -16,7 +16,8 @@ export async function savePng(frame: Frame, folder: string): Promise<string> {
     await sharp(bytes, rawInput(format)).png({ compressionLevel: 3 }).toFile(unfinished);
     await rename(unfinished, file);
   } catch (cause) {
-    await rm(unfinished, { force: true });
+    // Where the folder is none there is nothing to remove either.
+    await rm(unfinished, { force: true }).catch(() => {});
     throw new StreamingError("EENCODE", `${file} cannot be written: ${messageOf(cause)}.`, { file });
   }
   return file;
