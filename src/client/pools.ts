@@ -238,13 +238,17 @@ export class StreamPools implements Home {
     if (status !== DONE) this.dropped(pool, slot, account, status);
     if ((state & REFS) !== 0) return;
     pool.free[pool.freeCount++] = slot | 0;
+    if (this.closing === true) {
+      // No other message comes here, and of what was abandoned somebody may still read this one.
+      this.cameHome();
+      return;
+    }
     // The consumer's core has these lines. To ask for those of a whole burst at once, as here, costs a third of waiting
     // for each when the next message is written.
     const { ints } = pool;
     const first = (slot * pool.stride) >>> 2;
     ints[first + FLOW_WORD] = 0;
     ints[first + PAYLOAD_WORD] = 0;
-    if (this.closing === true) this.cameHome();
   }
 
   /** Not consumed; and if nobody consumed it at all, its source remembers that. */

@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { connect, InsaneError } from "../../src/index.ts";
 import { decodeFrame, encodeNotification } from "../../src/protocol/rpc.ts";
 import { VERSION } from "../../src/protocol/version.ts";
-import { ClientBed, holdings, refusal, send, until } from "../doubles/client-bed.ts";
+import { ClientBed, holdings, refusal, send, until, wordOf } from "../doubles/client-bed.ts";
 
 describe("a session", () => {
   it("sleeps until something comes, and blocks when it is asked to", async () => {
@@ -118,6 +118,25 @@ describe("a session", () => {
     await until(() => sink.stats.lost === 5);
     expect(lost.sort()).toEqual([2, 3]);
     expect(warned).toEqual(["slow"]);
+  });
+
+  it("that is over leaves what its consumers have not read as it was", async () => {
+    await using bed = new ClientBed();
+    const source = await bed.source();
+    const { sink } = await bed.sink();
+    for (let i = 1; i <= 5; i++) expect(send(source, i)).toBeGreaterThan(0);
+    const [producer] = [...bed.runtime.sessions.values()];
+    producer?.evict("it lied");
+    await until(() => source.stats.abandoned === 5);
+    const got: number[] = [];
+    await until(() => {
+      const message = sink.tryConsume();
+      if (message === null) return got.length === 5;
+      got.push(wordOf(message));
+      message.release();
+      return false;
+    });
+    expect(got).toEqual([1, 2, 3, 4, 5]);
   });
 
   it("that was evicted ends, and says why", async () => {
