@@ -38,7 +38,8 @@ function start(change: Partial<EngineConfig> = {}): { engine: EngineHandle; coun
 
 /** The acknowledgement of a command; the engine's own thread executes it. */
 async function acknowledged(engine: EngineHandle, command: number): Promise<EngineEvent> {
-  for (let tries = 0; tries < 5000; tries++) {
+  // Of a busy machine its thread may get nothing for a while.
+  for (const until = performance.now() + 20_000; performance.now() < until; ) {
     const event = engines().nextEvent(engine);
     if (event?.type === "ack" && event.command === command) return event;
     if (event === null) await new Promise((resolve) => setImmediate(resolve));
