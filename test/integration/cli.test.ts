@@ -43,6 +43,8 @@ describe("the command line", () => {
     [["up", "--listen", "fe80::1"], 4, 'network.address is "fe80::1"; allowed: an IPv4 address'],
     [["up", "--listen", "[::1]:6174"], 4, "only IPv4 is spoken"],
     [["up", "--peer", "[::1]:6174"], 4, "only IPv4 is spoken"],
+    [["doctor", "--config", "/nonexistent.json", "--interface", "lo"], 2, "leave --interface out"],
+    [["doctor", "--config", "/nonexistent.json"], 4, "cannot be read"],
     [["up", "--config", "/nonexistent.json"], 4, "cannot be read"],
   ] as Array<[string[], number, string]>)("%j ends with code %i and says %s", async (line, code, words) => {
     const insane = await run(...line);
@@ -246,7 +248,26 @@ describe("with a runtime", () => {
     const { socket } = await up();
     const doctor = await run("doctor", "--json", "--socket", socket);
     expect(doctor.code).toBe(0);
-    const { technologies } = doctor.json<{ technologies: CapabilityRecord[] }>();
+    const { technologies, as } = doctor.json<{ technologies: CapabilityRecord[]; as: string }>();
+    // The runtime is asked, which knows that it has no address but 127.0.0.1; and the host where something else is said.
+    expect(as).toMatch(/^as the runtime .+ finds it$/);
+    expect(technologies.find(({ technology }) => technology === "xdp")?.reason).toContain(
+      "network.address is 127.0.0.1",
+    );
+    const file = join(folder, "doctor.json");
+    writeFileSync(file, JSON.stringify({ network: { address: "10.0.0.1", xdp: { enabled: false } } }));
+    for (const [option, value, words] of [
+      ["--config", file, "network.xdp.enabled"],
+      ["--interface", "nosuch0", ""],
+    ] as const) {
+      const look = await run("doctor", "--json", "--socket", socket, option, value);
+      const own = look.json<{ technologies: CapabilityRecord[]; as: string }>();
+      expect(own.as).not.toContain("finds it");
+      expect(own.technologies.find(({ technology }) => technology === "xdp")).toMatchObject({
+        available: false,
+        reason: expect.stringContaining(words),
+      });
+    }
     expect(technologies.map(({ technology }) => technology)).toEqual(["shm", "udp", "xdp", "dpdk", "rdma"]);
     const text = await run("doctor", "--socket", socket);
     for (const { technology, available, reason } of technologies) {

@@ -1,10 +1,15 @@
-// `insane doctor`: what this host can offer and what is missing, with evidence and cure. Reads only, and needs no runtime.
+// `insane doctor`: what this host can offer and what is missing, with evidence and cure. Reads only, and needs no runtime: where
+// one runs it is asked, because it knows its configuration, and that what has the interface may be an engine of its own.
 import { defaultSocketPath } from "../../client/paths.ts";
+import { InsaneError } from "../../protocol/codes.ts";
 import type { CapabilityRecord } from "../../protocol/control.ts";
 import { probeAll, probeOf } from "../../qos/capabilities.ts";
+import { completeConfig, readSettings } from "../../runtime/config.ts";
+import { probeFor } from "../../runtime/probe.ts";
 import { type CommandSpec, type Parsed, SOCKET, wrap } from "./arguments.ts";
-import { EXIT } from "./exit.ts";
+import { EXIT, UsageError } from "./exit.ts";
 import { examineHost, type Finding } from "./host.ts";
+import { connectOperator } from "./operator.ts";
 import { paint, print, printJson } from "./render.ts";
 
 const spec = {
@@ -19,22 +24,58 @@ const spec = {
       kind: "text",
       value: "NAME",
       short: "i",
-      description: "network interface to look at; default: each technology's choice",
+      description: "look at the host itself, and at this network interface of it",
+    },
+    config: {
+      kind: "text",
+      value: "FILE",
+      short: "c",
+      description: "look at the host itself, for a runtime with these settings",
     },
   },
   details:
+    "A runtime that listens on the socket is asked what it finds with its configuration; else, and with --interface or --config, this command looks itself. " +
     "Exit code 1 when applications could not be served here at all: no shared memory, or no way to open the socket.",
 } as const satisfies CommandSpec;
 
-function main({ values }: Parsed<typeof spec.options>): number {
+type Found = { readonly technologies: ReadonlyArray<CapabilityRecord>; readonly as: string };
+
+function lookOneself(values: Parsed<typeof spec.options>["values"]): Found {
+  if (values.config !== undefined) {
+    if (values.interface !== undefined) {
+      throw new UsageError("--config names the interfaces; leave --interface out", spec.name);
+    }
+    const config = completeConfig(readSettings(values.config), values.config);
+    return { technologies: probeFor(config), as: `for a runtime as ${values.config} configures it` };
+  }
   // RDMA is looked for by provider, not by interface.
-  const technologies = probeAll(values.interface ?? "", { rdma: () => probeOf("rdma", "") });
+  return {
+    technologies: probeAll(values.interface ?? "", { rdma: () => probeOf("rdma", "") }),
+    as: "without any configuration",
+  };
+}
+
+async function look(values: Parsed<typeof spec.options>["values"]): Promise<Found> {
+  if (values.interface !== undefined || values.config !== undefined) return lookOneself(values);
+  try {
+    await using operator = await connectOperator(values.socket, spec.name);
+    const { name, pid } = operator.runtime;
+    return { technologies: await operator.ask("doctor", {}), as: `as the runtime ${name} (process ${pid}) finds it` };
+  } catch (error) {
+    if (!(error instanceof InsaneError)) throw error;
+    // Whether one listens, and why it does not answer, is among what is said of the host.
+    return lookOneself(values);
+  }
+}
+
+async function main({ values }: Parsed<typeof spec.options>): Promise<number> {
+  const { technologies, as } = await look(values);
   const host = examineHost(values.socket ?? defaultSocketPath());
   const ok = technologies[0]?.available === true && host.every(({ verdict }) => verdict !== "bad");
-  if (values.json) printJson({ ok, technologies, host });
+  if (values.json) printJson({ ok, as, technologies, host });
   else {
     print(
-      "What can carry messages here; below each what was looked at, and what it would take:",
+      `What can carry messages here, ${as}; below each what was looked at, and what it would take:`,
       ...technologies.flatMap(describe),
       "",
       'This host ("ok": nothing to do; "!": works, could be better; "bad": nothing works before it is mended):',
