@@ -25,6 +25,20 @@ static void gaps_are_losses_and_late_or_repeated_messages_are_dropped(void **sta
     assert_int_equal(b.node.events[0].b, CHANNEL);
     assert_int_equal(b.node.events[0].c, 5);
     assert_int_equal(b.node.events[0].d, PEER);
+    /* What came late is told by flow as well, and what of it had been told as lost. */
+    uint64_t late;
+    uint32_t reordered = 0;
+    HARNESS_UNTIL((node_events(&b.node, INS_EVENT_LATE, &late), late == 3), &b.node, &b.node);
+    for (uint32_t i = 0; i < b.node.event_count; i++) {
+        const struct ins_event *event = &b.node.events[i];
+        if (event->type != INS_EVENT_LATE)
+            continue;
+        assert_int_equal(event->a, TAG);
+        assert_int_equal(event->b, CHANNEL);
+        assert_int_equal(event->c, 5);
+        reordered += event->d;
+    }
+    assert_int_equal(reordered, 2);
     bench_close(&b);
 }
 

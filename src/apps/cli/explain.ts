@@ -119,7 +119,7 @@ function threadText({ engines, mode, idle, cpu, duty }: NonNullable<ExplainRepor
 }
 
 function movesText({ session, times, pauseMicroseconds, lost, duplicated, reordered }: ExplainReport["moved"][number]) {
-  return `  session ${session} has moved ${times} times: sending paused for ${pauseMicroseconds} us in all; ${lost} messages lost, ${duplicated} came twice, ${reordered} too late`;
+  return `  session ${session} has moved ${times === 1 ? "once" : `${times} times`}: sending paused for ${pauseMicroseconds} us in all; ${lost} messages lost, ${duplicated} came twice, ${reordered} too late`;
 }
 
 function movesTable(moves: ExplainReport["moves"]): string[] {
