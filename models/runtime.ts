@@ -69,7 +69,7 @@ export const runtimeMachine = setup({
   id: "runtime",
   description: "The root of the supervision tree: one on a host, or one in each process that embeds it.",
   context: ({ input }) => ({
-    ...born(input, { openMs: 10_000 }),
+    ...born(input, { openMs: 30_000 }),
     children: { session: 0, link: 0, peer: 0, engine: 0 },
     problems: {},
   }),

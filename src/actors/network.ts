@@ -26,8 +26,13 @@ import type { SessionActor } from "./session.ts";
 import type { Supervisor } from "./supervisor.ts";
 import { Threads } from "./threads.ts";
 
-/** How long a start waits for a datapath. */
+/** How long a start waits for a datapath, ms. */
 const START_MS = 5000;
+/**
+ * And for the one that there is no doing without: the kernel is asked about its interfaces, and answers nobody for seconds
+ * while others take namespaces down. What fails is told at once.
+ */
+const UDP_START_MS = 15_000;
 
 export interface NetworkPorts {
   readonly host: RuntimeActor;
@@ -261,7 +266,7 @@ export class Network {
   /** Resolves when the datapath is up and the directory listens. */
   async start(): Promise<void> {
     const { host, directory } = this.#ports;
-    await this.#servings.get("udp")?.open(START_MS);
+    await this.#servings.get("udp")?.open(UDP_START_MS);
     for (const technology of ["xdp", "dpdk", "rdma"] as const) {
       if (host.config.network[technology].enabled !== true) continue;
       const record = host.capability(technology);
