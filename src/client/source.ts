@@ -2,8 +2,10 @@
 // knows what became of them. The path of a message allocates nothing and calls nothing native.
 import { InsaneError } from "../protocol/codes.ts";
 import { DESCRIPTOR, META, SOURCE_STATS, STATUS } from "../protocol/layout.ts";
-import type { DropReason, Outcome, ReceiverInfo, SlotBuffer, Source, SourceStats } from "./api.ts";
+import { Again } from "./again.ts";
+import type { Outcome, ReceiverInfo, SlotBuffer, Source, SourceStats } from "./api.ts";
 import { Clock } from "./clock.ts";
+import { Drops } from "./drops.ts";
 import { Listeners } from "./emitter.ts";
 import { Outcomes, reasonOf } from "./outcomes.ts";
 import type { Account, Slot, SlotPool, StreamPools } from "./pools.ts";
@@ -36,7 +38,6 @@ export class EmittingSource implements Source, Account {
   /** By which returns find this source. */
   readonly context: number;
   back = 0;
-  again = "";
   /** Whether its block of the statistics page is behind its counters, and its session knows. */
   stale = false;
   private readonly host: SourceHost;
@@ -58,20 +59,12 @@ export class EmittingSource implements Source, Account {
   private emitted = 0;
   private sequenceHigh = 0;
   private pushed = 0;
-  /** Pairs that came back without having been consumed; those abandoned among them; and those that never went out. */
-  private returnedDrops = 0;
-  private abandonedCount = 0;
-  private noCredit = 0;
-  private readonly drops = new Map<DropReason, number>();
+  private readonly drops = new Drops();
   private unmatched = 0;
   private byteCount = 0;
   /** Bursts since the statistics page was written. */
   private unwritten = 0;
-  private againSlot = 0;
-  private againCredit = 0;
-  /** What the last refusal was for. */
-  private wantedPool: SlotPool | undefined;
-  private wanted: Target | undefined;
+  private readonly again = new Again();
   private closed = false;
   private closing: Promise<void> | undefined;
 
@@ -103,7 +96,7 @@ export class EmittingSource implements Source, Account {
     return this.targets.map(({ info }) => info);
   }
   get againReason(): string {
-    return this.again;
+    return this.again.reason;
   }
   on<K extends "matched">(event: K, listener: (payload: { consumers: number }) => void): () => void {
     return this.listeners.on(event, listener);
@@ -125,11 +118,8 @@ export class EmittingSource implements Source, Account {
 
   getBuffer(bytes: number): SlotBuffer {
     const slot = this.tryGetBuffer(bytes);
-    if (slot === null) throw this.noSlot(bytes);
+    if (slot === null) throw this.again.error({ bytes });
     return slot;
-  }
-  private noSlot(bytes: number): InsaneError {
-    return new InsaneError("EAGAIN", this.again, { bytes });
   }
 
   tryGetBuffer(bytes: number): SlotBuffer | null {
@@ -143,19 +133,14 @@ export class EmittingSource implements Source, Account {
     this.host.catchUp(this.stream);
     if (pool.freeCount > 0) return false;
     this.host.starve();
-    this.againSlot++;
-    this.wantedPool = pool;
-    this.again = `All ${pool.slots} slots of ${pool.payload} bytes are out; wait for ready(), or release messages sooner.`;
+    this.again.noSlot(pool);
     return true;
   }
 
   emit(buffer: SlotBuffer, more = false): number {
     const token = this.tryEmit(buffer, more);
-    if (token === 0) throw this.notEmitted();
+    if (token === 0) throw this.again.error(this.again.whose);
     return token;
-  }
-  private notEmitted(): InsaneError {
-    return new InsaneError("EAGAIN", this.again, { session: this.wanted?.end.peer.session });
   }
 
   // Whatever is not done for every message has a function of its own: V8 puts the rest into its caller's loop, as far as that
@@ -249,8 +234,7 @@ export class EmittingSource implements Source, Account {
 
   /** Some consumers, or all, or none there, did not get it. */
   private notAll(slot: Slot, refs: number, missed: number): void {
-    this.noCredit += missed;
-    if (missed > 0) this.tally("no-credit", missed);
+    if (missed > 0) this.drops.passedOver(missed);
     if (refs > 0) return;
     if (missed === 0) this.unmatched++;
     this.outcomes.refused(this.emitted | 0, missed === 0 ? STATUS.NO_SINK : STATUS.NO_CREDIT);
@@ -266,9 +250,7 @@ export class EmittingSource implements Source, Account {
     if (link.credits > 0 && !target.overdraws(this.context)) return false;
     this.host.starve();
     if (this.publish()) this.host.sendNow();
-    this.againCredit++;
-    this.wanted = target;
-    this.again = target.refusal;
+    this.again.noCredit(target);
     return true;
   }
 
@@ -311,12 +293,7 @@ export class EmittingSource implements Source, Account {
     this.host.sourceChanged(this);
   }
   dropped(status: number): void {
-    this.returnedDrops++;
-    if (status === STATUS.ABANDONED) this.abandonedCount++;
-    this.tally(reasonOf(status), 1);
-  }
-  private tally(reason: DropReason, count: number): void {
-    this.drops.set(reason, (this.drops.get(reason) ?? 0) + count);
+    this.drops.cameBack(status);
   }
   refused(token: number, status: number): void {
     this.outcomes.refused(token, status);
@@ -328,13 +305,13 @@ export class EmittingSource implements Source, Account {
 
   get stats(): SourceStats {
     this.host.catchUp(this.stream);
-    const { abandoned = 0, ...dropped } = Object.fromEntries(this.drops) as Partial<Record<DropReason, number>>;
+    const { drops } = this;
     return {
       emitted: this.emitted,
-      pushed: this.pushed + this.noCredit,
-      consumed: this.back - this.returnedDrops,
-      dropped,
-      abandoned,
+      pushed: this.pushed + drops.noCredit,
+      consumed: this.back - drops.returned,
+      dropped: drops.byReason,
+      abandoned: drops.abandoned,
       outstanding: this.outstanding,
       unmatched: this.unmatched,
     };
@@ -347,16 +324,16 @@ export class EmittingSource implements Source, Account {
   }
 
   writeStats(): void {
-    const { block } = this;
+    const { block, drops, again } = this;
     this.unwritten = 0;
     if (block.length === 0) return;
     block[SOURCE_STATS.EMITTED] = this.emitted;
-    block[SOURCE_STATS.PUSHED] = this.pushed + this.noCredit;
-    block[SOURCE_STATS.CONSUMED] = this.back - this.returnedDrops;
-    block[SOURCE_STATS.DROPPED] = this.returnedDrops - this.abandonedCount + this.noCredit;
-    block[SOURCE_STATS.ABANDONED] = this.abandonedCount;
-    block[SOURCE_STATS.AGAIN_SLOT] = this.againSlot;
-    block[SOURCE_STATS.AGAIN_CREDIT] = this.againCredit;
+    block[SOURCE_STATS.PUSHED] = this.pushed + drops.noCredit;
+    block[SOURCE_STATS.CONSUMED] = this.back - drops.returned;
+    block[SOURCE_STATS.DROPPED] = drops.returned - drops.abandoned + drops.noCredit;
+    block[SOURCE_STATS.ABANDONED] = drops.abandoned;
+    block[SOURCE_STATS.AGAIN_SLOT] = again.slots;
+    block[SOURCE_STATS.AGAIN_CREDIT] = again.credits;
     block[SOURCE_STATS.UNMATCHED] = this.unmatched;
     block[SOURCE_STATS.BYTES] = this.byteCount;
     block[SOURCE_STATS.OUTSTANDING] = this.outstanding;
@@ -370,14 +347,9 @@ export class EmittingSource implements Source, Account {
 
   ready(patience: Patience = {}): Promise<void> {
     this.host.catchUp(this.stream);
-    return this.waiters.wait(() => this.closed || this.mayGoOn(), patience, true).then(() => this.usable());
-  }
-
-  private mayGoOn(): boolean {
-    const { wantedPool, wanted } = this;
-    return (
-      (wantedPool === undefined || wantedPool.freeCount > 0) && (wanted === undefined || wanted.hasCredit(this.context))
-    );
+    return this.waiters
+      .wait(() => this.closed || this.again.isOver(this.context), patience, true)
+      .then(() => this.usable());
   }
 
   settled(patience: Patience = {}): Promise<SourceStats> {
