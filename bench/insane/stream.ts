@@ -68,7 +68,9 @@ async function view(): Promise<void> {
   for (;;) {
     const frame = await next();
     const now = performance.now();
-    const { number, latencyUs } = frame;
+    // Until the application has it, woken up if need be, as the peer's does: not only until the engine had it.
+    const { number, captureTime } = frame;
+    const latencyMs = performance.timeOrigin + now - captureTime;
     if (how === "written" || how === "copied") kept.set(frame.bytes);
     if (how === "verify" && !pattern.holds(frame.bytes, number)) last.wrong++;
     frame.release();
@@ -81,7 +83,7 @@ async function view(): Promise<void> {
     if (last.at === 0) begin = now;
     else {
       last.frames++;
-      latencies.add(latencyUs / 1e3);
+      latencies.add(Math.max(0, latencyMs));
     }
     last.at = now;
     if (now >= end && last.frames > 0) break;
