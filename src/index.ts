@@ -38,6 +38,7 @@ export type {
 export { defineChannel } from "./client/typed.ts";
 export { ERROR_CODES, type ErrorCode, InsaneError, WARNING_CODES, type WarningCode } from "./protocol/codes.ts";
 export type { CandidateRecord, CapabilityRecord, DecisionRecord, SinkPolicyRecord } from "./protocol/control.ts";
+export type { Lane } from "./protocol/lanes.ts";
 export type { Acceleration, Consumption, NetworkTechnology, Qos, Technology, TimeSensitivity } from "./protocol/qos.ts";
 export type { RebindWhy, ReboundEvent } from "./protocol/rebound.ts";
 export type { EmbeddedRuntime, EmbedOptions, RuleStrategy, RuntimeConfig, Strategy } from "./runtime/api.ts";

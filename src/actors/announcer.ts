@@ -1,6 +1,6 @@
 // Puts together what other runtimes are told: where this one is reached, and which channels its engines deliver. What
 // changes in quick succession goes out together.
-import type { NetworkTechnology } from "../protocol/qos.ts";
+import { type Lane, technologyOf } from "../protocol/lanes.ts";
 import type { Announcement, ChannelName, DataEndpoint, Subscription } from "../runtime/directory.ts";
 import type { Clock } from "./clock.ts";
 import type { LinkActor } from "./link.ts";
@@ -13,8 +13,8 @@ const LONGEST_GAP_MS = 20;
 export interface AnnouncerPorts {
   readonly clock: Clock;
   links(): ReadonlyArray<LinkActor>;
-  /** Messages are to come over this technology: while a stream moves it has two links, and one of them is right. */
-  isReceived(link: LinkActor["spec"], technology: NetworkTechnology): boolean;
+  /** Messages are to come by this lane: while a stream moves it has two links, and one of them is right. */
+  isReceived(link: LinkActor["spec"], lane: Lane): boolean;
   endpoints(): ReadonlyArray<DataEndpoint>;
   names(): ReadonlyArray<ChannelName>;
   announce(announcement: Announcement): void;
@@ -60,7 +60,7 @@ export class Announcer {
     const began = clock.now();
     const endpoints = this.#ports.endpoints();
     const subscriptions = this.#subscriptions();
-    const technologies = endpoints.map(({ technology }) => technology);
+    const technologies = [...new Set(endpoints.map(({ technology }) => technologyOf(technology)))];
     this.#ports.announce({ endpoints, subscriptions, technologies, names: this.#ports.names() });
     const took = clock.now() - began;
     this.#at = clock.now() + Math.min(LONGEST_GAP_MS, Math.max(GAP_MS, SHARE * took));

@@ -9,6 +9,7 @@ import { OPEN_MS } from "../effects/engine-process.ts";
 import type { Endpoint } from "../native/engine.ts";
 import type { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
+import type { Lane } from "../protocol/lanes.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { stateText } from "./inspection.ts";
 import { Life, type SubScope, type World } from "./life.ts";
@@ -16,6 +17,8 @@ import { Life, type SubScope, type World } from "./life.ts";
 export interface DatapathPorts {
   readonly world: World;
   readonly technology: NetworkTechnology;
+  /** What it is called by: a technology may be there more than once. */
+  readonly lane: Lane;
   /** Where the next instance is to listen; port 0: anywhere. */
   at(): { readonly address: string; readonly port: number };
   /** Of the datapath's `open`. */
@@ -35,6 +38,7 @@ export interface DatapathPorts {
 
 export class DatapathActor {
   readonly life: Life<typeof datapathMachine>;
+  readonly lane: Lane;
   readonly technology: NetworkTechnology;
   readonly #ports: DatapathPorts;
   #instance: { readonly scope: SubScope; readonly resource: DatapathResource } | null = null;
@@ -42,8 +46,9 @@ export class DatapathActor {
 
   constructor(ports: DatapathPorts) {
     this.#ports = ports;
+    this.lane = ports.lane;
     this.technology = ports.technology;
-    this.life = new Life(ports.world, `datapath ${ports.technology}`);
+    this.life = new Life(ports.world, `datapath ${ports.lane}`);
   }
 
   start(): void {

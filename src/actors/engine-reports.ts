@@ -2,6 +2,7 @@
 // lost or dropped to the sinks it was for, the end of flows to whoever waits for it.
 import type { EngineEvent } from "../native/engine-events.ts";
 import type { Ledger } from "../native/ledger.ts";
+import { type Lane, technologyOf } from "../protocol/lanes.ts";
 import { STATUS } from "../protocol/layout.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { Losses } from "../runtime/losses.ts";
@@ -16,8 +17,8 @@ export interface EngineReportsPorts {
   readonly host: RuntimeActor;
   readonly farewells: Farewells;
   sessions(): Iterable<SessionActor>;
-  /** Technologies whose engine runs. */
-  running(): ReadonlyArray<NetworkTechnology>;
+  /** Lanes whose engine runs. */
+  running(): ReadonlyArray<Lane>;
 }
 
 export class EngineReports {
@@ -33,18 +34,20 @@ export class EngineReports {
     });
   }
 
-  event(technology: NetworkTechnology, event: EngineReport): void {
+  event(lane: Lane, event: EngineReport): void {
     switch (event.type) {
       case "link-fault":
         this.#fault(event.link);
         return;
       case "lost":
-        this.lost(technology, event.tag, event.channel, event.source, event.count);
+        this.lost(technologyOf(lane), event.tag, event.channel, event.source, event.count);
         return;
       case "late":
         // Once a stream, however many sinks it has there.
-        for (const one of new Set([...this.#sinks(technology, event.tag, event.channel)].map(({ stream }) => stream))) {
-          one.late(technology, event);
+        for (const one of new Set(
+          [...this.#sinks(technologyOf(lane), event.tag, event.channel)].map(({ stream }) => stream),
+        )) {
+          one.late(technologyOf(lane), event);
         }
         return;
       case "dropped":
@@ -53,7 +56,7 @@ export class EngineReports {
       case "marked":
       case "ended":
       case "untold":
-        this.#ports.farewells.event(technology, event);
+        this.#ports.farewells.event(lane, event);
         return;
       case "stalled-owner":
         return;
@@ -64,13 +67,13 @@ export class EngineReports {
    * An engine hangs or is gone. What it had sent is told to the receivers by another one; what it had received is remembered
    * until its senders say how many there were.
    */
-  left(technology: NetworkTechnology, { sent, received }: Ledger): void {
+  left(lane: Lane, { sent, received }: Ledger): void {
     const { farewells } = this.#ports;
     for (const { tag, channel, source, untold } of received) {
-      if (untold > 0) this.lost(technology, tag, channel, source, untold);
+      if (untold > 0) this.lost(technologyOf(lane), tag, channel, source, untold);
     }
     farewells.remember(received);
-    for (const flow of sent) farewells.event(technology, { ...flow, type: "untold" });
+    for (const flow of sent) farewells.event(lane, { ...flow, type: "untold" });
   }
 
   /** `technology` null: over one that was left, whichever that was. */

@@ -1,7 +1,7 @@
 // What engines tell of flows that end (core/farewell.h): whoever retires a link hears when its receivers have all of it; the
 // end of a flow that one engine cannot place, or not tell its receiver of, goes to the others.
 import type { EndedFlow, EngineEvent } from "../native/engine-events.ts";
-import type { NetworkTechnology } from "../protocol/qos.ts";
+import type { Lane } from "../protocol/lanes.ts";
 import type { Clock } from "./clock.ts";
 import type { Serving } from "./serving.ts";
 
@@ -20,8 +20,7 @@ export interface Marked {
 }
 
 export const linkOf = (link: number): string => `link ${link}`;
-export const routeOf = (technology: NetworkTechnology, tag: number, channel: number): string =>
-  `route ${technology} ${tag} ${channel}`;
+export const routeOf = (lane: Lane, tag: number, channel: number): string => `route ${lane} ${tag} ${channel}`;
 
 export interface FarewellPorts {
   readonly clock: Clock;
@@ -67,15 +66,12 @@ export class Farewells {
     }
   }
 
-  event(
-    technology: NetworkTechnology,
-    event: Extract<EngineEvent, { readonly type: "marked" | "ended" | "untold" }>,
-  ): void {
-    const others = [...this.#ports.servings()].filter((serving) => serving.technology !== technology && serving.runs);
+  event(lane: Lane, event: Extract<EngineEvent, { readonly type: "marked" | "ended" | "untold" }>): void {
+    const others = [...this.#ports.servings()].filter((serving) => serving.lane !== lane && serving.runs);
     switch (event.type) {
       case "marked": {
         const { link, tag, channel, unheard, lost } = event;
-        const what = link === null ? routeOf(technology, tag, channel) : linkOf(link);
+        const what = link === null ? routeOf(lane, tag, channel) : linkOf(link);
         this.#waiting.get(what)?.({ unheard, lost });
         this.#waiting.delete(what);
         return;

@@ -4,7 +4,8 @@ import type { LinkEvent } from "../../models/link.ts";
 import { linkMachine } from "../../models/link.ts";
 import { type LinkMemory, linkMemory } from "../effects/link-memory.ts";
 import { InsaneError } from "../protocol/codes.ts";
-import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
+import type { Lane } from "../protocol/lanes.ts";
+import { streamTag } from "../protocol/qos.ts";
 import { type LinkTables, type SourceEntry, sameTables, unionTables } from "../runtime/plan.ts";
 import { stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
@@ -25,7 +26,7 @@ export interface LinkSpec {
   readonly kind: "direct" | "egress" | "ingress";
   readonly stream: string;
   /** Whose engine is the other end; null for direct links. */
-  readonly technology: NetworkTechnology | null;
+  readonly technology: Lane | null;
   readonly entries: number;
   readonly producer: LinkEnd;
   readonly consumer: LinkEnd;

@@ -2,13 +2,14 @@
 // directory of other runtimes. Nothing of it exists when the network is not enabled.
 import type { Notice } from "../../models/lifecycle.ts";
 import { InsaneError } from "../protocol/codes.ts";
-import type { CapabilityRecord } from "../protocol/control.ts";
+import { type Lane, receivesOnly, technologyOf } from "../protocol/lanes.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { type GatePort, type GateSchedule, shareOf, USUAL_MTU } from "../qos/gates.ts";
 import type { DataEndpoint, Directory, PeerInfo, PeerReport } from "../runtime/directory.ts";
 import { NetworkWarnings } from "../runtime/network-warnings.ts";
 import { receivesOver } from "../runtime/plan.ts";
 import type { RemoteWishes } from "../runtime/planner.ts";
+import { unprobed } from "../runtime/probe.ts";
 import { streamsWithoutRdma, type Unavailable, withoutRdma } from "../runtime/reach.ts";
 import type { Reached } from "../runtime/reached.ts";
 import { servingPlans } from "../runtime/servings.ts";
@@ -48,7 +49,7 @@ export class Network {
   /** UDP port of hello frames; 0 while there is none. */
   port = 0;
   readonly #ports: NetworkPorts;
-  readonly #servings: ReadonlyMap<NetworkTechnology, Serving>;
+  readonly #servings: ReadonlyMap<Lane, Serving>;
   readonly #lease: InlineLease;
   readonly #alive = new Map<number, PeerInfo>();
   readonly #warnings: NetworkWarnings;
@@ -69,10 +70,10 @@ export class Network {
     this.#announcer = new Announcer({
       clock: ports.host.world.clock,
       links: () => ports.host.broker.links,
-      isReceived: ({ consumer, stream }, technology) => {
+      isReceived: ({ consumer, stream }, lane) => {
         const member = ports.host.session(consumer.session)?.streamNamed(stream);
         const over = member?.receives;
-        return !member || (over != null && receivesOver(over, this.running).includes(technology));
+        return !member || (over != null && receivesOver(over, this.running).includes(technologyOf(lane)));
       },
       endpoints: () => this.#endpoints,
       names: () => ports.host.names.own,
@@ -94,7 +95,7 @@ export class Network {
     const { config } = ports.host;
     const plans = servingPlans(config);
     this.#schedule = shareOf(config.network.schedule, plans.length);
-    this.#servings = new Map(plans.map((plan) => [plan.technology, this.#serving(plan)]));
+    this.#servings = new Map(plans.map((plan) => [plan.lane ?? plan.technology, this.#serving(plan)]));
     this.#warnings.faults(config.network.faults);
     this.threads = new Threads({
       clock: ports.host.world.clock,
@@ -117,21 +118,21 @@ export class Network {
   }
 
   /** An engine's end of links, while it runs. */
-  end(technology: NetworkTechnology): EngineEnd | undefined {
-    const serving = this.#servings.get(technology);
+  end(lane: Lane): EngineEnd | undefined {
+    const serving = this.#servings.get(lane);
     return serving?.runs ? serving.engine?.end : undefined;
   }
 
   /** Where this host receives now. */
   get #endpoints(): DataEndpoint[] {
-    return [...this.#servings.values()].flatMap(({ technology, endpoint, provider }) =>
-      endpoint === null ? [] : [{ technology, ...endpoint, ...(provider === undefined ? {} : { provider }) }],
+    return [...this.#servings.values()].flatMap(({ lane, endpoint, provider }) =>
+      endpoint === null ? [] : [{ technology: lane, ...endpoint, ...(provider === undefined ? {} : { provider }) }],
     );
   }
 
-  /** Technologies whose engine runs. */
-  get running(): NetworkTechnology[] {
-    return [...this.#servings.values()].filter(({ runs }) => runs).map(({ technology }) => technology);
+  /** Lanes whose engine runs. */
+  get running(): Lane[] {
+    return [...this.#servings.values()].filter(({ runs }) => runs).map(({ lane }) => lane);
   }
 
   /** Those that are alive follow what they were told last. */
@@ -174,7 +175,8 @@ export class Network {
     const { host } = this.#ports;
     return host.broker.links.filter(({ spec: { kind, stream, technology, consumer } }) => {
       if (kind !== "ingress") return true;
-      return host.session(consumer.session)?.streamNamed(stream)?.member.datapath === technology;
+      const over = technology && technologyOf(technology);
+      return host.session(consumer.session)?.streamNamed(stream)?.member.datapath === over;
     });
   }
 
@@ -205,8 +207,8 @@ export class Network {
   }
 
   /** Who is reached over a technology that is up. */
-  #reached(technology: NetworkTechnology): Reached | undefined {
-    const serving = this.#servings.get(technology);
+  #reached(lane: Lane): Reached | undefined {
+    const serving = this.#servings.get(lane);
     return serving === undefined || serving.endpoint === null ? undefined : serving.routes.reached;
   }
 
@@ -266,7 +268,8 @@ export class Network {
   /** Resolves when the datapath is up and the directory listens. */
   async start(): Promise<void> {
     const { host, directory } = this.#ports;
-    await this.#servings.get("udp")?.open(UDP_START_MS);
+    const udp = [...this.#servings.values()].filter(({ technology }) => technology === "udp");
+    await Promise.all(udp.map((serving) => serving.open(UDP_START_MS)));
     for (const technology of ["xdp", "dpdk", "rdma"] as const) {
       if (host.config.network[technology].enabled !== true) continue;
       const record = host.capability(technology);
@@ -343,11 +346,11 @@ export class Network {
 
   #serving(asked: ServingPlan): Serving {
     const { host, supervisor } = this.#ports;
-    const { technology } = asked;
-    const engine = affordable(asked.engine, technology === "udp" ? 1 : 2);
-    if (engine !== asked.engine) this.#warnings.noCoreLeft(technology);
+    const { technology, lane = technology } = asked;
+    const engine = affordable(asked.engine, lane);
+    if (engine !== asked.engine) this.#warnings.noCoreLeft(lane);
     const restored = (): void => {
-      this.#ports.restored(technology);
+      this.#ports.restored(lane);
       queueMicrotask(() => host.datapathChanged(null));
     };
     return new Serving(
@@ -358,13 +361,12 @@ export class Network {
         probe: () => host.capability(technology) ?? unprobed(technology),
         patienceMs: host.config.rebind.patienceMs,
         owner: (tag) => host.tags.owner(tag),
-        moving: async (tag, channel, order) =>
-          void (await this.#farewells.marked(routeOf(technology, tag, channel), order)),
+        moving: async (tag, channel, order) => void (await this.#farewells.marked(routeOf(lane, tag, channel), order)),
         collision: ({ name }, stream, owner) => this.#warnings.collision(name, stream, owner),
-        event: (event) => this.#reports.event(technology, event),
-        left: (ledger) => this.#reports.left(technology, ledger),
+        event: (event) => this.#reports.event(lane, event),
+        left: (ledger) => this.#reports.left(lane, ledger),
         up: () => {
-          const serving = this.#servings.get(technology);
+          const serving = this.#servings.get(lane);
           if (technology === "udp") this.#warnings.receiveBuffer(serving?.datapath?.counters()["receive_buffer_bytes"]);
           if (engine.idle === "park") this.#warnings.parking(technology);
           restored();
@@ -373,10 +375,12 @@ export class Network {
         },
         down: (notice, served) => {
           // One that never came up has served nobody: those who asked for it are told.
-          if (served || technology === "udp") this.#ports.degraded(technology, notice);
-          queueMicrotask(() => host.datapathChanged({ datapath: technology, notice }));
+          if (served || technology === "udp") this.#ports.degraded(lane, notice);
+          // One lane of several fails by itself: its channels wait for it, and streams stay where they are.
+          const lost = receivesOnly(lane) ? null : { datapath: technology, notice };
+          queueMicrotask(() => host.datapathChanged(lost));
         },
-        escalated: (notice) => this.#ports.degraded(technology, notice),
+        escalated: (notice) => this.#ports.degraded(lane, notice),
         changed: () => {
           this.announce();
           host.broker.reconcile();
@@ -388,12 +392,3 @@ export class Network {
     );
   }
 }
-
-const unprobed = (technology: NetworkTechnology): CapabilityRecord => ({
-  technology,
-  available: false,
-  emulated: false,
-  reason: "it was not probed",
-  evidence: [],
-  cure: "",
-});

@@ -1,7 +1,8 @@
 // How one stream moves from one datapath to another while it is open (docs/decisions/0050-rebinding.md): which links stand
 // meanwhile, in which order they are opened, retired, let go and closed, and what the move cost. When each step is taken
 // is the machine's business (models/stream.ts).
-import type { NetworkTechnology } from "../protocol/qos.ts";
+import { type Lane, laneOf, lanesOf } from "../protocol/lanes.ts";
+import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
 import type { MoveCosts, RebindWhy } from "../protocol/rebound.ts";
 import type { PlannedMember } from "../runtime/plan.ts";
 import type { Host } from "./host.ts";
@@ -32,8 +33,8 @@ export interface RebindingPorts {
   readonly host: Host;
   readonly session: number;
   readonly stream: string;
-  /** What it offers, and whether it takes anything. */
-  channels(): { readonly sources: ReadonlySet<number>; readonly sinks: boolean };
+  /** On which it offers something, and takes something. */
+  channels(): { readonly sources: ReadonlySet<number>; readonly sinks: ReadonlySet<number> };
 }
 
 type Steps = Pick<PlannedMember, "keep" | "held">;
@@ -146,7 +147,10 @@ export class Rebinding {
     const { host, stream } = this.#ports;
     const { sources, sinks } = this.#ports.channels();
     const sends = [...host.remote(to, stream)].some((channel) => sources.has(channel));
-    const links = [...(sends ? [this.#link("egress", to)] : []), ...(sinks ? [this.#link("ingress", to)] : [])];
+    const tag = streamTag(stream);
+    const lanes = new Set([...sinks].map((channel) => laneOf(to, tag, channel, host.config.network.udp.threads)));
+    const receiving = [...lanes].map((lane) => this.#link("ingress", lane));
+    const links = [...(sends ? [this.#link("egress", to)] : []), ...receiving];
     return (await Promise.all(links.map((link) => link?.confirmed() ?? false))).every((open) => open);
   }
 
@@ -177,7 +181,7 @@ export class Rebinding {
   async receive(from: NetworkTechnology | null, to: NetworkTechnology | null): Promise<void> {
     const { host } = this.#ports;
     this.receives = to;
-    if (!this.#ports.channels().sinks || !this.#link("ingress", from)) return;
+    if (this.#ports.channels().sinks.size === 0 || this.#receiving(from).length === 0) return;
     host.announce();
     const until = this.#now() + host.config.rebind.patienceMs + 1000;
     do await this.#look();
@@ -213,7 +217,7 @@ export class Rebinding {
 
   /** The next plan closes these. */
   #close(technology: NetworkTechnology | null): void {
-    const links = [this.#link("egress", technology), this.#link("ingress", technology)];
+    const links = [this.#link("egress", technology), ...this.#receiving(technology)];
     this.#ending = [...this.#ending, ...links].filter((link) => link?.life.outcome === null) as LinkActor[];
   }
 
@@ -224,9 +228,14 @@ export class Rebinding {
     this.#swappedAt = 0;
   }
 
-  #link(kind: "egress" | "ingress", technology: NetworkTechnology | null): LinkActor | undefined {
+  #link(kind: "egress" | "ingress", lane: Lane | null): LinkActor | undefined {
     const { host, session, stream } = this.#ports;
-    return technology === null ? undefined : host.broker.linkOver(kind, session, stream, technology);
+    return lane === null ? undefined : host.broker.linkOver(kind, session, stream, lane);
+  }
+
+  /** The links by which messages come over a datapath. */
+  #receiving(technology: NetworkTechnology | null): LinkActor[] {
+    return technology === null ? [] : lanesOf(technology).flatMap((lane) => this.#link("ingress", lane) ?? []);
   }
 
   #now(): number {

@@ -125,6 +125,7 @@ export class RuntimeActor implements Host {
         members: this.#members(),
         remote: this.network.remote,
         networks: this.network.running,
+        spread: config.network.udp.threads,
       }),
       end: (session) => this.#linkable(session),
       engine: (technology) => this.network.end(technology),

@@ -1,4 +1,4 @@
-// One technology as this runtime serves it: an engine of its own (supervised), the datapath on it, and the routes to
+// One lane as this runtime serves it: an engine of its own (supervised), the datapath on it, and the routes to
 // peers. It costs nothing until it is opened; then it stays, and comes back by itself when it fails.
 import { availableParallelism } from "node:os";
 import type { Notice } from "../../models/lifecycle.ts";
@@ -8,6 +8,7 @@ import type { EngineEvent } from "../native/engine-events.ts";
 import type { Ledger } from "../native/ledger.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
+import type { Lane } from "../protocol/lanes.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { baseTimeNs, type GateSchedule } from "../qos/gates.ts";
 import { roomToSpin } from "../qos/threads.ts";
@@ -25,9 +26,11 @@ const POLICY: RestartPolicy = {
   intensity: { max: 5, withinMs: 60_000 },
 };
 
-/** How a technology is served: what its engine and its datapath are made of. */
+/** How a lane is served: what its engine and its datapath are made of. */
 export interface ServingPlan {
   readonly technology: NetworkTechnology;
+  /** Left out: the technology's own. */
+  readonly lane?: Lane;
   /** The engine's name. */
   readonly name: string;
   readonly engine: EngineOptions;
@@ -89,7 +92,7 @@ export class Serving {
     this.plan = plan;
     this.#ports = ports;
     this.routes = new Routes({
-      technology: plan.technology,
+      lane: this.lane,
       command: (what, send) => {
         const resource = this.engine?.resource;
         return resource
@@ -118,6 +121,10 @@ export class Serving {
 
   get technology(): NetworkTechnology {
     return this.plan.technology;
+  }
+
+  get lane(): Lane {
+    return this.plan.lane ?? this.technology;
   }
 
   /** What it is done with, where only equal ones understand each other. */
@@ -172,7 +179,7 @@ export class Serving {
         },
       };
       this.#waiting.add(waiter);
-      const late = `The datapath ${this.technology} did not come up in ${ms} ms.`;
+      const late = `The datapath ${this.lane} did not come up in ${ms} ms.`;
       cancel = world.clock.after(ms, () => waiter.reject(new InsaneError("ETIMEDOUT", late)));
     });
     if (this.#supervised) this.datapath?.again();
@@ -249,6 +256,7 @@ export class Serving {
     engine.addDatapath({
       ...(schedule === undefined ? {} : { schedule: { ...schedule, baseNs: baseTimeNs(schedule) } }),
       technology,
+      lane: this.lane,
       at: () => {
         // Another engine's first instance is where the last one's was, if that can be had: peers need not be told, and nobody
         // takes for lost what the engine before had delivered.
@@ -283,7 +291,7 @@ export class Serving {
       },
       unavailable: (reason) => {
         this.failure = { code: "ESYSTEM", message: reason };
-        this.#settle(new InsaneError("ESYSTEM", `The datapath ${technology}: ${reason}`));
+        this.#settle(new InsaneError("ESYSTEM", `The datapath ${this.lane}: ${reason}`));
       },
       escalated: (notice) => {
         this.failure = notice;
@@ -293,8 +301,20 @@ export class Serving {
   }
 }
 
+/** Engines that spin, at the least, when that of this lane does. */
+const SPINNERS: Readonly<Record<Lane, number>> = {
+  udp: 1,
+  xdp: 2,
+  dpdk: 2,
+  rdma: 2,
+  "udp-2": 2,
+  "udp-3": 3,
+  "udp-4": 4,
+};
+
 /** A thread that spins leaves no room for others where there is no core for it: it yields instead. */
-export function affordable(options: EngineOptions, spinners: number): EngineOptions {
-  const fits = options.idle !== "spin" || options.mode !== "thread" || roomToSpin(availableParallelism(), spinners);
+export function affordable(options: EngineOptions, lane: Lane): EngineOptions {
+  const fits =
+    options.idle !== "spin" || options.mode !== "thread" || roomToSpin(availableParallelism(), SPINNERS[lane]);
   return fits ? options : { ...options, idle: "yield" };
 }

@@ -18,7 +18,7 @@ export interface MovePorts {
   readonly stream: string;
   qos(): Qos;
   whose(): Whose;
-  channels(): { readonly sources: ReadonlySet<number>; readonly sinks: boolean };
+  channels(): { readonly sources: ReadonlySet<number>; readonly sinks: ReadonlySet<number> };
   /** The machine's datapath is gone. */
   stranded(): boolean;
   soon(work: () => unknown): void;

@@ -81,7 +81,7 @@ export class StreamActor {
       }),
       channels: () => ({
         sources: new Set([...this.sources.values()].map(({ spec }) => spec.channel)),
-        sinks: this.sinks.size > 0,
+        sinks: new Set([...this.sinks.values()].filter((sink) => !sink.closing).map(({ spec }) => spec.channel)),
       }),
       stranded: () => this.life.actor.getSnapshot().context.datapath === null,
       soon: (work) => this.life.soon(work),

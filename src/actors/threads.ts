@@ -3,7 +3,7 @@
 import { cpus } from "node:os";
 import type { EngineHandle } from "../native/engine.ts";
 import { WARNING_CODES, type Warning } from "../protocol/codes.ts";
-import type { NetworkTechnology } from "../protocol/qos.ts";
+import type { Lane } from "../protocol/lanes.ts";
 import { ADVISOR_START, type Advice, type AdvisorState, advise, type Placement, place } from "../qos/threads.ts";
 import type { RuntimeConfig, ThreadMoveReport, ThreadReport } from "../runtime/api.ts";
 import type { Clock } from "./clock.ts";
@@ -34,8 +34,8 @@ export class Threads {
   /** As the configuration or the advisor wants it. */
   #placement: Placement = new Map();
   #state: AdvisorState = ADVISOR_START;
-  readonly #samples = new Map<NetworkTechnology, Sample>();
-  readonly #loads = new Map<NetworkTechnology, number>();
+  readonly #samples = new Map<Lane, Sample>();
+  readonly #loads = new Map<Lane, number>();
   readonly #moves: ThreadMoveReport[] = [];
   /** Threads whose core was asked about. */
   readonly #pinned = new Set<EngineHandle>();
@@ -55,18 +55,16 @@ export class Threads {
 
   /** An engine has begun to run, or is over. */
   changed(): void {
-    const there = this.#shareable.map(({ technology }) => technology);
+    const there = this.#shareable.map(({ lane }) => lane);
     const known = new Set(this.#placement.keys());
-    if (there.length !== known.size || there.some((technology) => !known.has(technology))) {
+    if (there.length !== known.size || there.some((lane) => !known.has(lane))) {
       const fresh = place(there, this.#ports.config.threads);
-      const kept = (technology: NetworkTechnology): NetworkTechnology | undefined => {
-        const host = this.#placement.get(technology);
+      const kept = (lane: Lane): Lane | undefined => {
+        const host = this.#placement.get(lane);
         return host !== undefined && there.includes(host) ? host : undefined;
       };
       // Those that were there stay where they are, if whoever serves them does.
-      this.#placement = new Map(
-        there.map((technology) => [technology, kept(technology) ?? fresh.get(technology) ?? technology]),
-      );
+      this.#placement = new Map(there.map((lane) => [lane, kept(lane) ?? fresh.get(lane) ?? lane]));
     }
     this.#apply();
     this.#stop ??= this.#ports.clock.after(SAMPLE_MS, () => this.#sample());
@@ -79,33 +77,33 @@ export class Threads {
 
   #apply(): void {
     const servings = this.#shareable;
-    const handleOf = (technology: NetworkTechnology): EngineHandle | null =>
-      servings.find((serving) => serving.technology === technology)?.engine?.resource?.handle ?? null;
-    const hostOf = (technology: NetworkTechnology): NetworkTechnology => this.#placement.get(technology) ?? technology;
+    const handleOf = (lane: Lane): EngineHandle | null =>
+      servings.find((serving) => serving.lane === lane)?.engine?.resource?.handle ?? null;
+    const hostOf = (lane: Lane): Lane => this.#placement.get(lane) ?? lane;
     // Those that leave make room for those that come.
-    const own = servings.filter(({ technology }) => hostOf(technology) === technology);
-    const guests = servings.filter(({ technology }) => hostOf(technology) !== technology);
+    const own = servings.filter(({ lane }) => hostOf(lane) === lane);
+    const guests = servings.filter(({ lane }) => hostOf(lane) !== lane);
     for (const { engine } of own) engine?.resource?.serveBy(null);
-    for (const { engine, technology } of guests) engine?.resource?.serveBy(handleOf(hostOf(technology)));
+    for (const { engine, lane } of guests) engine?.resource?.serveBy(handleOf(hostOf(lane)));
   }
 
   #sample(): void {
     this.#stop = this.#ports.clock.after(SAMPLE_MS, () => this.#sample());
     const now = this.#ports.clock.now();
-    for (const { technology, engine } of this.#ports.servings()) {
+    for (const { lane, engine } of this.#ports.servings()) {
       const resource = engine?.resource;
       const busyNs = resource?.counters()["busy_ns"];
       if (!resource || busyNs === undefined) {
-        this.#samples.delete(technology);
-        this.#loads.delete(technology);
+        this.#samples.delete(lane);
+        this.#loads.delete(lane);
         continue;
       }
       const handle = resource.handle ?? 0n;
-      const before = this.#samples.get(technology);
+      const before = this.#samples.get(lane);
       const passed = before && before.handle === handle ? now - before.atMs : 0;
       if (before && passed > 0)
-        this.#loads.set(technology, Math.min(1, Math.max(0, (busyNs - before.busyNs) / (passed * 1e6))));
-      this.#samples.set(technology, { handle, busyNs, atMs: now });
+        this.#loads.set(lane, Math.min(1, Math.max(0, (busyNs - before.busyNs) / (passed * 1e6))));
+      this.#samples.set(lane, { handle, busyNs, atMs: now });
     }
     this.#lookAtCores();
     this.#advise();
@@ -115,9 +113,9 @@ export class Threads {
     const { config } = this.#ports;
     const { advisor, map, most } = config.threads;
     if (advisor === "off") return;
-    const loads = this.#shareable.map(({ technology, plan }) => ({
-      technology,
-      load: this.#loads.get(technology) ?? 0,
+    const loads = this.#shareable.map(({ lane, plan }) => ({
+      lane,
+      load: this.#loads.get(lane) ?? 0,
       parks: plan.engine.idle === "park",
     }));
     // A gate schedule keeps time on its thread: who shares it is for the operator to say.
@@ -155,7 +153,7 @@ export class Threads {
 
   /** Whether threads run where they were to is known once they are there. */
   #lookAtCores(): void {
-    for (const { technology, plan, engine } of this.#shareable) {
+    for (const { lane, plan, engine } of this.#shareable) {
       const { handle = null } = engine?.resource ?? {};
       if (plan.engine.cpu === null || handle === null || this.#pinned.has(handle)) continue;
       const result = engine?.resource?.pinned() ?? EAGAIN;
@@ -164,7 +162,7 @@ export class Threads {
       if (result === 0) continue;
       this.#ports.warn({
         code: WARNING_CODES.NOT_PINNED,
-        message: `The engine thread of ${technology} may not run on core ${plan.engine.cpu} (errno ${-result}): it runs on any.`,
+        message: `The engine thread of ${lane} may not run on core ${plan.engine.cpu} (errno ${-result}): it runs on any.`,
         cure: "Let the process use that core (taskset, the container's cpuset), or name another one.",
       });
     }
@@ -176,15 +174,15 @@ export class Threads {
 
   get report(): ThreadReport[] {
     const servings = [...this.#ports.servings()].filter(({ runs }) => runs);
-    const hostOf = (technology: NetworkTechnology): NetworkTechnology => this.#placement.get(technology) ?? technology;
+    const hostOf = (lane: Lane): Lane => this.#placement.get(lane) ?? lane;
     return servings
-      .filter(({ technology }) => hostOf(technology) === technology)
-      .map(({ technology, plan, engine }) => {
-        const served = servings.filter((other) => hostOf(other.technology) === technology);
-        const loads = served.map((one) => this.#loads.get(one.technology) ?? 0);
+      .filter(({ lane }) => hostOf(lane) === lane)
+      .map(({ lane, plan, engine }) => {
+        const served = servings.filter((other) => hostOf(other.lane) === lane);
+        const loads = served.map((one) => this.#loads.get(one.lane) ?? 0);
         return {
-          name: technology,
-          engines: served.map((one) => one.technology),
+          name: lane,
+          engines: served.map((one) => one.lane),
           mode: engine?.mode ?? "thread",
           idle: plan.engine.idle,
           cpu: plan.engine.cpu,

@@ -59,8 +59,8 @@ export interface EndedFlow {
   readonly sent: number;
 }
 
-/** Ids of one host's endpoints begin at a multiple of this. */
-export const PEER_ENDPOINTS = 4;
+/** Ids of one host's endpoints begin at a multiple of this: INS_PEER_ENDPOINTS of core/engine.h, at least one for each lane. */
+export const PEER_ENDPOINTS = 8;
 
 /** Of a struct ins_event. */
 export const EVENT_BYTES = 32;

@@ -1,10 +1,11 @@
 // Which thread serves which engine, as pure functions: where each begins, and when experience says otherwise. The advisor acts on
 // what lasts, leaves a wide gap between the load that splits and the load that joins, and rests after each move: it never
 // undoes what it did while the load is what it was.
+import { LANES, type Lane, receivesOnly, technologyOf } from "../protocol/lanes.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 
 /** In which engines are looked at: of those that share a thread the first is its host, by whose strategy it idles. */
-export const THREAD_ORDER: ReadonlyArray<NetworkTechnology> = ["udp", "xdp", "dpdk", "rdma"];
+export const THREAD_ORDER: ReadonlyArray<Lane> = LANES;
 
 /** So many threads can spin, and there is still a core for applications. */
 export const roomToSpin = (cores: number, spinners: number): boolean => cores > spinners;
@@ -17,33 +18,33 @@ export interface ThreadRules {
 }
 
 /** Whose thread serves an engine; its own where they are equal. */
-export type Placement = ReadonlyMap<NetworkTechnology, NetworkTechnology>;
+export type Placement = ReadonlyMap<Lane, Lane>;
 
-const inOrder = (engines: Iterable<NetworkTechnology>): NetworkTechnology[] => {
+const inOrder = (engines: Iterable<Lane>): Lane[] => {
   const there = new Set(engines);
-  return THREAD_ORDER.filter((technology) => there.has(technology));
+  return THREAD_ORDER.filter((lane) => there.has(lane));
 };
 
 /** Where engines that run in this process and can share a thread begin. Those without a thread of their own go to the first one's. */
-export function place(engines: Iterable<NetworkTechnology>, { most, map }: ThreadRules): Placement {
-  const placement = new Map<NetworkTechnology, NetworkTechnology>();
-  const hosts = new Map<number, NetworkTechnology>();
+export function place(engines: Iterable<Lane>, { most, map }: ThreadRules): Placement {
+  const placement = new Map<Lane, Lane>();
+  const hosts = new Map<number, Lane>();
   let threads = 0;
-  for (const technology of inOrder(engines)) {
-    const number = map?.[technology];
+  for (const lane of inOrder(engines)) {
+    const number = receivesOnly(lane) ? undefined : map?.[technologyOf(lane)];
     const known = number === undefined ? undefined : hosts.get(number);
     const first = placement.keys().next().value;
-    const host = known ?? (most !== null && threads >= most ? first : undefined) ?? technology;
-    if (host === technology) threads++;
+    const host = known ?? (most !== null && threads >= most ? first : undefined) ?? lane;
+    if (host === lane) threads++;
     if (number !== undefined && known === undefined) hosts.set(number, placement.get(host) ?? host);
-    placement.set(technology, placement.get(host) ?? host);
+    placement.set(lane, placement.get(host) ?? host);
   }
   return placement;
 }
 
 /** Of an engine over the last sample: the part of the time, 0 to 1, that a thread worked for it. */
 export interface EngineLoad {
-  readonly technology: NetworkTechnology;
+  readonly lane: Lane;
   readonly load: number;
   /** Its thread costs nothing while it is idle. */
   readonly parks: boolean;
@@ -51,19 +52,19 @@ export interface EngineLoad {
 
 export type Advice =
   /** `to` equal to `engine`: a thread of its own. */
-  | { readonly kind: "move"; readonly engine: NetworkTechnology; readonly to: NetworkTechnology; readonly why: string }
-  | { readonly kind: "overloaded"; readonly thread: NetworkTechnology; readonly why: string };
+  | { readonly kind: "move"; readonly engine: Lane; readonly to: Lane; readonly why: string }
+  | { readonly kind: "overloaded"; readonly thread: Lane; readonly why: string };
 
 /** What the advisor remembers from one sample to the next. */
 export interface AdvisorState {
   /** By thread: samples in a row in which it had too much to do. */
-  readonly over: ReadonlyMap<NetworkTechnology, number>;
+  readonly over: ReadonlyMap<Lane, number>;
   /** By pair of threads `a b`: samples in a row in which one of them would have done. */
   readonly idle: ReadonlyMap<string, number>;
   /** Samples that it still rests. */
   readonly rest: number;
   /** Threads that were said to be overloaded, and have not recovered since. */
-  readonly said: ReadonlySet<NetworkTechnology>;
+  readonly said: ReadonlySet<Lane>;
 }
 export const ADVISOR_START: AdvisorState = { over: new Map(), idle: new Map(), rest: 0, said: new Set() };
 
@@ -92,15 +93,15 @@ export interface AdvisorInput {
 }
 
 interface Thread {
-  readonly host: NetworkTechnology;
+  readonly host: Lane;
   readonly engines: ReadonlyArray<EngineLoad>;
   readonly load: number;
 }
 
 function threadsOf({ placement, loads }: AdvisorInput): Thread[] {
-  const hosts = inOrder(new Set(loads.map(({ technology }) => placement.get(technology) ?? technology)));
+  const hosts = inOrder(new Set(loads.map(({ lane }) => placement.get(lane) ?? lane)));
   return hosts.map((host) => {
-    const engines = loads.filter(({ technology }) => (placement.get(technology) ?? technology) === host);
+    const engines = loads.filter(({ lane }) => (placement.get(lane) ?? lane) === host);
     return { host, engines, load: engines.reduce((sum, { load }) => sum + load, 0) };
   });
 }
@@ -111,7 +112,7 @@ const pairOf = (a: Thread, b: Thread): string => `${a.host} ${b.host}`;
 /** One sample: what is to be done, if anything, and what to remember. At most one move at a time. */
 export function advise(state: AdvisorState, input: AdvisorInput): { state: AdvisorState; advice: Advice[] } {
   const threads = threadsOf(input);
-  const over = new Map<NetworkTechnology, number>();
+  const over = new Map<Lane, number>();
   for (const { host, load } of threads) if (load >= ADVISOR.HIGH) over.set(host, (state.over.get(host) ?? 0) + 1);
   const idle = new Map<string, number>();
   threads.forEach((a, i) => {
@@ -141,23 +142,21 @@ export function advise(state: AdvisorState, input: AdvisorInput): { state: Advis
 }
 
 const overloadOf = ({ engines, load }: Thread): string =>
-  `it has worked ${percent(load)} of its time for ${engines.map(({ technology }) => technology).join(" and ")} for ${ADVISOR.OVER_SAMPLES} s`;
+  `it has worked ${percent(load)} of its time for ${engines.map(({ lane }) => lane).join(" and ")} for ${ADVISOR.OVER_SAMPLES} s`;
 
 /** A thread with too much to do gives away a guest: to one of its own if there may be one more, else to one that has room. */
-function split(input: AdvisorInput, threads: Thread[], over: ReadonlyMap<NetworkTechnology, number>): Advice | null {
+function split(input: AdvisorInput, threads: Thread[], over: ReadonlyMap<Lane, number>): Advice | null {
   const room = threads.length < (input.most ?? Number.POSITIVE_INFINITY) && threads.length < input.cores;
   for (const thread of threads) {
     if ((over.get(thread.host) ?? 0) < ADVISOR.OVER_SAMPLES) continue;
-    const guests = thread.engines
-      .filter(({ technology }) => technology !== thread.host)
-      .sort((a, b) => b.load - a.load);
-    for (const { technology, load } of guests) {
+    const guests = thread.engines.filter(({ lane }) => lane !== thread.host).sort((a, b) => b.load - a.load);
+    for (const { lane, load } of guests) {
       const why = overloadOf(thread);
       // One that does hardly anything is no relief.
       if (load < 0.05) continue;
-      if (room) return { kind: "move", engine: technology, to: technology, why };
+      if (room) return { kind: "move", engine: lane, to: lane, why };
       const other = threads.find((one) => one !== thread && one.load + load <= ADVISOR.FULL);
-      if (other) return { kind: "move", engine: technology, to: other.host, why };
+      if (other) return { kind: "move", engine: lane, to: other.host, why };
     }
   }
   return null;

@@ -1,17 +1,18 @@
 // Between what a runtime announces and what hello frames carry: subscriptions grouped by stream and endpoint, technologies
 // that we do not know passed over. Pure.
 import type { Content, HelloNames, HelloStream } from "../protocol/hello.ts";
+import { isLane, type Lane } from "../protocol/lanes.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { NETWORK_TECHNOLOGIES } from "../qos/strategy.ts";
 import type { Announcement, ChannelName } from "./directory.ts";
 
 /** Where a subscription's messages go when its entry does not say. */
-const DEFAULT: NetworkTechnology = "udp";
+const DEFAULT: Lane = "udp";
 
 export function contentOf({ endpoints, technologies, subscriptions, names = [] }: Announcement): Content {
   const streams = new Map<
     string,
-    { readonly tag: number; readonly name: string; readonly at: NetworkTechnology; readonly channels: Set<number> }
+    { readonly tag: number; readonly name: string; readonly at: Lane; readonly channels: Set<number> }
   >();
   for (const { tag, stream, channel, technology } of subscriptions) {
     const key = `${technology} ${stream}`;
@@ -50,10 +51,10 @@ export const announcementOf = ({ endpoints, technologies, streams, names = [] }:
       sinks: (roles & 2) !== 0,
     })),
   ),
-  endpoints: endpoints.flatMap(({ technology, ...at }) => (isKnown(technology) ? [{ technology, ...at }] : [])),
+  endpoints: endpoints.flatMap(({ technology, ...at }) => (isLane(technology) ? [{ technology, ...at }] : [])),
   technologies: technologies.filter(isKnown),
   subscriptions: streams.flatMap(([tag, stream, channels, technology = DEFAULT]) =>
-    isKnown(technology) ? channels.map((channel) => ({ tag, stream, channel, technology })) : [],
+    isLane(technology) ? channels.map((channel) => ({ tag, stream, channel, technology })) : [],
   ),
 });
 

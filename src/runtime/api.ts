@@ -1,6 +1,7 @@
 // The public contract of the runtime: what `Runtime.embed` and the daemon are given and give. Types only.
 import type { Session } from "../client/api.ts";
 import type { CapabilityRecord, DecisionRecord, MachineState } from "../protocol/control.ts";
+import type { Lane } from "../protocol/lanes.ts";
 import type { NetworkTechnology, Technology } from "../protocol/qos.ts";
 import type { MoveCosts, ReboundEvent } from "../protocol/rebound.ts";
 import type { GateSchedule } from "../qos/gates.ts";
@@ -20,6 +21,12 @@ export interface EngineOptions {
   readonly cpu: number | null;
   /** SCHED_FIFO priority, 1 to 99, of a thread that is pinned; null: as any thread. */
   readonly fifoPriority: number | null;
+}
+
+/** Kernel UDP, which is there wherever there is a network. */
+export interface UdpOptions {
+  /** Threads that receive: each has an engine and a port of its own, and takes the channels that fall to it. */
+  readonly threads: number;
 }
 
 /** AF_XDP beside kernel UDP, on an engine of its own. */
@@ -119,6 +126,7 @@ export interface RuntimeConfig {
     readonly helloIntervalMs: number;
     /** Without a hello for so long a peer is silent. */
     readonly silentAfterMs: number;
+    readonly udp: UdpOptions;
     readonly xdp: XdpOptions;
     readonly dpdk: DpdkOptions;
     readonly rdma: RdmaOptions;
@@ -216,8 +224,8 @@ export interface LatencyReport {
 
 /** An engine thread: its name is that of the first engine it serves. */
 export interface ThreadReport {
-  readonly name: NetworkTechnology;
-  readonly engines: ReadonlyArray<NetworkTechnology>;
+  readonly name: Lane;
+  readonly engines: ReadonlyArray<Lane>;
   /** inline, thread or process. */
   readonly mode: string;
   readonly idle: string;
@@ -228,9 +236,9 @@ export interface ThreadReport {
 /** An engine that the advisor has given to another thread. */
 export interface ThreadMoveReport {
   readonly at: string;
-  readonly engine: NetworkTechnology;
-  readonly from: NetworkTechnology;
-  readonly to: NetworkTechnology;
+  readonly engine: Lane;
+  readonly from: Lane;
+  readonly to: Lane;
   readonly why: string;
 }
 
@@ -253,9 +261,12 @@ export interface ExplainReport {
   readonly schedule: ScheduleReport | null;
   /** The thread that serves its datapath; null: none does. */
   readonly thread: ThreadReport | null;
+  /** Other threads that receive for it: kernel UDP is spread over several (network.udp.threads). */
+  readonly receivers: ReadonlyArray<ThreadReport>;
   readonly links: ReadonlyArray<{
     readonly kind: "direct" | "egress" | "ingress";
-    readonly technology: Technology;
+    /** The lane by whose engine messages go or come. */
+    readonly technology: Technology | Lane;
     readonly producer: string;
     readonly consumer: string;
     readonly outstanding: number;
@@ -267,8 +278,8 @@ export interface ExplainReport {
     readonly state: string;
     readonly technology: Technology;
     readonly here: string;
-    /** What the peer's stream is bound to: which of its endpoints messages go to. */
-    readonly thereTechnology: Technology;
+    /** What the peer's stream is bound to: which of its endpoints messages go to, by its lane. */
+    readonly thereTechnology: Lane;
     readonly there: string;
   }>;
 }
@@ -332,7 +343,8 @@ export interface StatusReport {
   readonly datapaths: ReadonlyArray<{
     /** A software stand-in, for tests. */
     readonly emulated: boolean;
-    readonly technology: Technology;
+    /** By its lane: kernel UDP may be there several times. */
+    readonly technology: Lane;
     readonly state: string;
     readonly endpoint: string;
     readonly counters: Readonly<Record<string, number>>;

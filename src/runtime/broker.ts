@@ -3,7 +3,7 @@
 import type { World } from "../actors/life.ts";
 import { LinkActor } from "../actors/link.ts";
 import type { EndRole, LinkEnd } from "../actors/link-end.ts";
-import type { NetworkTechnology } from "../protocol/qos.ts";
+import type { Lane } from "../protocol/lanes.ts";
 import { linkKey, type PlannedMember, type WantedLink } from "./plan.ts";
 import { Planner, type PlannerInput } from "./planner.ts";
 
@@ -18,8 +18,8 @@ export interface BrokerPorts {
   input(): PlannerInput;
   /** A session's side of links; undefined while there is none. */
   end(session: number): LinkEnd | undefined;
-  /** The side of a technology's engine. */
-  engine(technology: NetworkTechnology): LinkEnd | undefined;
+  /** The side of a lane's engine. */
+  engine(technology: Lane): LinkEnd | undefined;
   /** That end broke the contract of the shared memory on this link. */
   accused(link: LinkActor, end: LinkEnd, message: string): void;
   added(link: LinkActor): void;
@@ -72,13 +72,8 @@ export class Broker {
       .map(({ link }) => link);
   }
 
-  /** The link of this kind between a session and the engine of a technology, unless it closes. */
-  linkOver(
-    kind: "egress" | "ingress",
-    session: number,
-    stream: string,
-    technology: NetworkTechnology,
-  ): LinkActor | undefined {
+  /** The link of this kind between a session and the engine of a lane, unless it closes. */
+  linkOver(kind: "egress" | "ingress", session: number, stream: string, technology: Lane): LinkActor | undefined {
     const [producer, consumer] = kind === "egress" ? [session, null] : [null, session];
     return this.#current.get(linkKey(kind, stream, producer, consumer, technology))?.link;
   }

@@ -41,3 +41,10 @@ export const Schedule = Schema.Struct({
     }),
   ),
 });
+
+/** Of one technology. */
+export const faults = Schema.optionalKey(
+  text('faults of one datapath, such as "loss=0.01,seed=7"', (value) =>
+    /^[a-z_]+=[^\s,]+(,[a-z_]+=[^\s,]+)*$/.test(value),
+  ),
+);

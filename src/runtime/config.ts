@@ -10,10 +10,10 @@ import { LINK } from "../protocol/layout.ts";
 import { DEFAULT_MARGIN_NS, scheduleFaults } from "../qos/gates.ts";
 import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
 import type { EmbedOptions, RuntimeConfig } from "./api.ts";
-import { flag, hostAddress, interfaceName, Schedule, text, whole } from "./config-fields.ts";
+import { faults, flag, hostAddress, interfaceName, Schedule, text, whole } from "./config-fields.ts";
 import { ipv6Hint, isLoopback, parseEndpoint } from "./endpoint.ts";
 import { RDMA_PROVIDERS } from "./rdma.ts";
-import { Threads, threadFaults } from "./thread-fields.ts";
+import { Threads, threadFaults, Udp } from "./thread-fields.ts";
 
 /** UDP ports of a daemon: hello frames, and the data of kernel UDP. An embedded runtime takes any. */
 export const DAEMON_PORT = 6174;
@@ -34,6 +34,7 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
     peers: [],
     helloIntervalMs: 1000,
     silentAfterMs: 3500,
+    udp: { threads: 1 },
     xdp: {
       enabled: "auto",
       interface: null,
@@ -88,12 +89,6 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
 const LONGEST_SOCKET = 107;
 const technology = Schema.Literals(["udp", "xdp", "dpdk", "rdma"]);
 const shortText = text("a text of 1 to 200 characters", (value) => /^[^\p{Cc}]{1,200}$/u.test(value));
-
-const faults = Schema.optionalKey(
-  text('faults of one datapath, such as "loss=0.01,seed=7"', (value) =>
-    /^[a-z_]+=[^\s,]+(,[a-z_]+=[^\s,]+)*$/.test(value),
-  ),
-);
 
 const StrategyRules = Schema.Struct({
   name: shortText,
@@ -155,6 +150,7 @@ const Config = Schema.Struct({
     ),
     helloIntervalMs: whole(10, DAY, " milliseconds"),
     silentAfterMs: whole(20, DAY, " milliseconds"),
+    udp: Udp,
     xdp: Schema.Struct({
       enabled: Schema.Literals(["auto", true, false]),
       interface: Schema.NullOr(interfaceName),

@@ -1,6 +1,7 @@
 // The port through which a runtime learns of other runtimes: who is there, at which endpoints, wanting what. The default
 // is a static list with hello frames (hello-directory.ts); beyond one rack another engine can stand behind it. Types only.
 import type { Warning } from "../protocol/codes.ts";
+import type { Lane } from "../protocol/lanes.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 
 /** A sink somewhere: messages of (tag, channel) are wanted. The name travels so that tag collisions are found. */
@@ -8,8 +9,8 @@ export interface Subscription {
   readonly tag: number;
   readonly stream: string;
   readonly channel: number;
-  /** The endpoint at which they are wanted: what the sink's stream is bound to. */
-  readonly technology: NetworkTechnology;
+  /** The endpoint at which they are wanted: that of the lane by which what the sink's stream is bound to takes this channel. */
+  readonly technology: Lane;
 }
 
 /** A channel's name, and whether sources and sinks bear it. */
@@ -22,7 +23,8 @@ export interface ChannelName {
 }
 
 export interface DataEndpoint {
-  readonly technology: NetworkTechnology;
+  /** A technology that has several is known by the name of each one's lane. */
+  readonly technology: Lane;
   /** Dotted IPv4. */
   readonly address: string;
   readonly port: number;
@@ -48,8 +50,8 @@ export interface PeerInfo extends Announcement {
   readonly name: string;
   /** Control endpoint, "address:port". */
   readonly endpoint: string;
-  /** Technologies of ours from whose endpoints it takes messages by now. */
-  readonly knows: ReadonlyArray<NetworkTechnology>;
+  /** Lanes of ours from whose endpoints it takes messages by now. */
+  readonly knows: ReadonlyArray<Lane>;
 }
 
 export interface PeerReport {

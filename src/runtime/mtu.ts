@@ -1,17 +1,17 @@
 // Hosts whose interfaces take datagrams of different sizes: what the larger one sends in one piece the smaller one may
 // never see, and no error comes back. Each says its MTU in its hello; this finds those that differ, and tells once.
 import { WARNING_CODES, type Warning } from "../protocol/codes.ts";
-import type { NetworkTechnology } from "../protocol/qos.ts";
+import type { Lane } from "../protocol/lanes.ts";
 import type { PeerInfo } from "./directory.ts";
 
 interface Sized {
-  readonly technology: NetworkTechnology;
+  readonly technology: Lane;
   readonly address: string;
   readonly mtu: number;
 }
 
-/** Those that send Ethernet frames as large as their interface takes. */
-const FRAMED: ReadonlyArray<NetworkTechnology> = ["udp", "xdp", "dpdk"];
+/** Those that send Ethernet frames as large as their interface takes; of a technology's lanes one is enough. */
+const FRAMED: ReadonlyArray<Lane> = ["udp", "xdp", "dpdk"];
 
 export class MtuWatch {
   readonly #told = new Set<string>();

@@ -1,6 +1,7 @@
 // What an operator is warned of because of the network: each thing once, with what to do about it. It decides nothing.
 import { engines } from "../native/engine.ts";
 import { WARNING_CODES, type Warning } from "../protocol/codes.ts";
+import type { Lane } from "../protocol/lanes.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import type { RuntimeConfig } from "./api.ts";
 import type { DataEndpoint, PeerInfo } from "./directory.ts";
@@ -32,7 +33,7 @@ export class NetworkWarnings {
     }
   }
 
-  noCoreLeft(technology: NetworkTechnology): void {
+  noCoreLeft(technology: Lane): void {
     this.#tell({
       code: WARNING_CODES.TOO_MANY_SPINNERS,
       message: `The engine of ${technology} is to spin, and this process has no core left for it: it yields instead.`,

@@ -2,7 +2,7 @@
 // close together go out as one. It sends nothing itself.
 import type { Clock } from "../actors/clock.ts";
 import { type HelloPage, paginate } from "../protocol/hello.ts";
-import type { NetworkTechnology } from "../protocol/qos.ts";
+import type { Lane } from "../protocol/lanes.ts";
 import { contentOf } from "./announcement.ts";
 import type { Announcement } from "./directory.ts";
 
@@ -22,8 +22,8 @@ export class OwnPages {
   /** As it was given last; it may not be in the pages yet. */
   announcement: Announcement = { endpoints: [], subscriptions: [], technologies: [] };
   readonly #ports: OwnPagesPorts;
-  /** Our endpoints by technology, and since which version they are announced as they are. */
-  readonly #since = new Map<NetworkTechnology, { readonly text: string; readonly version: number }>();
+  /** Our endpoints by lane, and since which version they are announced as they are. */
+  readonly #since = new Map<Lane, { readonly text: string; readonly version: number }>();
   #cancel: (() => void) | null = null;
   #publishedAt = Number.NEGATIVE_INFINITY;
 
@@ -62,7 +62,7 @@ export class OwnPages {
   }
 
   /** Our endpoints that a peer knows as they are when it has applied that version. */
-  knownAt(applied: number): NetworkTechnology[] {
+  knownAt(applied: number): Lane[] {
     return [...this.#since].flatMap(([technology, { version }]) => (version <= applied ? [technology] : []));
   }
 

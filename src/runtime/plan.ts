@@ -2,7 +2,8 @@
 // be and the difference from those there are. Pure: no actor, no memory, no clock. This is the whole plan, which says what
 // is right; planner.ts comes to the same by looking only at what has changed, and src/runtime/broker.ts acts on that.
 import type { SinkPolicyRecord } from "../protocol/control.ts";
-import type { NetworkTechnology } from "../protocol/qos.ts";
+import { type Lane, laneOf, technologyOf } from "../protocol/lanes.ts";
+import { type NetworkTechnology, streamTag } from "../protocol/qos.ts";
 
 export type LinkKind = "direct" | "egress" | "ingress";
 
@@ -37,12 +38,14 @@ export interface PlanInput {
   readonly members: ReadonlyArray<PlannedMember>;
   /** What peers that are alive want, and over which datapath of ours they can be reached. */
   readonly remote: ReadonlyArray<{
-    readonly technology: NetworkTechnology;
+    readonly technology: Lane;
     readonly stream: string;
     readonly channel: number;
   }>;
-  /** Datapaths that there is an engine for. */
-  readonly networks: ReadonlyArray<NetworkTechnology>;
+  /** Lanes that there is an engine for. */
+  readonly networks: ReadonlyArray<Lane>;
+  /** Lanes that messages over kernel UDP are spread over, whether or not their engines run; left out: 1. */
+  readonly spread?: number;
 }
 
 /** What the sinks of a channel at one end of a link ask for together. */
@@ -71,7 +74,7 @@ export interface WantedLink {
   readonly kind: LinkKind;
   readonly stream: string;
   /** Whose engine is the other end; null for direct links. */
-  readonly technology: NetworkTechnology | null;
+  readonly technology: Lane | null;
   /** Session ids; null is the engine. */
   readonly producer: number | null;
   readonly consumer: number | null;
@@ -105,7 +108,7 @@ export const linkKey = (
   stream: string,
   producer: number | null,
   consumer: number | null,
-  technology: NetworkTechnology | null,
+  technology: Lane | null,
 ): string => `${kind}:${producer ?? technology}>${consumer ?? technology}:${stream}`;
 
 /**
@@ -114,7 +117,7 @@ export const linkKey = (
  */
 export function receivesOver(
   datapath: NetworkTechnology,
-  networks: ReadonlyArray<NetworkTechnology>,
+  networks: ReadonlyArray<Lane>,
 ): ReadonlyArray<NetworkTechnology> {
   if (!networks.includes("rdma")) return [datapath];
   return datapath === "rdma" ? networks.filter((one) => one === "rdma" || one === "udp") : [datapath, "rdma"];
@@ -147,32 +150,48 @@ const NETWORK: ChannelWish = { block: true, policies: [] };
 /** To other hosts over a technology, where `isWanted` says what they want of the member's stream. */
 export function egress(
   producer: PlannedMember,
-  over: NetworkTechnology,
-  networks: ReadonlyArray<NetworkTechnology>,
+  over: Lane,
+  networks: ReadonlyArray<Lane>,
   isWanted: (channel: number) => boolean,
 ): Request | null {
   const leaving = over !== producer.datapath;
-  if (!networks.includes(over) || (leaving && !producer.keep?.includes(over))) return null;
+  if (!networks.includes(over) || (leaving && !producer.keep?.some((kept) => kept === over))) return null;
   const channels = new Map([...offeredChannels(producer)].filter(isWanted).map((channel) => [channel, NETWORK]));
   return { channels, sources: producer.sources, onlyIfThere: leaving, held: !leaving && producer.held === true };
 }
 
-/** From other hosts over a technology. */
+/** From other hosts over a lane: of kernel UDP, the channels that come by it. */
 export function ingress(
   consumer: PlannedMember,
-  over: NetworkTechnology,
-  networks: ReadonlyArray<NetworkTechnology>,
+  over: Lane,
+  networks: ReadonlyArray<Lane>,
+  spread: number,
 ): Request | null {
+  const technology = technologyOf(over);
   const isFrom = (bound: NetworkTechnology | null): boolean =>
-    bound !== null && networks.includes(bound) && receivesOver(bound, networks).includes(over);
+    bound !== null &&
+    networks.includes(bound) &&
+    networks.includes(over) &&
+    receivesOver(bound, networks).includes(technology);
   const now = isFrom(consumer.datapath);
   if (!now && !consumer.keep?.some(isFrom)) return null;
+  const all = sinkChannels(consumer, null);
   return {
-    channels: sinkChannels(consumer, null),
+    channels: spread === 1 && over === technology ? all : onLane(all, consumer.stream, over, spread),
     sources: [],
     onlyIfThere: !now,
     held: now && consumer.held === true,
   };
+}
+
+function onLane(
+  channels: ReadonlyMap<number, ChannelWish>,
+  stream: string,
+  lane: Lane,
+  spread: number,
+): Map<number, ChannelWish> {
+  const [technology, tag] = [technologyOf(lane), streamTag(stream)];
+  return new Map([...channels].filter(([channel]) => laneOf(technology, tag, channel, spread) === lane));
 }
 
 /** The link between these ends as it should be, or null. */
@@ -214,7 +233,7 @@ export function wantedLinks(input: PlanInput, existing: ReadonlyMap<string, Exis
     else byStream.set(member.stream, [member]);
   }
   const remote = new Set(input.remote.map(({ technology, stream, channel }) => `${technology}:${channel}:${stream}`));
-  const { networks } = input;
+  const { networks, spread = 1 } = input;
   for (const [stream, members] of byStream) {
     for (const member of members) {
       const { session } = member;
@@ -227,7 +246,7 @@ export function wantedLinks(input: PlanInput, existing: ReadonlyMap<string, Exis
         const out = { stream, producer: session, consumer: null, technology };
         want({ kind: "egress", ...out }, egress(member, technology, networks, isWanted));
         const back = { stream, producer: null, consumer: session, technology };
-        want({ kind: "ingress", ...back }, ingress(member, technology, networks));
+        want({ kind: "ingress", ...back }, ingress(member, technology, networks, spread));
       }
     }
   }

@@ -1,7 +1,7 @@
 // The plan of links (plan.ts), kept up to date: it remembers who produces and consumes what, finds what has changed since
 // it looked last, and plans anew only the links which that concerns. Members are compared by identity: one that has changed
 // is another object. Pure: no actor, no memory, no clock.
-import type { NetworkTechnology } from "../protocol/qos.ts";
+import type { Lane } from "../protocol/lanes.ts";
 import {
   direct,
   type Ends,
@@ -25,15 +25,16 @@ import {
 export interface RemoteWishes {
   /** Another number whenever anything at all, or what is wanted of one stream, is something else. */
   readonly version: number;
-  versionOf(technology: NetworkTechnology, stream: string): number;
-  has(technology: NetworkTechnology, stream: string, channel: number): boolean;
+  versionOf(technology: Lane, stream: string): number;
+  has(technology: Lane, stream: string, channel: number): boolean;
 }
 
 export interface PlannerInput {
   readonly members: ReadonlyArray<PlannedMember>;
   readonly remote: RemoteWishes;
-  /** Datapaths that there is an engine for. */
-  readonly networks: ReadonlyArray<NetworkTechnology>;
+  /** See PlanInput. */
+  readonly networks: ReadonlyArray<Lane>;
+  readonly spread?: number;
 }
 
 /** What is known of a link that is there. */
@@ -54,7 +55,7 @@ interface OfStream {
   readonly producers: Map<number, Set<number>>;
   readonly consumers: Map<number, Set<number>>;
   /** What peers want of it, as last looked at. */
-  readonly remote: Map<NetworkTechnology, number>;
+  readonly remote: Map<Lane, number>;
 }
 
 const NOBODY: ReadonlySet<number> = new Set();
@@ -68,7 +69,9 @@ export class Planner {
   readonly #touched = new Map<string, Ends>();
   /** Links that are wanted and were not there when last looked. */
   readonly #unmet = new Set<string>();
-  #networks: ReadonlyArray<NetworkTechnology> = [];
+  #networks: ReadonlyArray<Lane> = [];
+  /** The same as long as a runtime lives. */
+  #spread = 1;
   #remote: RemoteWishes | null = null;
   #remoteVersion = Number.NaN;
   #round = 0;
@@ -140,7 +143,8 @@ export class Planner {
   }
 
   /** Finds what has changed. */
-  #look({ members, remote, networks }: PlannerInput): void {
+  #look({ members, remote, networks, spread = 1 }: PlannerInput): void {
+    this.#spread = spread;
     this.#remote = remote;
     const round = ++this.#round;
     let seen = 0;
@@ -165,7 +169,7 @@ export class Planner {
     }
   }
 
-  #lookAtNetworks(networks: ReadonlyArray<NetworkTechnology>): void {
+  #lookAtNetworks(networks: ReadonlyArray<Lane>): void {
     const before = this.#networks;
     if (before.length === networks.length && before.every((technology) => networks.includes(technology))) return;
     this.#networks = [...networks];
@@ -247,7 +251,7 @@ export class Planner {
     }
   }
 
-  #touchNetwork(kind: "egress" | "ingress", { stream, session }: PlannedMember, technology: NetworkTechnology): void {
+  #touchNetwork(kind: "egress" | "ingress", { stream, session }: PlannedMember, technology: Lane): void {
     if (kind === "egress") this.#touchLink(kind, stream, session, null, technology);
     else this.#touchLink(kind, stream, null, session, technology);
   }
@@ -257,7 +261,7 @@ export class Planner {
     stream: string,
     producer: number | null,
     consumer: number | null,
-    technology: NetworkTechnology | null,
+    technology: Lane | null,
   ): void {
     const key = linkKey(kind, stream, producer, consumer, technology);
     if (!this.#touched.has(key)) this.#touched.set(key, { kind, stream, producer, consumer, technology });
@@ -279,7 +283,7 @@ export class Planner {
   /** What is to go over a link to or from an engine, if this is the member at its other end. */
   #request({ kind, stream, technology }: Ends, member: PlannedMember): ReturnType<typeof egress> {
     if (technology === null) return null;
-    if (kind === "ingress") return ingress(member, technology, this.#networks);
+    if (kind === "ingress") return ingress(member, technology, this.#networks, this.#spread);
     const isWanted = (channel: number): boolean => this.#remote?.has(technology, stream, channel) === true;
     return egress(member, technology, this.#networks, isWanted);
   }

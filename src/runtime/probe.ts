@@ -1,6 +1,7 @@
 // What this host can offer to a runtime as it is configured: every technology probed, XDP and DPDK on what the runtime
 // would use. What the configuration excludes is told as such, not probed.
 import type { CapabilityRecord } from "../protocol/control.ts";
+import type { NetworkTechnology } from "../protocol/qos.ts";
 import { type ProbeResult, probeAll, probeOf } from "../qos/capabilities.ts";
 import type { RuntimeConfig } from "./api.ts";
 import { probeRdma } from "./rdma.ts";
@@ -30,4 +31,14 @@ const without = ({ why, cure }: { readonly why: string; readonly cure: string })
   reason: why,
   evidence: [],
   cure,
+});
+
+/** Of a technology that nobody has looked at yet. */
+export const unprobed = (technology: NetworkTechnology): CapabilityRecord => ({
+  technology,
+  available: false,
+  emulated: false,
+  reason: "it was not probed",
+  evidence: [],
+  cure: "",
 });

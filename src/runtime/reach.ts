@@ -1,4 +1,5 @@
 // Which datapaths can exchange datagrams with which, by what they are and where. Pure.
+import { receivesOnly, technologyOf } from "../protocol/lanes.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import type { DataEndpoint, PeerInfo } from "./directory.ts";
 
@@ -10,16 +11,17 @@ export function reaches(
   here: Pick<DataEndpoint, "technology" | "address"> & { readonly provider?: string | undefined },
   there: DataEndpoint,
 ): boolean {
+  // Between two that only receive there is nothing to say.
+  if (receivesOnly(here.technology) && receivesOnly(there.technology)) return false;
+  const [ours, theirs] = [technologyOf(here.technology), technologyOf(there.technology)];
   // RDMA speaks to its like only, and to that wherever it is.
-  if (here.technology === "rdma" || there.technology === "rdma") {
-    return here.technology === there.technology && here.provider === there.provider;
+  if (ours === "rdma" || theirs === "rdma") {
+    return ours === theirs && here.provider === there.provider;
   }
-  if (here.technology === "udp" && there.technology === "udp") return true;
+  if (ours === "udp" && theirs === "udp") return true;
   // What stays on one host goes through its kernel, past every other datapath.
   if (here.address === there.address) return false;
-  return (
-    here.technology === there.technology || [here, there].every(({ technology }) => DATAGRAMS.includes(technology))
-  );
+  return ours === theirs || (DATAGRAMS.includes(ours) && DATAGRAMS.includes(theirs));
 }
 
 /** Why a technology is of no use now, and what can be done about it. */

@@ -4,9 +4,9 @@
 // and not removed: the engine keeps what it knows of its flows, in both directions.
 import type { Command } from "../effects/engine.ts";
 import { type Endpoint, ROUTES_AT_ONCE } from "../native/engine.ts";
+import { PEER_ENDPOINTS } from "../native/engine-events.ts";
 import { InsaneError, WARNING_CODES } from "../protocol/codes.ts";
-import type { NetworkTechnology } from "../protocol/qos.ts";
-import { NETWORK_TECHNOLOGIES } from "../qos/strategy.ts";
+import { LANES, type Lane, technologyOf } from "../protocol/lanes.ts";
 import type { DataEndpoint, PeerInfo } from "./directory.ts";
 import { OrderedCommands } from "./ordered-commands.ts";
 import { reaches } from "./reach.ts";
@@ -36,7 +36,7 @@ const ENOENT = -2;
 interface Applied {
   /** By which the engine knows it. */
   readonly number: number;
-  readonly technology: NetworkTechnology;
+  readonly lane: Lane;
   readonly instance: number;
   readonly endpoint: Endpoint;
   /** What the engine has acknowledged. */
@@ -144,12 +144,12 @@ export class Routes {
   }
 
   #of(peer: number): Applied[] {
-    return NETWORK_TECHNOLOGIES.flatMap((technology) => this.#applied.get(enginePeer(peer, technology)) ?? []);
+    return LANES.flatMap((lane) => this.#applied.get(enginePeer(peer, lane)) ?? []);
   }
 
   #dropWhatChanged(applied: Applied): void {
     const datapath = this.#ports.datapath();
-    const endpoint = this.#endpoints(applied.info.peer).find(({ technology }) => technology === applied.technology);
+    const endpoint = this.#endpoints(applied.info.peer).find(({ technology }) => technology === applied.lane);
     const current = datapath && endpoint && applied.instance === datapath.instance;
     if (!current || !same(endpoint, applied.endpoint)) this.#remove(applied);
   }
@@ -201,13 +201,13 @@ export class Routes {
     const datapath = this.#ports.datapath();
     if (!info || !datapath) return [];
     if (this.#silent.has(peer)) return this.#of(peer).map((applied) => this.#again(applied));
-    return this.#endpoints(peer).map(({ technology, ...endpoint }) => {
-      const number = enginePeer(peer, technology);
+    return this.#endpoints(peer).map(({ technology: lane, ...endpoint }) => {
+      const number = enginePeer(peer, lane);
       const { instance } = datapath;
       let applied = this.#applied.get(number);
       if (!applied) {
         const state = { muted: false, shown: true, again: false, lacks: false, began: this.#changes, gone: false };
-        applied = { number, technology, instance, endpoint, routes: new Map(), info, working: null, ...state };
+        applied = { number, lane, instance, endpoint, routes: new Map(), info, working: null, ...state };
         this.#applied.set(number, applied);
         applied.working = this.#bringUp(applied);
         return applied.working;
@@ -225,8 +225,8 @@ export class Routes {
   }
 
   async #bringUp(applied: Applied): Promise<void> {
-    const { number, technology, instance, endpoint, info } = applied;
-    const to = { ...endpoint, mtu: technology === "udp" ? WHOLE_DATAGRAMS : endpoint.mtu };
+    const { number, lane, instance, endpoint, info } = applied;
+    const to = { ...endpoint, mtu: technologyOf(lane) === "udp" ? WHOLE_DATAGRAMS : endpoint.mtu };
     const between = JSON.stringify([this.#ports.datapath()?.endpoint, endpoint]);
     const again = this.#met.get(number) === between;
     try {
@@ -290,15 +290,15 @@ export class Routes {
     // One that names our own endpoint would have us talk to ourselves.
     return endpoints.filter(
       (there) =>
-        reaches({ ...here, technology: this.#ports.technology, provider: this.#ports.provider?.() }, there) &&
+        reaches({ ...here, technology: this.#ports.lane, provider: this.#ports.provider?.() }, there) &&
         !(there.address === here.address && there.port === here.port),
     );
   }
 
   /** Brings the routes of one peer up to date, or to where its next update begins. */
   async #update(applied: Applied): Promise<void> {
-    const { routes, info, technology } = applied;
-    const { wanted, collides } = this.#wishes.of(info, technology);
+    const { routes, info, lane } = applied;
+    const { wanted, collides } = this.#wishes.of(info, lane);
     if (collides) this.#lack(applied);
     const others = this.#others(applied);
     const send = (what: string, command: Command): Promise<number> => this.#commands.send(what, command);
@@ -346,7 +346,7 @@ export class Routes {
     if (!info) return [];
     return this.#of(info.peer)
       .filter((other) => other !== applied && !other.muted && other.shown)
-      .map((other) => ({ ...other, wanted: this.#wishes.of(info, other.technology).wanted }));
+      .map((other) => ({ ...other, wanted: this.#wishes.of(info, other.lane).wanted }));
   }
 
   /** Adds or removes the first of these routes. `fine`: of which refusal nothing is to be done. `full`: no room on that. */
@@ -387,11 +387,10 @@ const stale = ({ again, gone }: Applied): boolean => again || gone;
 
 /** By which numbers an engine knows the endpoints of a peer. */
 export const enginePeers = (peer: number): { readonly first: number; readonly count: number } => ({
-  first: peer * NETWORK_TECHNOLOGIES.length,
-  count: NETWORK_TECHNOLOGIES.length,
+  first: peer * PEER_ENDPOINTS,
+  count: PEER_ENDPOINTS,
 });
-const enginePeer = (peer: number, technology: NetworkTechnology): number =>
-  enginePeers(peer).first + NETWORK_TECHNOLOGIES.indexOf(technology);
+const enginePeer = (peer: number, lane: Lane): number => enginePeers(peer).first + LANES.indexOf(lane);
 
 /** Kernel UDP puts fragments together again: what it takes is bounded by the datagram, not by the interface. */
 const WHOLE_DATAGRAMS = 65535;

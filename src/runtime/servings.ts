@@ -1,6 +1,7 @@
 // From a configuration to what serves each technology: engine, receive pool, where its datapath listens and with which
 // options. Pure.
 import type { ServingPlan } from "../actors/serving.ts";
+import { UDP_LANES } from "../protocol/lanes.ts";
 import type { RuntimeConfig } from "./api.ts";
 import { isLoopback } from "./endpoint.ts";
 import { rdmaPlan } from "./rdma.ts";
@@ -68,6 +69,20 @@ export function udpPlan({ engine, network, limits }: RuntimeConfig): ServingPlan
     options: "",
     at: { address: network.address, port: network.dataPort },
   };
+}
+
+/** The lanes of kernel UDP besides its own: threads that receive, each at a port of its own. */
+export function udpReceivers(config: RuntimeConfig): ServingPlan[] {
+  const own = udpPlan(config);
+  const { port } = own.at;
+  return UDP_LANES.slice(1, config.network.udp.threads).map((lane, i) => ({
+    ...own,
+    lane,
+    name: lane,
+    // The core that is named is the sending engine's.
+    engine: { ...own.engine, cpu: null, fifoPriority: null },
+    at: { ...own.at, port: port === 0 ? 0 : port + i + 1 },
+  }));
 }
 
 export function xdpPlan(config: RuntimeConfig): ServingPlan {
@@ -154,5 +169,6 @@ export function servingPlans(config: RuntimeConfig): ServingPlan[] {
   if ("options" in dpdk) plans.push(dpdkPlan(config, dpdk.options));
   const rdma = rdmaPlan(config);
   if (rdma !== null) plans.push(rdma);
+  plans.push(...udpReceivers(config));
   return plans.map((plan) => inPlace(withFaults(plan, config), config));
 }

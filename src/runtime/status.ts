@@ -6,6 +6,7 @@ import type { LinkActor } from "../actors/link.ts";
 import type { SessionActor } from "../actors/session.ts";
 import type { StreamActor } from "../actors/stream.ts";
 import type { DecisionRecord } from "../protocol/control.ts";
+import { type Lane, technologyOf } from "../protocol/lanes.ts";
 import { SINK_STATS, SOURCE_STATS } from "../protocol/layout.ts";
 import { streamTag } from "../protocol/qos.ts";
 import type { EndpointReport, ExplainReport, StatusReport, ThreadMoveReport, ThreadReport } from "./api.ts";
@@ -80,7 +81,7 @@ export function statusReport(of: Reported): StatusReport {
     threadMoves: of.threadMoves,
     datapaths: of.engines.flatMap((engine) =>
       [...engine.datapaths.values()].map((datapath) => ({
-        technology: datapath.technology,
+        technology: datapath.lane,
         emulated: datapath.emulated,
         state: datapath.state,
         endpoint: datapath.endpoint ? `${datapath.endpoint.address}:${datapath.endpoint.port}` : "",
@@ -117,6 +118,7 @@ export function explainReport(of: Reported, name?: string): ExplainReport[] {
   return [...members].map(([stream, list]) => {
     const decision = list[0]?.stream.decision;
     if (!decision) throw new Error(`stream ${stream} has no decision`);
+    const thread = of.threads.find(({ engines }) => engines.some((one) => one === decision.datapath)) ?? null;
     const carriers = of.host.broker.links.filter((link) => link.spec.stream === stream);
     return {
       stream,
@@ -135,12 +137,17 @@ export function explainReport(of: Reported, name?: string): ExplainReport[] {
         ...moveCosts,
       })),
       schedule: of.host.gates.report(decision),
-      thread: of.threads.find(({ engines }) => engines.some((one) => one === decision.datapath)) ?? null,
+      thread,
+      receivers: of.threads.filter(
+        (one) => one !== thread && one.engines.some((lane) => isOver(lane, decision.datapath)),
+      ),
       links: carriers.map(explainLink),
       peers: explainPeers(of, stream, decision.datapath),
     };
   });
 }
+
+const isOver = (lane: Lane, datapath: DecisionRecord["datapath"]): boolean => technologyOf(lane) === datapath;
 
 function explainLink(link: LinkActor): ExplainReport["links"][number] {
   const { kind, producer, consumer, technology } = link.spec;

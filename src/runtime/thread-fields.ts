@@ -3,20 +3,24 @@
 import { readFileSync } from "node:fs";
 import * as Schema from "effect/Schema";
 import { InsaneError } from "../protocol/codes.ts";
+import { LANES, UDP_LANES } from "../protocol/lanes.ts";
 import type { RuntimeConfig } from "./api.ts";
 import type { ConfigFault } from "./config.ts";
 import { whole } from "./config-fields.ts";
 
 const thread = Schema.optionalKey(whole(0, 3, " (number of a thread)"));
 export const Threads = Schema.Struct({
-  most: Schema.NullOr(whole(1, 4, " threads")),
+  most: Schema.NullOr(whole(1, LANES.length, " threads")),
   map: Schema.NullOr(Schema.Struct({ udp: thread, xdp: thread, dpdk: thread, rdma: thread })),
   advisor: Schema.Literals(["off", "recommend", "act"]),
 });
 
-export function threadFaults({ threads, engine, engines }: RuntimeConfig): ConfigFault[] {
+export const Udp = Schema.Struct({ threads: whole(1, UDP_LANES.length, " receiving threads") });
+
+export function threadFaults(config: RuntimeConfig): ConfigFault[] {
+  const { threads, engine, engines } = config;
   const { most, map } = threads;
-  const faults: ConfigFault[] = [];
+  const faults: ConfigFault[] = spreadFaults(config);
   if (engine.mode === "inline") {
     const allowed = "null, unless engine.mode is thread: the application's own thread serves all its engines";
     if (most !== null) faults.push({ field: "threads.most", value: most, allowed });
@@ -33,6 +37,25 @@ export function threadFaults({ threads, engine, engines }: RuntimeConfig): Confi
     faults.push({ field: "threads.most", value: most, allowed });
   }
   return faults;
+}
+
+/** What does not go together with several receiving threads of kernel UDP. */
+function spreadFaults({ threads, engine, engines, network }: RuntimeConfig): ConfigFault[] {
+  const { udp, dataPort, schedule } = network;
+  const others: ReadonlyArray<readonly [boolean, string]> = [
+    [engine.mode === "inline", "unless engine.mode is thread: the application's own thread serves all its engines"],
+    [engines.process.udp, "unless engines.process.udp is false: an engine in another process receives alone"],
+    [schedule !== null, "beside network.schedule: by a schedule one thread alone sends"],
+    [
+      dataPort !== 0 && dataPort + udp.threads - 1 > 65535,
+      `with network.dataPort ${dataPort}: each takes the next port`,
+    ],
+  ];
+  const why = udp.threads > 1 ? others.filter(([is]) => is) : [];
+  const faults = why.map(([, text]) => ({ field: "network.udp.threads", value: udp.threads, allowed: `1 ${text}` }));
+  const { most } = threads;
+  if (most === null || udp.threads <= most) return faults;
+  return [...faults, { field: "network.udp.threads", value: udp.threads, allowed: `at most threads.most (${most})` }];
 }
 
 /** "0-3,8" as the kernel writes it. */

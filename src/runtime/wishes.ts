@@ -1,13 +1,13 @@
 // What one engine is to send to peers, of all that they ask for: what they take from here, of streams that are the same
 // here, and no more than leaves room for others. What is left out is told, once a peer and reason.
 import { WARNING_CODES, type Warning } from "../protocol/codes.ts";
-import type { NetworkTechnology } from "../protocol/qos.ts";
+import { type Lane, receivesOnly } from "../protocol/lanes.ts";
 import type { PeerInfo } from "./directory.ts";
 import { addRoute, type RouteTable } from "./route-table.ts";
 
 export interface WishPorts {
-  /** The technology of the engine's datapath. */
-  readonly technology: NetworkTechnology;
+  /** The engine's. */
+  readonly lane: Lane;
   /** The stream of this host that has a tag, if one does: a peer's stream of another name and the same tag is not it. */
   owner(tag: number): string | undefined;
   /** A peer wants a stream whose tag is another stream's here; told once a peer and name. */
@@ -29,14 +29,14 @@ export class Wishes {
   }
 
   /** The routes to an endpoint of a peer. `collides`: another name had the tag of one. */
-  of(info: PeerInfo, technology: NetworkTechnology): { readonly wanted: RouteTable; readonly collides: boolean } {
+  of(info: PeerInfo, lane: Lane): { readonly wanted: RouteTable; readonly collides: boolean } {
     const wanted: RouteTable = new Map();
     let collides = false;
     // A peer that does not take what comes from here would lose it.
-    if (!info.knows.includes(this.#ports.technology)) return { wanted, collides };
+    if (receivesOnly(this.#ports.lane) || !info.knows.includes(this.#ports.lane)) return { wanted, collides };
     let asked = 0;
     for (const one of info.subscriptions) {
-      if (one.technology !== technology) continue;
+      if (one.technology !== lane) continue;
       if (!this.#isOurs(info, one.tag, one.stream)) collides = true;
       else if (++asked <= ROUTES_A_PEER) addRoute(wanted, one);
     }

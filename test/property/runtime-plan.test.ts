@@ -139,9 +139,9 @@ describe("the plan of links", () => {
     const networks = ["udp", "xdp"] as const;
     for (const held of [false, true]) {
       const moving = { ...one, datapath: "xdp", keep: ["udp"], held } as const;
-      expect(ingress(moving, "xdp", networks)).toMatchObject({ held, onlyIfThere: false });
+      expect(ingress(moving, "xdp", networks, 1)).toMatchObject({ held, onlyIfThere: false });
       expect(egress(moving, "xdp", networks, () => true)).toMatchObject({ held, onlyIfThere: false });
-      for (const left of [ingress(moving, "udp", networks), egress(moving, "udp", networks, () => true)]) {
+      for (const left of [ingress(moving, "udp", networks, 1), egress(moving, "udp", networks, () => true)]) {
         expect(left).toMatchObject({ held: false });
       }
     }

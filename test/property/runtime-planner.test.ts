@@ -1,6 +1,7 @@
 // The plan that is kept up to date against the whole plan: after any changes they are the same, whatever was done of it.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { LANES, type Lane } from "../../src/protocol/lanes.ts";
 import type { NetworkTechnology } from "../../src/protocol/qos.ts";
 import { type ExistingLink, type PlanInput, type PlannedMember, plan } from "../../src/runtime/plan.ts";
 import { Planner, type RemoteWishes } from "../../src/runtime/planner.ts";
@@ -36,7 +37,7 @@ const step = fc.oneof(
   { weight: 3, arbitrary: fc.record({ do: fc.constant("remote" as const), technology, stream, channel }) },
   {
     weight: 1,
-    arbitrary: fc.record({ do: fc.constant("networks" as const), networks: fc.subarray([...TECHNOLOGIES]) }),
+    arbitrary: fc.record({ do: fc.constant("networks" as const), networks: fc.subarray([...LANES]) }),
   },
   // Links that end by themselves, and links that are not opened although they are wanted.
   { weight: 2, arbitrary: fc.record({ do: fc.constant("ends" as const), which: fc.nat({ max: 50 }) }) },
@@ -55,10 +56,10 @@ class PlayedRemote implements RemoteWishes {
     if (!this.wanted.delete(key)) this.wanted.set(key, { technology, stream, channel });
     this.#versions.set(`${technology} ${stream}`, ++this.version);
   }
-  versionOf(technology: NetworkTechnology, stream: string): number {
+  versionOf(technology: Lane, stream: string): number {
     return this.#versions.get(`${technology} ${stream}`) ?? 0;
   }
-  has(technology: NetworkTechnology, stream: string, channel: number): boolean {
+  has(technology: Lane, stream: string, channel: number): boolean {
     return this.wanted.has(`${technology} ${stream} ${channel}`);
   }
 }
@@ -69,11 +70,11 @@ const sorted = <T extends { readonly key: string }>(links: ReadonlyArray<T>): T[
 describe("the plan that is kept up to date", () => {
   it("is the whole plan, after whatever has changed", () => {
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 40, size: "max" }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 40, size: "max" }), fc.integer({ min: 1, max: 4 }), (steps, spread) => {
         const planner = new Planner();
         const members = new Map<string, PlannedMember>();
         const remote = new PlayedRemote();
-        let networks: NetworkTechnology[] = [...TECHNOLOGIES];
+        let networks: Lane[] = [...TECHNOLOGIES];
         let hold = 1;
         const existing = new Map<string, ExistingLink>();
         for (const one of [...steps, { do: "plan" as const }]) {
@@ -88,8 +89,13 @@ describe("the plan that is kept up to date", () => {
             existing.delete(key);
             planner.lost(key);
           } else {
-            const whole: PlanInput = { members: [...members.values()], remote: [...remote.wanted.values()], networks };
-            const now = { members: whole.members, remote, networks };
+            const whole: PlanInput = {
+              members: [...members.values()],
+              remote: [...remote.wanted.values()],
+              networks,
+              spread,
+            };
+            const now = { members: whole.members, remote, networks, spread };
             const right = plan(whole, existing);
             for (const added of whole.members) {
               // One more of everything that there is.

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Command } from "../../src/effects/engine.ts";
 import { type Endpoint, ROUTES_AT_ONCE } from "../../src/native/engine.ts";
+import { PEER_ENDPOINTS } from "../../src/native/engine-events.ts";
 import { InsaneError } from "../../src/protocol/codes.ts";
 import type { PeerInfo } from "../../src/runtime/directory.ts";
 import { Routes } from "../../src/runtime/routes.ts";
@@ -140,7 +141,7 @@ class Bed {
   constructor(perChannel?: number) {
     this.engine = new PlayedEngine(perChannel);
     this.routes = new Routes({
-      technology: "udp",
+      lane: "udp",
       command: (what, send) => this.engine.command(what, send),
       patienceMs: 100,
       moving: async (_, __, order) => void (await order()),
@@ -163,7 +164,7 @@ class Bed {
 }
 
 /** Peers are known to the engine by a number for each technology. */
-const NUMBERS = 4;
+const NUMBERS = PEER_ENDPOINTS;
 
 const change = fc.oneof(
   {

@@ -36,7 +36,7 @@ function stage() {
     stream: "s",
     qos: () => ({}) as never,
     whose: () => ({ stream: "s", forced: null, trustDomain: "" }),
-    channels: () => ({ sources: new Set([1]), sinks: false }),
+    channels: () => ({ sources: new Set([1]), sinks: new Set() }),
     stranded: () => false,
     soon: (work) => void Promise.resolve().then(work),
     send: (event) => void sent.push(event),

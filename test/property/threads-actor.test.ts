@@ -17,17 +17,16 @@ function stage(settings: EmbedOptions) {
   const load: Partial<Record<NetworkTechnology, number>> = {};
   const busy: Partial<Record<NetworkTechnology, number>> = {};
   const names = ["udp", "xdp"] as const;
-  const servings = names.map((technology, i) => ({
-    technology,
+  const servings = names.map((lane, i) => ({
+    lane,
     runs: true,
     plan: { engine: config.engine },
     engine: {
       mode: "thread",
       resource: {
         handle: BigInt(i + 1),
-        serveBy: (host: bigint | null) =>
-          served.push(`${technology} by ${host === null ? technology : names[Number(host) - 1]}`),
-        counters: () => ({ busy_ns: busy[technology] ?? 0 }),
+        serveBy: (host: bigint | null) => served.push(`${lane} by ${host === null ? lane : names[Number(host) - 1]}`),
+        counters: () => ({ busy_ns: busy[lane] ?? 0 }),
         pinned: () => 0,
       },
     },

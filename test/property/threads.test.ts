@@ -1,14 +1,15 @@
 // Which thread serves which engine: the configuration is kept, and the advisor does not flap, whatever the load does.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { NetworkTechnology } from "../../src/protocol/qos.ts";
+import type { Lane } from "../../src/protocol/lanes.ts";
+import { NETWORK_TECHNOLOGIES } from "../../src/qos/strategy.ts";
 import { ADVISOR, ADVISOR_START, type Advice, advise, place, THREAD_ORDER } from "../../src/qos/threads.ts";
 
 const engines = fc.subarray([...THREAD_ORDER], { minLength: 1 });
-const most = fc.option(fc.integer({ min: 1, max: 4 }));
+const most = fc.option(fc.integer({ min: 1, max: THREAD_ORDER.length }));
 const map = fc.option(
   fc
-    .uniqueArray(fc.constantFrom(...THREAD_ORDER))
+    .uniqueArray(fc.constantFrom(...NETWORK_TECHNOLOGIES))
     .chain((names) => fc.tuple(...names.map((name) => fc.tuple(fc.constant(name), fc.nat(2)))))
     .map((entries) => Object.fromEntries(entries)),
 );
@@ -22,6 +23,7 @@ describe("where engines begin", () => {
         for (const host of placement.values()) expect(placement.get(host)).toBe(host);
         const threads = new Set(placement.values()).size;
         if (most !== null) expect(threads).toBeLessThanOrEqual(most);
+        // A map names technologies: what else receives for one has a thread of its own.
         for (const a of there)
           for (const b of there)
             if (map?.[a] !== undefined && map[a] === map[b]) expect(placement.get(a)).toBe(placement.get(b));
@@ -32,7 +34,7 @@ describe("where engines begin", () => {
 });
 
 interface World {
-  readonly there: ReadonlyArray<NetworkTechnology>;
+  readonly there: ReadonlyArray<Lane>;
   readonly most: number | null;
   readonly cores: number;
   readonly parks: boolean;
@@ -47,15 +49,15 @@ const world = fc.record({
 });
 
 /** Runs the advisor over samples, doing what it says. */
-function live(of: World, samples: ReadonlyArray<ReadonlyMap<NetworkTechnology, number>>) {
+function live(of: World, samples: ReadonlyArray<ReadonlyMap<Lane, number>>) {
   const placement = new Map(place(of.there, { most: of.most, map: null }));
   let state = ADVISOR_START;
   const moves: Array<{ readonly at: number; readonly advice: Advice & { kind: "move" } }> = [];
-  const said: Array<{ readonly at: number; readonly thread: NetworkTechnology }> = [];
+  const said: Array<{ readonly at: number; readonly thread: Lane }> = [];
   samples.forEach((loads, at) => {
     const input = {
       placement,
-      loads: of.there.map((technology) => ({ technology, load: loads.get(technology) ?? 0, parks: of.parks })),
+      loads: of.there.map((lane) => ({ lane, load: loads.get(lane) ?? 0, parks: of.parks })),
       most: of.most,
       cores: of.cores,
       fixed: of.fixed,
@@ -78,8 +80,8 @@ function live(of: World, samples: ReadonlyArray<ReadonlyMap<NetworkTechnology, n
 }
 
 const loadsOf = fc.tuple(...THREAD_ORDER.map(() => fc.double({ min: 0, max: 1, noNaN: true })));
-const asMap = (loads: ReadonlyArray<number>): Map<NetworkTechnology, number> =>
-  new Map(THREAD_ORDER.map((technology, i) => [technology, loads[i] ?? 0]));
+const asMap = (loads: ReadonlyArray<number>): Map<Lane, number> =>
+  new Map(THREAD_ORDER.map((lane, i) => [lane, loads[i] ?? 0]));
 
 describe("the advisor", () => {
   it("comes to rest under a load that lasts, and undoes nothing", () => {
@@ -140,7 +142,7 @@ describe("the advisor", () => {
     let advice: Advice[] = [];
     for (let i = 0; i < ADVISOR.OVER_SAMPLES; i++) {
       expect(advice).toEqual([]);
-      const engineLoads = there.map((technology) => ({ technology, load: loads.get(technology) ?? 0, parks: true }));
+      const engineLoads = there.map((lane) => ({ lane, load: loads.get(lane) ?? 0, parks: true }));
       ({ state, advice } = advise(state, { ...input, loads: engineLoads }));
     }
     expect(advice).toEqual([expect.objectContaining({ kind: "move", engine: "xdp", to: "xdp" })]);
@@ -158,7 +160,7 @@ describe("the advisor", () => {
     const busy = asMap([0.95, 0, 0, 0]);
     const calm = asMap([0.2, 0, 0, 0]);
     const of = { there: ["udp"] as const, most: null, cores: 4, parks: true, fixed: false };
-    const phase = (loads: Map<NetworkTechnology, number>) => Array.from({ length: 50 }, () => loads);
+    const phase = (loads: Map<Lane, number>) => Array.from({ length: 50 }, () => loads);
     expect(live(of, [...phase(busy), ...phase(calm), ...phase(busy)]).said).toHaveLength(2);
   });
 });

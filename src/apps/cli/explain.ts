@@ -39,7 +39,7 @@ async function main({ values, positionals }: Parsed<typeof spec.options>): Promi
 }
 
 function describe(report: ExplainReport): string[] {
-  const { stream, tag, sessions, decision, schedule, thread, moved, moves, links, peers } = report;
+  const { stream, tag, sessions, decision, schedule, thread, receivers, moved, moves, links, peers } = report;
   const users = sessions.map(
     ({ session, name, domain, copies }) =>
       `${name} (session ${session}${copies ? `; ${domain}: a foreign trust domain, which receives copies` : ""})`,
@@ -53,6 +53,7 @@ function describe(report: ExplainReport): string[] {
     `  trust       ${decision.trustDomain}: only its applications have the memory in which its messages arrive`,
   ];
   if (thread) lines.push(`  thread      ${threadText(thread)}`);
+  for (const one of receivers) lines.push(`  receives on ${threadText(one)}`);
   const large = largeText(decision);
   if (large !== null) lines.push(`  large       ${large}`);
   if (schedule) lines.push(...scheduleLines(schedule));

@@ -59,7 +59,7 @@ struct ins_event {
 
 /* Peers with the same id / INS_PEER_ENDPOINTS are endpoints of one host: what cannot be told over one of them is told
    over another. */
-enum { INS_PEER_ENDPOINTS = 4 };
+enum { INS_PEER_ENDPOINTS = 8 };
 
 /* Creates the engine and its thread. -EINVAL: a size is out of bounds. `receive_pool` is a writable mapping of receive_slots * stride bytes (layout
    slot stride of receive_bytes), `parked_page` a writable mapping of INS_PARKED_PAGE_BYTES, `counters` a mapped counter
