@@ -17,11 +17,16 @@ const run = (...args: readonly string[]) => {
   return { status, output: stdout + stderr };
 };
 
-test("docs/models is what the code says", () => {
+/** Each run draws all machines: seconds, and many more on a busy machine. */
+const PATIENCE_MS = 120_000;
+
+test("docs/models is what the code says", { timeout: PATIENCE_MS }, () => {
   expect(run("--check")).toEqual({ status: 0, output: "" });
 });
 
-test("the check names a file that differs, one that is missing and one that does not belong there", () => {
+test("the check names a file that differs, one that is missing and one that does not belong there", {
+  timeout: PATIENCE_MS,
+}, () => {
   const folder = mkdtempSync(join(tmpdir(), "insane-models-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   expect(run("--into", folder).status).toBe(0);
