@@ -10,7 +10,7 @@ export const BURST = 64;
 const ROUNDS = 100;
 
 const PROGRAM = "build/release/bench/hotpath";
-const STEPS = ["get", "emit", "consume", "release", "reclaim", "send", "receive"] as const;
+const STEPS = ["get", "emit", "consume", "release", "reclaim", "send", "send-shared", "receive"] as const;
 /** The steps, and what one more sink costs an engine. */
 export const PATHS = [...STEPS, "one-more-sink"] as const;
 export type HotPath = (typeof PATHS)[number];

@@ -1,7 +1,7 @@
 /* The hot path one step at a time, for callgrind to count: hotpath STEP BURST ROUNDS. Everything between two calls of
    `measured` is preparation and not counted (--toggle-collect=measured). Steps: get, emit, consume, release and reclaim of
-   an application, send and receive of an engine, receive-N with N sinks instead of one. With `time` it says how many
-   nanoseconds the step took, a message. */
+   an application, send and receive of an engine, send-shared where messages share datagrams, receive-N with N sinks
+   instead of one. With `time` it says how many nanoseconds the step took, a message. */
 #include "engine_program.h"
 
 #include "core/datapath.h"
@@ -10,7 +10,7 @@
 #include "core/wire.h"
 
 enum { TAG = 1, CHANNEL = 2, PEER = 3, DATAPATH = 4, OUT = 5, IN = 100, SOURCE = 7, FLOW = 9, ENTRIES = 1024, SLOTS = 512,
-       PAYLOAD = 64, BURST_MOST = 64, SINKS_MOST = 16, WARM_ROUNDS = 16, PORT = 7000 };
+       PAYLOAD = 64, BURST_MOST = 64, SINKS_MOST = 16, WARM_ROUNDS = 16, PORT = 7000, MTU = 1500 };
 
 static uint32_t burst, sinks = 1;
 static struct ins_producer out;
@@ -67,7 +67,7 @@ static void open_engine(void) {
                            &engine), "engine");
     null.base.ops = &null_ops;
     done(ins_engine_add_datapath(engine, DATAPATH, &null.base), "datapath");
-    done(ins_engine_set_peer(engine, PEER, DATAPATH, htonl(0x0a000001), PORT, 1500), "peer");
+    done(ins_engine_set_peer(engine, PEER, DATAPATH, htonl(0x0a000001), PORT, MTU), "peer");
     done(ins_engine_add_route(engine, TAG, CHANNEL, PEER), "route");
     for (uint32_t i = 0; i < sinks; i++) {
         void *link = shared(ins_link_bytes(ENTRIES));
@@ -149,12 +149,15 @@ static void run(void (*step)(void), int warm) {
 int main(int argc, char **argv) {
     timed = argc == 5 && !strcmp(argv[4], "time");
     if (argc != 4 && !timed) {
-        fprintf(stderr, "usage: hotpath get|emit|consume|release|reclaim|send|receive|receive-N BURST ROUNDS [time]\n");
+        fprintf(stderr, "usage: hotpath get|emit|consume|release|reclaim|send|send-shared|receive|receive-N BURST ROUNDS [time]\n");
         return 2;
     }
     burst = (uint32_t)number_argument(argv[2], 1, BURST_MOST, "BURST");
     int rounds = (int)number_argument(argv[3], 1, 1e6, "ROUNDS"), network = 1;
-    if (!strcmp(argv[1], "send")) counted = engine_send;
+    if (!strncmp(argv[1], "send", 4)) {
+        counted = engine_send;
+        null.base.mtu = strcmp(argv[1], "send-shared") ? 0 : MTU;
+    }
     else if (!strncmp(argv[1], "receive", 7)) {
         counted = engine_receive;
         if (argv[1][7]) sinks = (uint32_t)number_argument(argv[1] + 8, 1, SINKS_MOST, "N");

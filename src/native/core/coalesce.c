@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "egress.h"
 #include "engine_links.h"
 #include "flow.h"
 #include "wire.h"
@@ -117,6 +118,20 @@ static int flows_go_on(const struct ins_engine *e, const struct ins_stage *stage
     }
 }
 
+/* `more` messages are in the datagrams staged from `at` on. */
+static void grown(struct ins_engine *e, struct ins_stage *stage, uint32_t at, uint32_t used, uint32_t more) {
+    for (;; at++) {
+        struct ins_tx *tx = &stage->tx[at];
+        set_length((uint8_t *)(uintptr_t)tx->header, used);
+        tx->payload_length = used;
+        struct ins_flow *flow = &e->flows[stage->of[at].flow];
+        ins_flow_next(e, flow);
+        flow->next += more - 1;
+        if (stage->of[at].last)
+            return;
+    }
+}
+
 int ins_coalesce_join(struct ins_engine *e, struct ins_stage *stage, struct ins_link *link,
                       struct ins_egress_source *source, const struct ins_descriptor *d, uint64_t emit_time) {
     uint32_t at = source->open_at, bytes = ins_item_bytes(d->length);
@@ -132,14 +147,50 @@ int ins_coalesce_join(struct ins_engine *e, struct ins_stage *stage, struct ins_
     ins_item_write(batch->body + batch->used, link->out.pools[d->pool].base + d->offset, d->length, (uint32_t)delta);
     batch->used += bytes;
     note(batches, batch, d->entry, d->length);
-    for (;; at++) {
-        struct ins_tx *tx = &stage->tx[at];
-        set_length((uint8_t *)(uintptr_t)tx->header, batch->used);
-        tx->payload_length = batch->used;
-        ins_flow_next(e, &e->flows[stage->of[at].flow]);
-        if (stage->of[at].last)
-            return 1;
+    grown(e, stage, at, batch->used, 1);
+    return 1;
+}
+
+uint32_t ins_coalesce_run(struct ins_engine *e, struct ins_stage *stage, struct ins_link *link,
+                          const struct ins_descriptor *d, uint32_t count) {
+    const struct ins_egress *out = &link->out;
+    const struct ins_descriptor *before = d - 1;
+    const struct ins_egress_source *source = &out->sources[before->source];
+    const struct ins_egress_pool *pool = &out->pools[before->pool];
+    struct ins_batches *batches = stage->batches;
+    struct ins_batch *batch = ins_batch_of(stage, &stage->of[source->open_at]);
+    const uint32_t most = pool->payload < INS_COALESCE_MOST ? pool->payload : INS_COALESCE_MOST;
+    const uint32_t first = batches->item_count, left = INS_COALESCE_ITEMS - first;
+    uint8_t *item = batch->body + batch->used, *const end = batch->body + batch->room;
+    uint32_t payloads = 0, joined = 0;
+    if (count > left)
+        count = left;
+    for (; joined < count; joined++, d++) {
+        const uint32_t length = d->length, bytes = ins_item_bytes(length);
+        /* As ins_egress_sound, but for what was found of the one before. */
+        if (d->source != before->source || d->pool != before->pool || d->channel != before->channel || d->flags ||
+            length > most || d->offset < INS_POOL_HEADER_ROOM || (uint64_t)d->offset + length > pool->bytes ||
+            bytes > (size_t)(end - item))
+            break;
+        const uint8_t *payload = pool->base + d->offset;
+        const uint64_t delta = ins_emit_time(e, payload) - batch->emit_time;
+        if (delta > UINT32_MAX) /* or before it */
+            break;
+        item += ins_item_write(item, payload, length, (uint32_t)delta);
+        batches->items[first + joined].entry = (uint16_t)d->entry;
+        batches->items[first + joined].next = (uint16_t)(first + joined + 1);
+        payloads += length;
     }
+    if (joined == 0)
+        return 0;
+    batches->items[batch->last].next = (uint16_t)first;
+    batch->last = first + joined - 1;
+    batches->item_count += joined;
+    batch->count += joined;
+    batch->payload += payloads;
+    batch->used = (uint32_t)(item - batch->body);
+    grown(e, stage, source->open_at, batch->used, joined);
+    return joined;
 }
 
 void ins_coalesce_give_back(struct ins_engine *e, const struct ins_stage *stage, const struct ins_staged *of,

@@ -43,6 +43,11 @@ struct ins_stage *ins_stage_new(void);
 int ins_coalesce_join(struct ins_engine *e, struct ins_stage *stage, struct ins_link *link,
                       struct ins_egress_source *source, const struct ins_descriptor *d, uint64_t emit_time);
 
+/* `d` follows one that has just joined: those of `count` that are like it and fit join the same datagram, up to the first
+   that is not or does not, of which nothing is known. Returns how many. */
+uint32_t ins_coalesce_run(struct ins_engine *e, struct ins_stage *stage, struct ins_link *link,
+                          const struct ins_descriptor *d, uint32_t count);
+
 static inline struct ins_batch *ins_batch_of(const struct ins_stage *stage, const struct ins_staged *of) {
     return &stage->batches->of[of->batch - 1];
 }

@@ -187,35 +187,12 @@ static struct ins_port *port_of(struct ins_engine *e, struct ins_egress *out) {
     return NULL;
 }
 
-/* 1 when everything in the descriptor is what was agreed. */
-static int sound(const struct ins_egress *out, const struct ins_descriptor *d) {
-    if (d->flags != 0 || d->pool >= INS_POOL_MAX_POOLS || d->source >= out->source_capacity)
-        return 0;
-    const struct ins_egress_pool *pool = &out->pools[d->pool];
-    const struct ins_egress_source *source = &out->sources[d->source];
-    return pool->base && d->offset >= INS_POOL_HEADER_ROOM && d->length <= pool->payload &&
-           (uint64_t)d->offset + d->length <= pool->bytes && source->state != INS_SOURCE_NEVER &&
-           source->channel_index == d->channel;
-}
-
-/* Its source may run our turns by itself and leave the clock to us. */
-static inline uint64_t emit_time(struct ins_engine *e, const uint8_t *payload) {
-    uint64_t time;
-    memcpy(&time, payload - INS_META_BYTES + INS_META_EMIT_TIME, sizeof time);
-    if (time)
-        return time;
-    if (e->stamp_turn != e->turn)
-        e->stamp = ins_clock_now(&e->clock);
-    e->stamp_turn = e->turn;
-    return e->stamp;
-}
-
 static void stage_one(struct ins_engine *e, struct ins_port *port, struct ins_link *link,
                       const struct ins_descriptor *d, struct ins_flow *flow, const struct ins_endpoint *to) {
     struct ins_stage *stage = port->stage;
     uint32_t at = stage->tail++;
     const uint8_t *payload = link->out.pools[d->pool].base + d->offset;
-    ins_wire_write_next(stage->header[at], flow->head, ins_flow_next(e, flow), emit_time(e, payload), d->length);
+    ins_wire_write_next(stage->header[at], flow->head, ins_flow_next(e, flow), ins_emit_time(e, payload), d->length);
     struct ins_tx *tx = &stage->tx[at];
     tx->header = stage->header[at];
     tx->payload = payload;
@@ -244,9 +221,10 @@ static struct ins_flow *flow_of(struct ins_engine *e, struct ins_egress_source *
     return flow;
 }
 
-/* 0: staged, or given back with a reason. -EAGAIN: no room, nothing done. -EPROTO: not what was agreed. */
+enum { JOINED = 1 };
+/* 0: staged, or given back with a reason. JOINED: it shares the datagram of the one before. -EAGAIN: no room, nothing done. -EPROTO: not what was agreed. */
 static int stage_message(struct ins_engine *e, struct ins_link *link, const struct ins_descriptor *d) {
-    if (!sound(&link->out, d))
+    if (!ins_egress_sound(&link->out, d))
         return -EPROTO;
     struct ins_egress_source *source = &link->out.sources[d->source];
     enum ins_engine_counter reason = INS_COUNT_tx_no_peer;
@@ -271,8 +249,8 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
         }
         struct ins_stage *stage = port->stage;
         if (source->open_epoch == stage->epoch &&
-            ins_coalesce_join(e, stage, link, source, d, emit_time(e, link->out.pools[d->pool].base + d->offset)))
-            return 0;
+            ins_coalesce_join(e, stage, link, source, d, ins_emit_time(e, link->out.pools[d->pool].base + d->offset)))
+            return JOINED;
         if (stage->tail + topic->route_count > INS_STAGE && !ins_egress_flush(e, port))
             return -EAGAIN;
         if (port->down)
@@ -335,14 +313,20 @@ static uint32_t drain(struct ins_engine *e, struct ins_link *link) {
     uint32_t before = out->taken_at;
     while (out->taken_at < out->taken_count) {
         int result = stage_message(e, link, &out->taken[out->taken_at]);
+        if (result == 0) {
+            out->taken_at++;
+            continue;
+        }
         if (result == -EAGAIN)
             break;
-        if (result) {
+        if (result < 0) {
             ins_count(e, INS_COUNT_bad_descriptor, 1);
             ins_link_fault(e, link);
             break;
         }
         out->taken_at++;
+        out->taken_at += ins_coalesce_run(e, e->ports[out->port].stage, link, &out->taken[out->taken_at],
+                                          out->taken_count - out->taken_at);
     }
     return out->taken_at - before;
 }

@@ -3,6 +3,8 @@
 #ifndef INSANE_EGRESS_H
 #define INSANE_EGRESS_H
 
+#include <string.h>
+
 #include "engine_state.h"
 
 /* Drains hot links and a slice of the cold ones, then sends. Returns messages moved. */
@@ -19,5 +21,28 @@ int ins_port_staged(const struct ins_port *port);
 int ins_egress_waits(const struct ins_engine *e);
 /* The datapath broke: it is used no more, what was staged comes back, control is told. */
 void ins_port_down(struct ins_engine *e, struct ins_port *port, int error);
+
+/* 1 when everything in the descriptor is what was agreed. */
+static inline int ins_egress_sound(const struct ins_egress *out, const struct ins_descriptor *d) {
+    if (d->flags != 0 || d->pool >= INS_POOL_MAX_POOLS || d->source >= out->source_capacity)
+        return 0;
+    const struct ins_egress_pool *pool = &out->pools[d->pool];
+    const struct ins_egress_source *source = &out->sources[d->source];
+    return pool->base && d->offset >= INS_POOL_HEADER_ROOM && d->length <= pool->payload &&
+           (uint64_t)d->offset + d->length <= pool->bytes && source->state != INS_SOURCE_NEVER &&
+           source->channel_index == d->channel;
+}
+
+/* Its source may run our turns by itself and leave the clock to us. */
+static inline uint64_t ins_emit_time(struct ins_engine *e, const uint8_t *payload) {
+    uint64_t time;
+    memcpy(&time, payload - INS_META_BYTES + INS_META_EMIT_TIME, sizeof time);
+    if (time)
+        return time;
+    if (e->stamp_turn != e->turn)
+        e->stamp = ins_clock_now(&e->clock);
+    e->stamp_turn = e->turn;
+    return e->stamp;
+}
 
 #endif

@@ -170,17 +170,6 @@ void ins_wire_to_meta(uint8_t *header, const struct ins_wire *wire, uint64_t rec
     memcpy(header + INS_META_LENGTH, &wire->length, 4);
 }
 
-uint32_t ins_item_write(uint8_t *item, const uint8_t *payload, uint32_t length, uint32_t delta) {
-    uint32_t bytes = ins_item_bytes(length);
-    /* Zeros behind the payload; the payload goes over the rest of them. */
-    memset(item + bytes - INS_ITEM_ALIGN, 0, INS_ITEM_ALIGN);
-    store16(item + INS_ITEM_LENGTH, length);
-    store16(item + 2, 0);
-    store32(item + INS_ITEM_DELTA, delta);
-    memcpy(item + INS_ITEM_HEADER, payload, length);
-    return bytes;
-}
-
 void ins_item_to_meta(uint8_t *body, uint32_t at) {
     uint8_t *payload = body + at + INS_ITEM_HEADER;
     uint32_t delta = load32(body + at + INS_ITEM_DELTA);

@@ -59,8 +59,24 @@ void ins_wire_to_meta(uint8_t *header, const struct ins_wire *wire, uint64_t rec
 static inline uint32_t ins_item_bytes(uint32_t payload) {
     return INS_ITEM_HEADER + ((payload + INS_ITEM_ALIGN - 1) & ~(INS_ITEM_ALIGN - 1));
 }
-/* Writes header and payload; returns the item's bytes, which must be there. */
-uint32_t ins_item_write(uint8_t *item, const uint8_t *payload, uint32_t length, uint32_t delta);
+/* Writes header and payload; returns the item's bytes, which must be there. Small payloads are copied here: a call of
+   memcpy costs as much as they do. */
+static inline uint32_t ins_item_write(uint8_t *item, const uint8_t *payload, uint32_t length, uint32_t delta) {
+    enum { PIECE = 32, INLINE_MOST = 256 };
+    const uint32_t bytes = ins_item_bytes(length);
+    /* Zeros behind the payload; the payload goes over the rest of them. */
+    memset(item + bytes - INS_ITEM_ALIGN, 0, INS_ITEM_ALIGN);
+    const uint64_t header = htobe64((uint64_t)length << 48 | delta);
+    memcpy(item, &header, sizeof header);
+    item += INS_ITEM_HEADER;
+    if (length <= INLINE_MOST)
+        for (; length >= PIECE; length -= PIECE, item += PIECE, payload += PIECE)
+            memcpy(item, payload, PIECE);
+    if (length)
+        memcpy(item, payload, length);
+    return bytes;
+}
+_Static_assert(INS_ITEM_HEADER == 8 && INS_ITEM_LENGTH == 0 && INS_ITEM_DELTA == 4, "written as one word");
 /* Length of an item's payload; the body has been parsed. */
 static inline uint32_t ins_item_length(const uint8_t *item) {
     return (uint32_t)item[INS_ITEM_LENGTH] << 8 | item[INS_ITEM_LENGTH + 1];
