@@ -5,24 +5,49 @@ import { measurePair, nativeProgram, nativeUnavailable, onHost } from "../runner
 import { oneWay, roundTrip } from "../runner/readings.ts";
 import { type Host, MTU, openTopology, PORT, type Topology, topologyUnavailable } from "../runner/topology.ts";
 
-const networkConditions = (rps: boolean, mtu: number): string =>
+const networkConditions = (rps: boolean, mtu: number | string): string =>
   `two namespaces joined by veth, MTU ${mtu}, ${
     rps ? "each side's receive work on its own core (RPS)" : "receive work on the sender's core (no RPS)"
   }`;
 
-/** A benchmark whose systems run in two namespaces of their own, which go when it is over. */
+/** The same system on a link that has the payload's MTU. */
+const onLinkOf =
+  (topology: Topology, mtuOf: (payload: number) => number) =>
+  (system: System): System => ({
+    ...system,
+    keysAt: (payload) => ({ mtu: mtuOf(payload), ...system.keysAt?.(payload) }),
+    measure(point) {
+      topology.setMtu(mtuOf(point.payload));
+      return system.measure(point);
+    },
+  });
+
+/**
+ * A benchmark whose systems run in two namespaces of their own, which go when it is over. The MTU of the link is the
+ * family's, or that of each payload, which the figures then say; unless one is asked for.
+ */
 export function betweenHosts(
   of: Pick<Benchmark, "name" | "summary" | "payloads" | "compared">,
   systems: (topology: Topology) => System[],
-  ofFamily = MTU,
+  ofFamily: number | ((payload: number) => number) = MTU,
 ): Benchmark {
   return {
     ...of,
-    async open({ rps, mtu = ofFamily }) {
+    async open({ rps, mtu }) {
       const why = topologyUnavailable();
       if (why !== undefined) throw new Error(why);
-      const topology = openTopology(rps, mtu);
-      return { systems: systems(topology), conditions: networkConditions(rps, mtu), rps, close: topology.close };
+      if (mtu !== undefined || typeof ofFamily === "number") {
+        const one = mtu ?? (ofFamily as number);
+        const topology = openTopology(rps, one);
+        return { systems: systems(topology), conditions: networkConditions(rps, one), rps, close: topology.close };
+      }
+      const topology = openTopology(rps);
+      return {
+        systems: systems(topology).map(onLinkOf(topology, ofFamily)),
+        conditions: networkConditions(rps, [...new Set(of.payloads.map(ofFamily))].join(" or ")),
+        rps,
+        close: topology.close,
+      };
     },
   };
 }

@@ -1,11 +1,17 @@
-// rate-udp: one way as fast as it goes over kernel UDP; the receiver's rate, goodput and loss. The raw sides are
-// UDP in C in its three forms. GSO trains cross veth unsegmented: no wire would carry them at that rate.
-import { insaneRates } from "../insane/network.ts";
+// rate-udp: one way as fast as it goes over kernel UDP; the receiver's rate, goodput and loss, and what a message costs the
+// sender. The raw sides are UDP in C in its three forms. GSO trains cross veth unsegmented: no wire would carry them at
+// that rate.
+import { insaneUdpRates } from "../insane/network.ts";
 import type { System } from "../runner/benchmark.ts";
-import { measurePair, nativeProgram, nativeUnavailable, onHost } from "../runner/hosts.ts";
+import { measureBoth, nativeProgram, nativeUnavailable, onHost } from "../runner/hosts.ts";
 import { oneWay } from "../runner/readings.ts";
 import { type Host, PORT, type Topology } from "../runner/topology.ts";
 import { betweenHosts } from "./between-hosts.ts";
+
+/** Small messages as on any network; what fits no such frame on one of jumbo frames. */
+const ETHERNET = 1500;
+const JUMBO = 9000;
+const ETHERNET_PAYLOAD = 1400;
 
 function rawUdp(topology: Topology, method: "sendto" | "mmsg" | "gso"): System {
   const name = `raw-udp-${method}`;
@@ -28,7 +34,7 @@ function rawUdp(topology: Topology, method: "sendto" | "mmsg" | "gso"): System {
           point.seconds,
         ]);
       const { a, b } = topology;
-      return oneWay(await measurePair(point, side("receive", b, a), side("send", a, b), "far"));
+      return oneWay(await measureBoth(point, side("receive", b, a), side("send", a, b)));
     },
   };
 }
@@ -44,5 +50,6 @@ export const rateUdp = betweenHosts(
     payloads: [64, 1024, 8192],
     compared: ["rate", "goodput"],
   },
-  (topology) => [...insaneRates(topology, "udp"), ...rawUdpRates(topology)],
+  (topology) => [...insaneUdpRates(topology), ...rawUdpRates(topology)],
+  (payload) => (payload > ETHERNET_PAYLOAD ? JUMBO : ETHERNET),
 );

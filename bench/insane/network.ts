@@ -3,11 +3,11 @@
 
 import type { Point, System } from "../runner/benchmark.ts";
 import type { Measurement } from "../runner/figures.ts";
-import { measurePair, nodeProgram, onHost } from "../runner/hosts.ts";
+import { measureBoth, measurePair, nativeProgram, nativeUnavailable, nodeProgram, onHost } from "../runner/hosts.ts";
 import { withPrograms } from "../runner/processes.ts";
 import { oneWay, roundTrip } from "../runner/readings.ts";
 import { socketFolder } from "../runner/socket-folder.ts";
-import type { Host, Topology } from "../runner/topology.ts";
+import { type Host, PORT, type Topology } from "../runner/topology.ts";
 import { insaneUnavailable, startDaemon } from "./daemon.ts";
 
 /** UDP port of the daemons' hello frames. */
@@ -18,6 +18,9 @@ const program = (file: string): string => nodeProgram(`bench/insane/${file}`);
 const times = (point: Point): number[] => [point.payload, point.warmup, point.seconds];
 
 type Datapath = "udp" | "xdp" | "dpdk" | "rdma";
+
+/** Kernel UDP with something switched off: `no-gso` each datagram by itself, `unbatched` each message in its own. */
+type Variant = "no-gso" | "unbatched";
 
 /** The quickest of libfabric's software providers. */
 export const RDMA_PROVIDER = "net";
@@ -34,8 +37,16 @@ const embedded = (datapath: Datapath, self: Host): string =>
     rdma: `embed-rdma:${RDMA_PROVIDER}`,
   })[datapath];
 
-function inlineSide(datapath: Datapath, self: Host, peer: Host, file: string, rest: (string | number)[]) {
-  const args = [program(file), embedded(datapath, self), self.address, peer.address, ...rest];
+function inlineSide(
+  datapath: Datapath,
+  self: Host,
+  peer: Host,
+  file: string,
+  rest: (string | number)[],
+  variant?: Variant,
+) {
+  const how = variant === undefined ? embedded(datapath, self) : `embed-udp:${variant}`;
+  const args = [program(file), how, self.address, peer.address, ...rest];
   return onHost(self, `insane ${file} inline`, process.execPath, args);
 }
 
@@ -56,16 +67,16 @@ export async function amongOthers({ a, b }: Topology, crowd: string, point: Poin
   return [...roundTrip(await pair("rtt", ["copy"], "near")), ...oneWay(await pair("rate", [], "far"))];
 }
 
-function roundTripInline({ a, b }: Topology, datapath: Datapath): System {
+function roundTripInline({ a, b }: Topology, datapath: Datapath, variant?: Variant): System {
   return {
     system: "insane",
     datapath,
-    mode: "inline",
+    mode: variant === undefined ? "inline" : `inline-${variant}`,
     threads: INLINE_THREADS,
     unavailable: insaneUnavailable(),
     async measure(point) {
       const side = (role: string, self: Host, peer: Host) =>
-        inlineSide(datapath, self, peer, "rtt", [role, "spin", "copy", ...times(point)]);
+        inlineSide(datapath, self, peer, "rtt", [role, "spin", "copy", ...times(point)], variant);
       return roundTrip(await measurePair(point, side("far", b, a), side("near", a, b), "near"));
     },
   };
@@ -162,6 +173,7 @@ export function insaneBare(topology: Topology, datapath: "udp" | "xdp", roundTri
 
 export const insaneUdpRoundTrips = (topology: Topology): System[] => [
   roundTripInline(topology, "udp"),
+  roundTripInline(topology, "udp", "unbatched"),
   roundTripDaemon(topology, "daemon"),
   roundTripDaemon(topology, "daemon-parked"),
 ];
@@ -172,20 +184,54 @@ export const insaneDpdkRoundTrips = (topology: Topology): System[] => [roundTrip
 
 export const insaneXdpRoundTrips = (topology: Topology): System[] => [roundTripInline(topology, "xdp")];
 
-export function insaneRates({ a, b }: Topology, datapath: Datapath): System[] {
-  const inline: System = {
+function rateInline({ a, b }: Topology, datapath: Datapath, variant?: Variant): System {
+  return {
     system: "insane",
     datapath,
-    mode: "inline",
+    mode: variant === undefined ? "inline" : `inline-${variant}`,
     threads: INLINE_THREADS,
     unavailable: insaneUnavailable(),
     async measure(point) {
       const side = (role: string, self: Host, peer: Host) =>
-        inlineSide(datapath, self, peer, "rate", [role, "spin", ...times(point)]);
-      return oneWay(await measurePair(point, side("far", b, a), side("near", a, b), "far"));
+        inlineSide(datapath, self, peer, "rate", [role, "spin", ...times(point)], variant);
+      return oneWay(await measureBoth(point, side("far", b, a), side("near", a, b)));
     },
   };
-  const why = "there is no C client yet that could generate and consume the traffic (insane.h comes in a later issue)";
+}
+
+/** C generates and consumes the traffic, on the engine as it is. */
+function rateNative({ a, b }: Topology, datapath: "udp" | "xdp"): System {
+  return {
+    system: "insane",
+    datapath,
+    mode: "native",
+    threads: INLINE_THREADS,
+    unavailable: nativeUnavailable("engine_rate"),
+    async measure(point) {
+      const side = (role: string, self: Host, peer: Host) =>
+        onHost(self, "insane native", nativeProgram("engine_rate"), [
+          role,
+          datapath,
+          self.address,
+          peer.address,
+          PORT,
+          ...times(point),
+        ]);
+      return oneWay(await measureBoth(point, side("receive", b, a), side("send", a, b)));
+    },
+  };
+}
+
+export const insaneUdpRates = (topology: Topology): System[] => [
+  rateInline(topology, "udp"),
+  rateInline(topology, "udp", "no-gso"),
+  rateNative(topology, "udp"),
+];
+
+export function insaneRates(topology: Topology, datapath: Datapath): System[] {
+  const inline = rateInline(topology, datapath);
+  if (datapath === "xdp") return [inline, rateNative(topology, datapath)];
+  const why = "the engine for it is in a program of its own, for which there is no generator in C";
   return [
     inline,
     {

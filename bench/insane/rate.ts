@@ -1,15 +1,15 @@
 // One way over INSANE as fast as it goes: rate.ts embed[-xdp] LOCAL PEER|attach SOCKET near|far spin|park PAYLOAD WARMUP
 // SECONDS. `near` sends numbered messages in bursts, `far` counts them.
 import type { Sink, Source } from "../../src/index.ts";
-import { Counter, say } from "../peers/stopwatch.ts";
+import { Counter, SenderCost, say } from "../peers/stopwatch.ts";
 import { CHANNELS, reach } from "./session.ts";
 
-/** Messages between two publications, as the engine's own burst. */
-const BURST = 64;
+/** Messages between two publications: those of 64 bytes make a train of 40 KB. */
+const BURST = 512;
 /** The sender outlasts the receiver's window, which begins later. */
 const TAIL_SECONDS = 0.5;
 /** Bursts between two glances at the clock. */
-const CLOCK_BURSTS = 16;
+const CLOCK_BURSTS = 4;
 /** Bursts between two turns of the event loop (control frames): seldom in a loop that spins. */
 const SPINNING_TURNS = 65536;
 /** Looks in vain after which a receiver that spins gives the event loop a turn: nothing is measured then. */
@@ -49,14 +49,14 @@ async function send(): Promise<void> {
   const source = await stream.createSource(CHANNELS.there);
   await source.reserve(payload);
   await source.matched();
+  const cost = new SenderCost(warmup, seconds);
   const until = performance.now() + (warmup + seconds + TAIL_SECONDS) * 1e3;
-  for (let turn = 1; turn % CLOCK_BURSTS !== 0 || performance.now() < until; turn++) {
+  for (let turn = 1; turn % CLOCK_BURSTS !== 0 || cost.sent(sequence) < until; turn++) {
     const full = sendBurst(source);
     session.poll(); // takes returned credits home
     const rest = waiting === "park" && !full ? source.ready() : turn % turns === 0 ? eventLoop() : undefined;
     if (rest !== undefined) await rest;
   }
-  say({ sent: sequence });
 }
 
 const counter = new Counter(payload, warmup, seconds);

@@ -21,13 +21,19 @@ export interface Reached {
   close(): Promise<void>;
 }
 
-const open = async (session: Session, payload: number, datapath?: "xdp" | "dpdk" | "rdma"): Promise<Stream> => {
+const open = async (
+  session: Session,
+  payload: number,
+  datapath?: "xdp" | "dpdk" | "rdma",
+  batching = true,
+): Promise<Stream> => {
   const stream = await session.createStream({
     name: STREAM,
     // Messages that no datagram holds need a stream of larger ones than the default.
     maxMessage: payload > LARGEST_DATAGRAM ? Math.max(payload, DEFAULT_MAX_MESSAGE + 1) : DEFAULT_MAX_MESSAGE,
     acceleration: datapath === undefined ? "none" : "fast",
     consumption: datapath === "dpdk" ? "high" : "low",
+    batching,
   });
   const { datapath: bound, warnings } = stream.binding;
   // Never a figure of something else under its name.
@@ -37,7 +43,7 @@ const open = async (session: Session, payload: number, datapath?: "xdp" | "dpdk"
 };
 
 /**
- * `embed`, `embed-xdp`, `embed-dpdk:INTERFACE:ADDRESS` or `embed-rdma:PROVIDER`, then `LOCAL PEER`, with the engine inline or
+ * `embed`, `embed-udp:no-gso` or `embed-udp:unbatched` with those switched off, `embed-xdp`, `embed-dpdk:INTERFACE:ADDRESS` or `embed-rdma:PROVIDER`, then `LOCAL PEER`, with the engine inline or
  * on a thread of its own that parks, or `attach SOCKET`.
  */
 export async function reach(
@@ -51,8 +57,8 @@ export async function reach(
     return { session, stream, rest: args.slice(2), close: () => session.close() };
   }
   const [how = "", address = "", peer = "", ...rest] = args;
-  const [, own, device = "", deviceAddress = ""] = /^embed-(xdp|dpdk|rdma)(?::([^:]+)(?::(.+))?)?$/.exec(how) ?? [];
-  const datapath = own as "xdp" | "dpdk" | "rdma" | undefined;
+  const [, own, device = "", deviceAddress = ""] = /^embed-(udp|xdp|dpdk|rdma)(?::([^:]+)(?::(.+))?)?$/.exec(how) ?? [];
+  const datapath = (own === "udp" ? undefined : own) as "xdp" | "dpdk" | "rdma" | undefined;
   const dpdk = datapath === "dpdk" ? { dpdk: { interface: device, address: deviceAddress } } : {};
   const rdma = datapath === "rdma" ? { rdma: { provider: device as "net" } } : {};
   const runtime = await Runtime.embed({
@@ -66,6 +72,7 @@ export async function reach(
       helloIntervalMs: 100,
       ...dpdk,
       ...rdma,
+      udp: { trains: device !== "no-gso" },
     },
     engine: { mode: engine },
     // The application's own thread is to poll it.
@@ -77,6 +84,6 @@ export async function reach(
   const session = await runtime.connect({ name });
   const others = process.env["INSANE_BENCH_CROWD"];
   if (others !== undefined) await openCrowd(crowdOf(others), (name) => runtime.connect({ name }));
-  const stream = (payload: number) => open(session, payload, datapath);
+  const stream = (payload: number) => open(session, payload, datapath, device !== "unbatched");
   return { session, stream, rest, close: () => runtime.close() };
 }

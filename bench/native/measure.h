@@ -115,6 +115,37 @@ static inline int connected_udp_socket(const char *local, const char *peer, int 
     return fd;
 }
 
+/* What a sender's process spends on a message: its CPU time, with what the kernel does for it and, without RPS, for the
+   receiver. The window is as long as the receiver's; the result is printed when it is over. */
+struct cost {
+    uint64_t from, until, cpu, sent;
+};
+
+static inline uint64_t cpu_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static inline struct cost cost_window(double warmup, double seconds) {
+    uint64_t from = now_ns() + (uint64_t)(warmup * 1e9);
+    return (struct cost){.from = from, .until = from + (uint64_t)(seconds * 1e9)};
+}
+
+/* So many were sent by now. Reads the clock: to be called once a batch. */
+static inline void cost_sent(struct cost *c, uint64_t sent) {
+    uint64_t now = now_ns();
+    if (now < c->from || !c->until) return;
+    if (!c->cpu) {
+        c->cpu = cpu_ns();
+        c->sent = sent;
+    } else if (now >= c->until && sent > c->sent) {
+        printf("{\"cost\":%.3f}\n", (double)(cpu_ns() - c->cpu) / (double)(sent - c->sent));
+        fflush(stdout);
+        c->until = 0;
+    }
+}
+
 static inline void say_ready(void) {
     puts("ready");
     fflush(stdout);

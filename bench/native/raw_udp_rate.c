@@ -1,6 +1,7 @@
 /* One way as fast as the kernel's UDP lets a C program: `sendto` and `recv` a message at a time, `mmsg` in batches of
    64, `gso` in trains of equal segments received through GRO. The receiver measures: goodput in its own window, loss
-   by the sequence number that begins every message. The sender sends until it is killed. */
+   by the sequence number that begins every message. The sender says what a message cost it in a window as long, and sends
+   until it is killed. */
 #define _GNU_SOURCE
 #include "measure.h"
 
@@ -36,12 +37,13 @@ static bool transient(void) {
     return errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ECONNREFUSED;
 }
 
-static void send_singly(int fd, size_t payload) {
+static void send_singly(int fd, size_t payload, struct cost cost) {
     uint8_t *message = pages(MAX_DATAGRAM);
     for (uint64_t sequence = 0;; sequence++) {
         memcpy(message, &sequence, sizeof sequence);
         while (send(fd, message, payload, 0) < 0)
             if (!transient()) die("send");
+        if (sequence % BATCH == 0) cost_sent(&cost, sequence);
     }
 }
 
@@ -61,7 +63,7 @@ static void send_batch(int fd, struct mmsghdr *headers, int n) {
     }
 }
 
-static void send_batches(int fd, size_t payload, int n) {
+static void send_batches(int fd, size_t payload, int n, struct cost cost) {
     static struct mmsghdr headers[BATCH];
     static struct iovec vectors[BATCH];
     uint8_t *memory = pages((size_t)n * payload);
@@ -69,6 +71,7 @@ static void send_batches(int fd, size_t payload, int n) {
     for (uint64_t sequence = 0;;) {
         for (int i = 0; i < n; i++, sequence++) memcpy(memory + (size_t)i * payload, &sequence, sizeof sequence);
         send_batch(fd, headers, n);
+        cost_sent(&cost, sequence);
     }
 }
 
@@ -83,7 +86,7 @@ static size_t longest_train(int fd, size_t payload, uint8_t *memory) {
     return 0;
 }
 
-static void send_trains(int fd, size_t payload) {
+static void send_trains(int fd, size_t payload, struct cost cost) {
     static struct mmsghdr headers[TRAINS];
     static struct iovec vectors[TRAINS];
     int segment = (int)payload;
@@ -96,6 +99,7 @@ static void send_trains(int fd, size_t payload) {
         for (size_t i = 0; i < TRAINS * segments; i++, sequence++)
             memcpy(memory + i * payload, &sequence, sizeof sequence);
         send_batch(fd, headers, TRAINS);
+        cost_sent(&cost, sequence);
     }
 }
 
@@ -180,8 +184,9 @@ int main(int argc, char **argv) {
     int fd = connected_udp_socket(argv[3], argv[4], port);
     if (!strcmp(argv[1], "receive")) return receive(fd, singly, trains, payload, warmup, seconds);
     say_ready();
-    if (singly) send_singly(fd, payload);
-    else if (trains) send_trains(fd, payload);
-    else send_batches(fd, payload, BATCH);
+    struct cost cost = cost_window(warmup, seconds);
+    if (singly) send_singly(fd, payload, cost);
+    else if (trains) send_trains(fd, payload, cost);
+    else send_batches(fd, payload, BATCH, cost);
     return 0;
 }

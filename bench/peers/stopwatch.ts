@@ -48,6 +48,34 @@ export class Stopwatch {
   }
 }
 
+/** What a sender's process spends on a message in a window as long as the receiver's, as bench/native/measure.h. */
+export class SenderCost {
+  readonly #from: number;
+  #until: number;
+  #used: NodeJS.CpuUsage | undefined;
+  #first = 0;
+
+  constructor(warmup: number, seconds: number) {
+    this.#from = performance.now() + warmup * 1e3;
+    this.#until = this.#from + seconds * 1e3;
+  }
+
+  /** So many (u32) were sent by now, a time that it gives back; when the window is over it says what they cost. */
+  sent(count: number): number {
+    const now = performance.now();
+    if (now < this.#from) return now;
+    if (this.#used === undefined) {
+      this.#used = process.cpuUsage();
+      this.#first = count;
+    } else if (now >= this.#until && count !== this.#first) {
+      const { user, system } = process.cpuUsage(this.#used);
+      say({ cost: ((user + system) * 1e3) / ((count - this.#first) >>> 0) });
+      this.#until = Number.POSITIVE_INFINITY;
+    }
+    return now;
+  }
+}
+
 /** Arrivals, counted by their sequence numbers (u32, rising by one a message). */
 export class Counter {
   readonly #payload: number;

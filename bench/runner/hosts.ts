@@ -32,6 +32,18 @@ export function onHost(host: Host, name: string, program: string, args: Launch["
   return { name: `${name} on ${host.name}`, core: host.core, namespace: host.namespace, program, args };
 }
 
+/** The same where the far side measures, and the near one adds what it says of itself. */
+export function measureBoth(point: Point, far: Launch, near: Launch): Promise<Record<string, number>> {
+  return withPrograms(async (start) => {
+    const first: Program = start(far);
+    await first.ready();
+    const second = start(near);
+    const seconds = point.warmup + point.seconds;
+    const measured = await first.result(seconds, second);
+    return { ...measured, ...(await second.result(seconds)) };
+  });
+}
+
 /** Starts `far`, waits until it is ready, starts `near` and gives the result of the side that measures. */
 export function measurePair(
   point: Point,

@@ -8,12 +8,14 @@ export const roundTrip: Reading = ({ p50, p99 }) => {
   return [{ metric: "rtt", unit: "us", p50, p99 }];
 };
 
-export const oneWay: Reading = ({ rate, goodput, loss }) => {
+/** `cost`: of the sender, where it says so. */
+export const oneWay: Reading = ({ rate, goodput, loss, cost }) => {
   if (rate === undefined || goodput === undefined || loss === undefined) throw new Error("no rate was measured");
   return [
     { metric: "rate", unit: "kmsg/s", p50: rate },
     { metric: "goodput", unit: "Gbit/s", p50: goodput },
     { metric: "loss", unit: "%", p50: loss },
+    ...(cost === undefined ? [] : [{ metric: "sender-cost", unit: "ns", p50: cost } as const]),
   ];
 };
 

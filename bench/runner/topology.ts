@@ -19,6 +19,8 @@ export interface Host {
 export interface Topology {
   a: Host;
   b: Host;
+  /** For what is started from now on. */
+  setMtu(mtu: number): void;
   close(): void;
 }
 
@@ -101,5 +103,8 @@ export function openTopology(rps: boolean, mtu = MTU): Topology {
     close();
     throw error;
   }
-  return { a, b, close };
+  const setMtu = (bytes: number) => {
+    for (const { namespace, device } of [a, b]) ip("-n", namespace, "link", "set", device, "mtu", String(bytes));
+  };
+  return { a, b, setMtu, close };
 }

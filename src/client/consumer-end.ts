@@ -11,7 +11,7 @@ import type { ChannelRow, LinkKind, Peer } from "./producer-end.ts";
 import type { SinkQueue } from "./sink.ts";
 
 /** Descriptors taken in one turn of one link. */
-const BURST = 256;
+export const CONSUMER_BURST = 256;
 /** Returns that wait for the end of the burst at most. */
 const RETURNS = 64;
 const CONSUMED = 0x10000;
@@ -172,7 +172,7 @@ export class ConsumerEnd {
       this.blame("published more than it had credits for");
       return 0;
     }
-    if (count > BURST) count = BURST;
+    if (count > CONSUMER_BURST) count = CONSUMER_BURST;
     // The engine has noted when a message came to this host.
     const { local } = this;
     const now = local ? host.clock.milliseconds() : 0;

@@ -4,7 +4,7 @@ import type { Platform } from "../native/platform.ts";
 import { CONTROL_PAGE, PARKED_PAGE } from "../protocol/layout.ts";
 import { Changed } from "./changed.ts";
 import type { Clock } from "./clock.ts";
-import type { ConsumerEnd } from "./consumer-end.ts";
+import { CONSUMER_BURST, type ConsumerEnd } from "./consumer-end.ts";
 import type { ControlConnection } from "./control.ts";
 import { throwLater } from "./emitter.ts";
 import type { ProducerEnd } from "./producer-end.ts";
@@ -63,6 +63,8 @@ export class Pump implements SourceHost, SinkHost {
   private busyTurns = 0;
   /** The last look found nothing, and nobody on this host can have something for us: the next may take longer. */
   private lingers = false;
+  /** The last turn left messages on a link. */
+  private behind = false;
   private busy = false;
   private scheduled = false;
   private microtask = false;
@@ -113,15 +115,23 @@ export class Pump implements SourceHost, SinkHost {
 
   private look(take: boolean): number {
     if (this.inline !== undefined) {
-      if (this.lingers) this.inline.turns.linger();
+      // More than a burst is here already: what else has come keeps better in the network's buffers.
+      if (this.behind && take) this.inline.turns.send();
+      else if (this.lingers) this.inline.turns.linger();
       else this.inline.turns.turn();
     }
     if (this.page[CONTROL_TAIL] !== this.controlSeen) this.lookAtControl();
     const { consumers, changed } = this;
     let count = 0;
     if (take) {
+      this.behind = false;
       if (consumers.length > FEW) count = this.sweep.take(consumers);
-      else for (let i = 0; i < consumers.length; i++) count += (consumers[i] as ConsumerEnd).drain();
+      else
+        for (let i = 0; i < consumers.length; i++) {
+          const taken = (consumers[i] as ConsumerEnd).drain();
+          if (taken === CONSUMER_BURST) this.behind = true;
+          count += taken;
+        }
     }
     if (changed.callbacks) this.handOut();
     let returned = 0;

@@ -27,6 +27,8 @@ export interface EngineOptions {
 export interface UdpOptions {
   /** Threads that receive: each has an engine and a port of its own, and takes the channels that fall to it. */
   readonly threads: number;
+  /** Datagrams of one size leave together (GSO) where the kernel can. */
+  readonly trains: boolean;
 }
 
 /** AF_XDP beside kernel UDP, on an engine of its own. */

@@ -34,7 +34,7 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
     peers: [],
     helloIntervalMs: 1000,
     silentAfterMs: 3500,
-    udp: { threads: 1 },
+    udp: { threads: 1, trains: true },
     xdp: {
       enabled: "auto",
       interface: null,

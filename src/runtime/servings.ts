@@ -66,7 +66,7 @@ export function udpPlan({ engine, network, limits }: RuntimeConfig): ServingPlan
     engine,
     aliveMs: network.helloIntervalMs,
     largeBytes: limits.largeBytesPerStream,
-    options: "",
+    options: network.udp.trains ? "" : "trains=0",
     at: { address: network.address, port: network.dataPort },
   };
 }

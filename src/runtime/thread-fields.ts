@@ -6,7 +6,7 @@ import { InsaneError } from "../protocol/codes.ts";
 import { LANES, UDP_LANES } from "../protocol/lanes.ts";
 import type { RuntimeConfig } from "./api.ts";
 import type { ConfigFault } from "./config.ts";
-import { whole } from "./config-fields.ts";
+import { flag, whole } from "./config-fields.ts";
 
 const thread = Schema.optionalKey(whole(0, 3, " (number of a thread)"));
 export const Threads = Schema.Struct({
@@ -15,7 +15,10 @@ export const Threads = Schema.Struct({
   advisor: Schema.Literals(["off", "recommend", "act"]),
 });
 
-export const Udp = Schema.Struct({ threads: whole(1, UDP_LANES.length, " receiving threads") });
+export const Udp = Schema.Struct({
+  threads: whole(1, UDP_LANES.length, " receiving threads"),
+  trains: flag,
+});
 
 export function threadFaults(config: RuntimeConfig): ConfigFault[] {
   const { threads, engine, engines } = config;

@@ -93,6 +93,66 @@ static void every_peer_gets_every_message(void **state) {
     node_close(&a);
 }
 
+static void sources_that_take_turns_keep_their_order(void **state) {
+    (void)state;
+    enum { MESSAGES = 2000, WINDOW = 300 };
+    struct pair p;
+    uint64_t sent = 0, received = 0, next[2] = {0};
+    pair_open(&p, NULL);
+    node_do(&p.a, ins_engine_add_source(p.a.engine, EXIT, 1, SOURCE + 1, 0, CHANNEL));
+    HARNESS_UNTIL(received == MESSAGES, &p.a, &p.b) {
+        /* One in a row, then two, ... of the one and of the other; sizes with and without padding, some not to be shared. */
+        while (sent < MESSAGES && sent - received < WINDOW &&
+               exit_send(&p.exit, &p.a, sent % 37 > sent % 23, 0, sent % 101 ? 8 + sent * 13 % 200 : 1300, sent))
+            sent++;
+        node_pump(&p.b);
+        struct ins_descriptor d[64];
+        int count = entrance_take(&p.entrance, &p.b, d, 64);
+        for (int i = 0; i < count; i++, received++) {
+            struct meta meta = entrance_meta(&p.b, &d[i]);
+            uint64_t mark = entrance_mark(&p.b, &d[i]);
+            assert_int_equal(meta.source, SOURCE + (mark % 37 > mark % 23));
+            assert_int_equal(meta.sequence, next[meta.source - SOURCE]++);
+            assert_int_equal(meta.emit_time, mark + 1000);
+            entrance_give(&p.entrance, &p.b, &d[i]);
+        }
+    }
+    assert_int_equal(node_count(&p.b, INS_COUNT_rx_lost), 0);
+    assert_true(node_count(&p.a, INS_COUNT_tx_coalesced) > MESSAGES / 2);
+    pair_close(&p);
+}
+
+/* It is found out where those before it share a datagram, and nothing of that is sent. */
+static void a_descriptor_that_lies_in_the_middle_of_a_burst_is_found_out(void **state) {
+    (void)state;
+    enum { BEFORE = 30, AFTER = 10 };
+    static const struct { uint32_t offset, length, channel, source, flags; } lies[] = {
+        {1 << 30, 64, 0, 0, 0}, {INS_POOL_HEADER_ROOM - 1, 64, 0, 0, 0}, {INS_POOL_HEADER_ROOM, 2049, 0, 0, 0},
+        {INS_POOL_HEADER_ROOM, 64, 1, 0, 0}, {INS_POOL_HEADER_ROOM, 64, 0, 7, 0}, {INS_POOL_HEADER_ROOM, 64, 0, 0, 1}};
+    for (uint32_t lie = 0; lie < sizeof lies / sizeof *lies; lie++) {
+        struct pair p;
+        pair_open(&p, NULL);
+        dispatch(&p, 0, BEFORE, 64);
+        assert_true(ins_producer_push(&p.exit.producer, 0, (uint32_t)ins_pool_take(&p.exit.pool), 0, lies[lie].offset,
+                                      lies[lie].length, lies[lie].channel, lies[lie].source, lies[lie].flags) >= 0);
+        dispatch(&p, BEFORE, AFTER, 64);
+        HARNESS_UNTIL(node_count(&p.a, INS_COUNT_bad_descriptor) == 1, &p.a, &p.b) continue;
+        assert_int_equal(node_count(&p.a, INS_COUNT_link_faults), 1);
+        assert_int_equal(node_count(&p.a, INS_COUNT_tx_messages), 0);
+        node_do(&p.a, ins_engine_remove_link(p.a.engine, EXIT));
+        exit_reclaim(&p.exit);
+        struct ins_returned returned[64];
+        uint32_t left = ins_producer_abandon(&p.exit.producer, returned, 64);
+        assert_int_equal(left, BEFORE + AFTER + 1); /* a link at fault gives nothing back */
+        for (uint32_t i = 0; i < left; i++)
+            assert_int_equal(ins_pool_unref(&p.exit.pool, returned[i].slot), 0);
+        exit_forget(&p.exit);
+        entrance_close(&p.entrance, &p.b);
+        node_close(&p.a);
+        node_close(&p.b);
+    }
+}
+
 static void a_sink_that_sleeps_gets_small_messages_copied_together(void **state) {
     (void)state;
     enum { BURSTS = 20, BURST = 40 };
@@ -311,6 +371,8 @@ static void a_body_that_lies_is_dropped_whole(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_peer_gets_every_message),
+        cmocka_unit_test(sources_that_take_turns_keep_their_order),
+        cmocka_unit_test(a_descriptor_that_lies_in_the_middle_of_a_burst_is_found_out),
         cmocka_unit_test(a_sink_that_sleeps_gets_small_messages_copied_together),
         cmocka_unit_test(a_sink_that_keeps_small_messages_keeps_few_slots),
         cmocka_unit_test(who_dies_with_part_of_a_slot_lets_go_of_that_part),

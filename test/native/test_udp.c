@@ -20,8 +20,8 @@ struct pair {
     struct entrance entrance;
 };
 
-static void pair_open(struct pair *p, const struct ins_engine_config *config) {
-    node_open(&p->a, config, "udp");
+static void pair_open_with(struct pair *p, const struct ins_engine_config *config, const char *options) {
+    node_open_at(&p->a, config, "udp", options, htonl(INADDR_LOOPBACK));
     node_open(&p->b, config, "udp");
     node_introduce(&p->a, &p->b, PEER);
     exit_open(&p->exit, &p->a, 1, TAG, 1024, 512, 65536);
@@ -30,6 +30,8 @@ static void pair_open(struct pair *p, const struct ins_engine_config *config) {
     node_do(&p->b, ins_engine_subscribe(p->b.engine, 2, TAG, CHANNEL, 9));
     node_do(&p->a, ins_engine_add_route(p->a.engine, TAG, CHANNEL, PEER));
 }
+
+static void pair_open(struct pair *p, const struct ins_engine_config *config) { pair_open_with(p, config, NULL); }
 
 static void pair_close(struct pair *p) {
     exit_close(&p->exit, &p->a);
@@ -309,6 +311,36 @@ static void bursts_travel_as_trains_and_arrive_whole(void **state) {
     pair_close(&p);
 }
 
+static uint64_t statistic(struct ins_datapath *datapath, const char *which) {
+    char name[64];
+    uint64_t value = 0, found = 0;
+    for (uint32_t i = 0; ins_datapath_stat(datapath, i, name, sizeof name, &value) == 0; i++)
+        found = strcmp(name, which) == 0 ? value : found;
+    return found;
+}
+
+static void without_trains_each_datagram_leaves_by_itself(void **state) {
+    (void)state;
+    enum { MESSAGES = 2000, WINDOW = 100 };
+    struct ins_engine_config config = node_config();
+    struct pair p;
+    struct ins_datapath *none;
+    struct ins_endpoint at = {.address = htonl(INADDR_LOOPBACK)};
+    uint64_t sent = 0, received = 0;
+    static const char *const wrong[] = {"trains", "trains=", "trains=2", "trains=01", "trains=0;", "train=0"};
+    for (uint32_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(ins_datapath_open("udp", wrong[i], &at, &none), -EINVAL);
+    pair_open_with(&p, &config, "rcvbuf=1000000,trains=0,sndbuf=1000000");
+    HARNESS_UNTIL(received == MESSAGES, &p.a, &p.b) {
+        while (sent < MESSAGES && sent - received < WINDOW && exit_send(&p.exit, &p.a, 0, 3, 1200, sent))
+            sent++;
+        received = consume(&p, received);
+    }
+    assert_int_equal(statistic(p.a.datapath, "tx_trains"), 0);
+    assert_true(statistic(p.a.datapath, "tx_calls") > 0);
+    pair_close(&p);
+}
+
 static void one_engine_serves_two_datapaths(void **state) {
     (void)state;
     enum { OTHER = NODE_DATAPATH + 1, MESSAGES = 500 };
@@ -359,6 +391,7 @@ int main(void) {
         cmocka_unit_test(parked_engines_wake_by_bell_and_by_packet_and_wake_the_application),
         cmocka_unit_test(one_engine_serves_two_datapaths),
         cmocka_unit_test(bursts_travel_as_trains_and_arrive_whole),
+        cmocka_unit_test(without_trains_each_datagram_leaves_by_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

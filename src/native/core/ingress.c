@@ -232,10 +232,20 @@ static __attribute__((noinline)) int receive_placed(struct ins_engine *e, uint32
     return count;
 }
 
+/* Buffers that may be asked for without more messages coming than the only link there is has credits for: what waits in
+   the datapath is not lost yet. One at least, as not all that comes is for links. */
+static uint32_t affordable(struct ins_engine *e, uint32_t budget) {
+    if (e->buffer_most <= 1 || e->ingress.count != 1)
+        return budget;
+    const uint32_t buffers = e->ingress.links[0]->in.producer.free_count / e->buffer_most;
+    return buffers >= budget ? budget : buffers ? buffers : 1;
+}
+
 uint32_t ins_ingress_turn(struct ins_engine *e, uint32_t budget) {
     struct ins_rx rx[INS_BURST];
     uint32_t moved = 0, pushed = 0;
     e->no_slot = 0;
+    budget = affordable(e, budget);
     for (uint32_t i = 0; i < e->port_count; i++) {
         struct ins_port *port = &e->ports[i];
         if (!port->datapath || port->down)
@@ -259,8 +269,11 @@ uint32_t ins_ingress_turn(struct ins_engine *e, uint32_t budget) {
         if (count)
             e->stamp = ins_clock_now(&e->clock);
         const int whole = placed > 0 ? rx->length != 0 : count;
+        const uint32_t before = pushed;
         for (int k = 0; k < whole; k++)
             pushed += ingest(e, i, &rx[k]);
+        if (whole && (pushed - before > (uint32_t)whole || e->buffer_most))
+            note_buffers(e, (uint32_t)whole, pushed - before);
         moved += (uint32_t)count;
     }
     if (pushed) {

@@ -31,11 +31,19 @@ static const char *const stat_names[UDP_STATS] = {
     [UDP_CONNECTS] = "connects",
 };
 
-/* "rcvbuf=BYTES,sndbuf=BYTES", both optional. */
-static int parse_options(const char *options, int *receive_buffer, int *send_buffer) {
+/* "rcvbuf=BYTES,sndbuf=BYTES,trains=0", all optional; in whatever order. */
+static int parse_options(const char *options, int *receive_buffer, int *send_buffer, int *trains) {
     *receive_buffer = *send_buffer = BUFFER_DEFAULT;
+    *trains = 1;
     for (const char *at = options ? options : ""; *at;) {
         int *value;
+        if (strncmp(at, "trains=", 7) == 0) {
+            if ((at[7] != '0' && at[7] != '1') || (at[8] && at[8] != ','))
+                return -EINVAL;
+            *trains = at[7] == '1';
+            at += at[8] ? 9 : 8;
+            continue;
+        }
         if (strncmp(at, "rcvbuf=", 7) == 0)
             value = receive_buffer;
         else if (strncmp(at, "sndbuf=", 7) == 0)
@@ -87,7 +95,7 @@ static int bound_socket(struct sockaddr_in *name) {
 }
 
 static int udp_open(const char *options, struct ins_endpoint *at, struct ins_datapath **out) {
-    int receive_buffer, send_buffer, error = parse_options(options, &receive_buffer, &send_buffer);
+    int receive_buffer, send_buffer, trains, error = parse_options(options, &receive_buffer, &send_buffer, &trains);
     if (error)
         return error;
     struct udp *udp = calloc(1, sizeof *udp);
@@ -108,7 +116,7 @@ static int udp_open(const char *options, struct ins_endpoint *at, struct ins_dat
     udp->mtu = at->mtu;
     udp->base.mtu = udp->mtu;
     udp->base.waiting = (uint32_t)udp->stats[UDP_RECEIVE_BUFFER];
-    ins_udp_prepare_send(udp);
+    ins_udp_prepare_send(udp, trains);
     *out = &udp->base;
     return 0;
 }

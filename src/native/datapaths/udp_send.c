@@ -12,9 +12,9 @@ enum {
     IP_UDP_HEADERS = 28,
 };
 
-void ins_udp_prepare_send(struct udp *udp) {
+void ins_udp_prepare_send(struct udp *udp, int trains) {
     int none = 0;
-    udp->can_segment = setsockopt(udp->fd, SOL_UDP, UDP_SEGMENT, &none, sizeof none) == 0;
+    udp->can_segment = trains && setsockopt(udp->fd, SOL_UDP, UDP_SEGMENT, &none, sizeof none) == 0;
     for (uint32_t i = 0; i < UDP_BURST; i++)
         udp->tx[i].msg_hdr = (struct msghdr){
             .msg_name = &udp->to[i], .msg_namelen = sizeof udp->to[i], .msg_iov = udp->tx_iov[i], .msg_iovlen = 2};

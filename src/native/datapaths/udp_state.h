@@ -106,7 +106,7 @@ void ins_udp_sole_peer(struct ins_datapath *dp, const struct ins_endpoint *peer)
 static inline int udp_is_sole(const struct udp *udp, const struct ins_endpoint *at) {
     return at->address == udp->sole.address && at->port == udp->sole.port;
 }
-void ins_udp_prepare_send(struct udp *udp);
+void ins_udp_prepare_send(struct udp *udp, int trains);
 int ins_udp_tx_burst(struct ins_datapath *dp, struct ins_tx *tx, uint32_t total);
 
 #endif
