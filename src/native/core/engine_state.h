@@ -254,7 +254,7 @@ struct ins_engine {
     uint32_t starved; /* a link without credit or a pool without slots was met since we last slept */
     uint32_t watching; /* datapath descriptors are in the epoll set: not while an inline owner polls */
     uint32_t no_slot; /* the last look for datagrams found no slot to receive into */
-    uint32_t buffer_most; /* messages in one that a datapath gave us: the most of late */
+    uint32_t buffer_most; /* messages in one that a datapath gave us, of late; 0: one */
     uint32_t nap_ms;  /* length of the last nap while slots were out; 0: none since something moved */
     uint64_t stalls;  /* takeovers not told control yet */
 

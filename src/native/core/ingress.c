@@ -232,10 +232,16 @@ static __attribute__((noinline)) int receive_placed(struct ins_engine *e, uint32
     return count;
 }
 
+/* What a buffer holds, by those that came last: as much as the fullest ones of late; 0 when each holds one message. */
+static __attribute__((noinline)) void note_buffers(struct ins_engine *e, uint32_t buffers, uint32_t messages) {
+    const uint32_t now = (messages + buffers - 1) / buffers, late = e->buffer_most - (e->buffer_most + 7) / 8;
+    e->buffer_most = now > 1 && now > late ? now : late;
+}
+
 /* Buffers that may be asked for without more messages coming than the only link there is has credits for: what waits in
    the datapath is not lost yet. One at least, as not all that comes is for links. */
 static uint32_t affordable(struct ins_engine *e, uint32_t budget) {
-    if (e->buffer_most <= 1 || e->ingress.count != 1)
+    if (e->buffer_most == 0 || e->ingress.count != 1)
         return budget;
     const uint32_t buffers = e->ingress.links[0]->in.producer.free_count / e->buffer_most;
     return buffers >= budget ? budget : buffers ? buffers : 1;
