@@ -2,11 +2,12 @@
 // acknowledged in time keeps the link's memory aside, because the engine may still touch it.
 import type * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
+import type { Notice } from "../../models/lifecycle.ts";
 import { assemblyPool, assemblyRecord, domainPool } from "../effects/domain-pool.ts";
 import type { Command, EngineResource } from "../effects/engine.ts";
 import type { Quarantine } from "../effects/quarantine.ts";
 import { type Keepable, mapping } from "../effects/segment.ts";
-import { InsaneError } from "../protocol/codes.ts";
+import { InsaneError, WARNING_CODES } from "../protocol/codes.ts";
 import { PARKED_PAGE, POOL } from "../protocol/layout.ts";
 import { streamTag } from "../protocol/qos.ts";
 import type { LatencyReport } from "../runtime/api.ts";
@@ -27,6 +28,8 @@ const LOOK_MS = 5;
 /** Trust domains that an engine can have at once (core/domain.h), and pools for large messages. */
 const DOMAINS = 64;
 const ASSEMBLIES = 256;
+/** Payload that goes in one datagram everywhere (core/fragments.h). */
+const ALWAYS_WHOLE = 512;
 /** Of one foreign trust domain, so that no user keeps all others out. */
 const ASSEMBLIES_OF_DOMAIN = 64;
 
@@ -45,6 +48,7 @@ export interface EngineEndPorts {
   readonly drainMs: number;
   /** Memory in which the large messages of one stream are put together, bytes. */
   readonly largeBytes: number;
+  warn(notice: Notice): void;
   /** A scope within the engine's life. */
   scope(): SubScope;
 }
@@ -96,7 +100,7 @@ export class EngineEnd implements LinkEnd {
     const large = largeMessages(stream, to);
     if (large === null) return small;
     return (async () => {
-      const [a, b] = await Promise.all([small, this.#assemblies.share(large, link)]);
+      const [a, b] = await Promise.all([small, this.#largeShare(large, link)]);
       return { infos: [...a.infos, ...b.infos], fds: [...a.fds, ...b.fds] };
     })();
   }
@@ -124,7 +128,7 @@ export class EngineEnd implements LinkEnd {
         await this.#order(`the trust domain of link ${link}`, (api, engine) => api.setDomain(engine, link, id));
       }
       const large = largeMessages(stream, peer);
-      if (large !== null) {
+      if (large !== null && this.#assemblies.has(link)) {
         const id = this.#assemblies.idOf(large);
         await this.#order(`large messages on link ${link}`, (api, engine) => api.setAssembly(engine, link, id));
       }
@@ -247,6 +251,20 @@ export class EngineEnd implements LinkEnd {
     this.#memory.delete(link);
   }
 
+  /** Memory for large messages; without it the link has its small ones all the same, and the others are lost and counted. */
+  async #largeShare(owner: LargeMessages, link: number): Promise<PoolShare> {
+    try {
+      return await this.#assemblies.share(owner, link);
+    } catch (cause) {
+      if (!(cause instanceof InsaneError) || (cause.code !== "ELIMIT" && cause.code !== "ESYSTEM")) throw cause;
+      this.#ports.warn({
+        code: WARNING_CODES.NO_LARGE_MEMORY,
+        message: `${this.label} has no memory for the large messages of ${owner.label}: messages that no datagram holds are lost on link ${link}. ${cause.message}`,
+      });
+      return { infos: [], fds: [] };
+    }
+  }
+
   get #engine(): EngineResource {
     const resource = this.#ports.resource();
     if (!resource) throw new InsaneError("ECLOSED", `${this.label} does not run.`);
@@ -266,13 +284,19 @@ export class EngineEnd implements LinkEnd {
 
 const NOTHING: LinkTables = { channels: [], sources: [] };
 
-/** What a session may receive in fragments on a stream; null: nothing. One pool for all of a trust domain. */
+/**
+ * What a session may receive in fragments on a stream; null: nothing. One pool for all of a trust domain: of each stream whose
+ * messages are larger than usual, and one of all others together, as their datagrams have one.
+ */
 function largeMessages(stream: string, to: LinkEnd): LargeMessages | null {
-  const maxMessage = to.maxMessage?.(stream) ?? 0;
-  if (maxMessage <= POOL.DEFAULT_MAX_MESSAGE) return null;
+  const most = to.maxMessage?.(stream) ?? 0;
+  if (most <= ALWAYS_WHOLE) return null;
   const { key = "", label = "" } = to.domain ?? {};
   const whose = label === "" ? "" : ` for ${label}`;
-  const owner = { key: `${maxMessage} ${key} ${stream}`, label: `stream ${stream}${whose}`, maxMessage };
+  const own = most > POOL.DEFAULT_MAX_MESSAGE;
+  const maxMessage = own ? most : POOL.DEFAULT_MAX_MESSAGE;
+  const what = own ? `stream ${stream}` : "all streams of the usual size";
+  const owner = { key: JSON.stringify([maxMessage, key, own ? stream : null]), label: `${what}${whose}`, maxMessage };
   return label === "" ? owner : { ...owner, group: label };
 }
 

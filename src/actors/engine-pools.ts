@@ -61,6 +61,11 @@ export class EnginePools<O extends PoolOwner> {
     return known.id;
   }
 
+  /** Whether the link has one of them. */
+  has(link: number): boolean {
+    return [...this.#known.values()].some(({ links }) => links.has(link));
+  }
+
   /** To be called when the engine has let go of the link. */
   leave(link: number): void {
     for (const [key, { links, scope }] of this.#known) {

@@ -91,6 +91,7 @@ export class EngineActor {
       datapath: () => this.datapathUp,
       drainMs: DRAIN_MS,
       largeBytes: ports.largeBytes,
+      warn: (notice) => ports.world.warn(this.life.name, notice),
       scope: () => this.life.subScope(),
     });
   }

@@ -107,6 +107,8 @@ export const WARNING_CODES = {
   FAULTS_INJECTED: "W_FAULTS_INJECTED",
   /** A datapath cannot wake its engine, which therefore looks again and again. */
   CANNOT_PARK: "W_CANNOT_PARK",
+  /** There is no memory in which the large messages of a stream could be received: its small ones flow. */
+  NO_LARGE_MEMORY: "W_NO_LARGE_MEMORY",
   /** A datapath went down. */
   DATAPATH_DOWN: "W_DATAPATH_DOWN",
   /** The runtime a session is attached to is gone; direct links go on without it. */

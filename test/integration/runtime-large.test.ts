@@ -92,6 +92,16 @@ describe("messages larger than a datagram", { timeout: 120_000 }, () => {
     ["a thread", {}],
     ["inline", { engine: { mode: "inline" } }],
     ["a process of its own", { engines: { process: { udp: true } } }],
+  ] as const)("arrive on a stream of the usual size, whole, up to that size (engine: %s)", async (_, options) => {
+    const sizes = [65_459, 65_460, 65_461, 65_535, 65_536, 8, 65_536, 0, 65_500];
+    const { b } = await exchange(options, {}, sizes);
+    expect(b["rx_large"]).toBe(sizes.filter((size) => size > 65_459).length);
+  });
+
+  it.each([
+    ["a thread", {}],
+    ["inline", { engine: { mode: "inline" } }],
+    ["a process of its own", { engines: { process: { udp: true } } }],
   ] as const)("arrive whole and in order, small ones between them (engine: %s)", async (_, options) => {
     const sizes = [4 * MiB, 64, 1, 100_000, 65_460, 65_459, 4 * MiB - 1, 10, 0, 1_000_001];
     const { a, b } = await exchange(options, { maxMessage: 4 * MiB }, sizes);
@@ -175,5 +185,38 @@ describe.skipIf(missing !== "")(`large messages between two hosts ${missing}`, {
       ({ name }) => name === (to === "xdp" ? "engine xdp" : "engine network"),
     );
     expect(engine?.counters).toMatchObject({ rx_large: 5 * count, rx_incomplete: 0, rx_fragment_lies: 0 });
+  });
+
+  it.each([
+    ["UDP", "udp", "udp"],
+    ["XDP", "xdp", "xdp"],
+    ["XDP here and UDP there", "xdp", "udp"],
+    ["UDP here and XDP there", "udp", "xdp"],
+  ] as const)("arrive on a stream of the usual size over MTU 1500 and %s", async (_, from, to) => {
+    using hosts = new TwoHosts(1500);
+    await using near = new Stage(hosts.a.prefix);
+    await using far = new Stage(hosts.b.prefix);
+    await Promise.all([
+      daemon(near, hosts.a, hosts.b, from === "xdp" ? xdp : {}),
+      daemon(far, hosts.b, hosts.a, to === "xdp" ? xdp : {}),
+    ]);
+    const [pa, pb] = await Promise.all([near.application("a"), far.application("b")]);
+    const stream = { stream: "s", acceleration: from === to && from === "udp" ? "none" : "fast" };
+    await pb.call("sink", { ...stream, channel: 1 });
+    const sizes = [1424, 1425, 1472, 4000, 65_459, 65_460, 65_536];
+    for (const [index, size] of sizes.entries()) {
+      await pa.call("source", { ...stream, channel: 1 });
+      await pa.call("matched", { index });
+      await pa.call("emit", { index, size, count: 3 });
+      await pa.call("finished", { index });
+    }
+    const seen = await eventually(
+      async () => (await pb.call("received", { index: 0 }))["result"] as Words,
+      (received) => Number(received["count"]) >= 3 * sizes.length,
+      PATIENCE_MS,
+    );
+    expect(seen).toMatchObject({ count: 3 * sizes.length, faults: [] });
+    for (const index of sizes.keys())
+      expect((await pa.call("settled", { index }))["result"]).toMatchObject({ dropped: {}, outstanding: 0 });
   });
 });

@@ -292,6 +292,7 @@ describe("an engine that does not acknowledge the removal of a link", () => {
       resource: () => resource,
       datapath: () => 1,
       drainMs: DRAIN_MS,
+      warn: () => {},
       largeBytes: 2 ** 20,
     };
     const actor = link({ kind: "egress", consumer: new EngineEnd(ports) });

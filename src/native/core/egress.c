@@ -257,7 +257,7 @@ static int stage_message(struct ins_engine *e, struct ins_link *link, const stru
             return stage_message(e, link, d);
         uint32_t index = (uint32_t)(port - e->ports), before = stage->tail;
         uint64_t alone = link->out.alone;
-        if (link->out.large) {
+        if (d->length >= link->out.large_from) {
             int large = ins_fragments_take(e, link, d, source, index);
             if (large) {
                 source->open_epoch = INS_NOT_OPEN; /* what comes next is not next to what was staged last */

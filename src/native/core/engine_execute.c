@@ -129,12 +129,14 @@ static uint64_t detach_link(struct ins_engine *e, struct ins_link *link) {
     return out;
 }
 
-static int add_pool(struct ins_link *link, const struct ins_command *c) {
+static int add_pool(const struct ins_engine *e, struct ins_link *link, const struct ins_command *c) {
     struct ins_egress_pool *pool = &link->out.pools[c->index];
     if (pool->base)
         return -EEXIST;
     *pool = (struct ins_egress_pool){.base = c->base, .bytes = c->bytes, .payload = c->payload};
-    link->out.large |= c->payload > INS_POOL_DEFAULT_MAX_MESSAGE;
+    /* As much as this always goes in one datagram. */
+    link->out.large |= c->payload > INS_FRAGMENT_LEAST;
+    ins_fragments_bound(e, link);
     return 0;
 }
 
@@ -242,7 +244,7 @@ static int about_link(struct ins_engine *e, const struct ins_command *c, uint64_
         return -EINVAL;
     switch (c->kind) {
     case INS_COMMAND_ADD_POOL:
-        return add_pool(link, c);
+        return add_pool(e, link, c);
     case INS_COMMAND_REMOVE_POOL:
         return remove_pool(e, link, c->index);
     case INS_COMMAND_ADD_SOURCE:

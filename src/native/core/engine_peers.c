@@ -5,6 +5,7 @@
 
 #include "farewell.h"
 #include "flow.h"
+#include "fragments.h"
 #include "liveness.h"
 #include "tracker.h"
 
@@ -70,6 +71,7 @@ int ins_peer_set(struct ins_engine *e, const struct ins_command *c) {
     peer->endpoints[number].at = c->endpoint;
     peer->endpoints[number].used = 1;
     tell_sole(e, number);
+    ins_fragments_rebound(e);
     return 0;
 }
 

@@ -77,6 +77,7 @@ struct ins_egress {
     uint64_t alone;                           /* all bits: its messages share no datagrams; else none */
     uint32_t blocked;                         /* what was taken waits for a route that is being moved */
     uint32_t large;                           /* its stream's messages may be fragmented (fragments.h) */
+    uint32_t large_from;                      /* bytes from which on a message may have to be, or to wait for one that is */
     uint32_t sending;                         /* transmissions under way */
     uint32_t waits;                           /* what was taken waits for one of them */
     uint32_t taken_at, taken_count;           /* descriptors taken, not yet staged (back-pressure) */
@@ -263,6 +264,7 @@ struct ins_engine {
     uint64_t slots_out; /* of the pool and of those of all domains */
     struct ins_domain *domains;
     struct ins_domain *assemblies; /* pools for large messages */
+    uint32_t whole;                /* payload bytes that each peer gets in one datagram, as far as is known */
     struct ins_fragments *fragments; /* fragments_state.h */
     uint32_t assembling;             /* messages that are being put together */
     uint32_t expecting;              /* another one is expected: a slot is kept for it */

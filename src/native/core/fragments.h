@@ -9,6 +9,8 @@
 #include "engine_state.h"
 #include "wire.h"
 
+enum { INS_FRAGMENT_LEAST = 512 }; /* payload bytes of a fragment: bounds the bitmaps, and goes whole everywhere */
+
 int ins_fragments_init(struct ins_engine *e);
 void ins_fragments_free(struct ins_engine *e);
 /* Timers: what is given up, and what is asked for again. */
@@ -20,6 +22,10 @@ void ins_fragments_beat(struct ins_engine *e);
    and may go. -EAGAIN: others of its source come first. */
 int ins_fragments_take(struct ins_engine *e, struct ins_link *link, const struct ins_descriptor *d,
                        const struct ins_egress_source *source, uint32_t port);
+/* Which messages of a link ins_fragments_take has to see: to be said anew when anything of that is another. */
+void ins_fragments_bound(const struct ins_engine *e, struct ins_link *link);
+/* The same for all links, after peers or datapaths have changed. */
+void ins_fragments_rebound(struct ins_engine *e);
 /* Stages what may go now, in turn. Returns how many fragments. */
 uint32_t ins_fragments_send(struct ins_engine *e);
 /* Something is out of the stage: sent, refused, or thrown away. `what`: as it was staged, less INS_STAGED_FRAGMENT: the index of

@@ -15,7 +15,6 @@ enum {
     INS_SOURCE_LARGE = 8,         /* messages of one source */
     INS_ASSEMBLIES = 64,          /* in an engine */
     INS_PEER_ASSEMBLIES = 16,     /* of one peer */
-    INS_FRAGMENT_LEAST = 512,     /* payload bytes of a fragment: bounds the bitmaps */
     INS_FRAGMENTS_MOST = INS_POOL_MAX_MESSAGE / INS_FRAGMENT_LEAST,
     INS_WINDOW_FIRST = 256 * 1024, /* bytes under way to a peer that has not said how much it takes */
     INS_WINDOW_MOST = 6 * 1024 * 1024,

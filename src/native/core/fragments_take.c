@@ -35,6 +35,7 @@ static void end(struct ins_engine *e, struct ins_transmission *t) {
     t->used = 0;
     f->sending--;
     t->link->out.sending--;
+    ins_fragments_bound(e, t->link);
     t->link->out.waits = 0;
     for (uint32_t i = 0; f->crowded && i < e->egress.count; i++)
         e->egress.links[i]->out.waits = 0;
@@ -142,8 +143,31 @@ static struct ins_transmission *begin(struct ins_engine *e, struct ins_link *lin
     flow->sending++;
     f->sending++;
     link->out.sending++;
+    ins_fragments_bound(e, link);
     ins_due(e, t->probe_ms);
     return t;
+}
+
+void ins_fragments_bound(const struct ins_engine *e, struct ins_link *link) {
+    /* While some are under way, what is small would overtake. */
+    link->out.large_from = !link->out.large ? UINT32_MAX : link->out.sending ? 0 : e->whole + 1;
+}
+
+void ins_fragments_rebound(struct ins_engine *e) {
+    e->whole = INS_WIRE_MAX_PAYLOAD;
+    for (uint32_t port = 0; port < e->port_count; port++) {
+        const struct ins_datapath *dp = e->ports[port].datapath;
+        for (uint32_t i = 0; dp && i < INS_ENGINE_PEERS; i++) {
+            const struct ins_peer *peer = &e->peers[i];
+            if (!peer->used || !peer->endpoints[port].used)
+                continue;
+            const uint32_t most = dp->ops->flags & INS_DATAPATH_SPLITS ? peer->endpoints[port].at.mtu : piece(e, port, peer);
+            if (most < e->whole + HEADERS)
+                e->whole = most > HEADERS ? most - HEADERS : 0;
+        }
+    }
+    for (uint32_t i = 0; i < e->egress.count; i++)
+        ins_fragments_bound(e, e->egress.links[i]);
 }
 
 int ins_fragments_take(struct ins_engine *e, struct ins_link *link, const struct ins_descriptor *d,
