@@ -72,6 +72,9 @@ static void host_close(struct host *host, uint64_t doubled) {
 
 static void send_some(struct host *from, const struct host *to, uint32_t largest) {
     uint32_t window = largest > 1500 ? JUMBO_WINDOW : SMALL_WINDOW;
+    /* What comes after an address was resolved may overtake in the kernel what waited for that: the first one goes alone. */
+    if (to->received == 0)
+        window = 1;
     /* Runs of one size, which leave as trains where there are trains, and sizes that change. */
     while (from->sent < MESSAGES && from->sent - to->received < window) {
         uint64_t number = from->sent;

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "engine_links.h"
 #include "engine_state.h"
 
 /* Drains hot links and a slice of the cold ones, then sends. Returns messages moved. */
@@ -31,6 +32,12 @@ static inline int ins_egress_sound(const struct ins_egress *out, const struct in
     return pool->base && d->offset >= INS_POOL_HEADER_ROOM && d->length <= pool->payload &&
            (uint64_t)d->offset + d->length <= pool->bytes && source->state != INS_SOURCE_NEVER &&
            source->channel_index == d->channel;
+}
+
+/* The entry comes back to its producer. */
+static inline void ins_egress_give_back(struct ins_engine *e, struct ins_link *link, uint32_t entry, uint32_t status) {
+    ins_consumer_return(&link->out.consumer, entry, status);
+    ins_link_touch(e, link);
 }
 
 /* Its source may run our turns by itself and leave the clock to us. */
