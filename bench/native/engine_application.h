@@ -16,6 +16,13 @@ static struct ins_consumer in;
 static struct ins_pool pool;
 static uint8_t *received;
 
+/* Arguments: ROLE TECHNOLOGY[:OPTIONS] LOCAL PEER PORT PAYLOAD WARMUP SECONDS. */
+struct arguments {
+    const char *role;
+    size_t payload;
+    double warmup, seconds;
+};
+
 static void set_up(char *technology, const char *local, const char *peer, int port, size_t payload) {
     char *options = strchr(technology, ':');
     if (options) *options++ = '\0';
@@ -46,6 +53,38 @@ static void set_up(char *technology, const char *local, const char *peer, int po
     done(ins_engine_add_ingress(engine, IN, backward, link, ENTRIES, NULL, -1), "ingress");
     done(ins_engine_subscribe(engine, IN, TAG, CHANNEL, 0), "subscription");
     ins_engine_poll(engine, 1);
+}
+
+/* Exits with 2 where they are wrong. */
+static struct arguments set_up_by(int argc, char **argv, const char *roles) {
+    if (argc != 9) {
+        fprintf(stderr, "usage: %s %s TECHNOLOGY[:OPTIONS] LOCAL PEER PORT PAYLOAD WARMUP SECONDS\n", argv[0], roles);
+        exit(2);
+    }
+    int port = (int)number_argument(argv[5], 1, 65535, "PORT");
+    struct arguments all = {.role = argv[1],
+                            .payload = (size_t)number_argument(argv[6], 8, 65000, "PAYLOAD"),
+                            .warmup = number_argument(argv[7], 0, 3600, "WARMUP"),
+                            .seconds = number_argument(argv[8], 0, 3600, "SECONDS")};
+    set_up(argv[2], argv[3], argv[4], port, all.payload);
+    return all;
+}
+
+/* The next message, whose first eight bytes are its number; there is a slot for it. */
+static void push(uint64_t number, size_t payload) {
+    int64_t slot = ins_pool_take(&pool);
+    fine(slot, "slot");
+    uint32_t offset = ins_pool_payload(&pool, (uint32_t)slot);
+    memcpy(pool.base + offset, &number, sizeof number);
+    fine(ins_producer_push(&out, 0, (uint32_t)slot, 0, offset, (uint32_t)payload, 0, 0, 0), "push");
+}
+
+/* Takes home what has come back. */
+static void reclaim(void) {
+    static struct ins_returned returned[SLOTS];
+    uint32_t count;
+    fine(ins_producer_reclaim(&out, returned, SLOTS, &count), "reclaim");
+    for (uint32_t i = 0; i < count; i++) ins_pool_unref(&pool, returned[i].slot);
 }
 
 #endif

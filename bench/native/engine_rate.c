@@ -6,21 +6,9 @@
 
 enum { BURST = 512, RECEIVE_BUDGET = 64 };
 
-static void reclaim(void) {
-    static struct ins_returned returned[BURST];
-    uint32_t count;
-    fine(ins_producer_reclaim(&out, returned, BURST, &count), "reclaim");
-    for (uint32_t i = 0; i < count; i++) ins_pool_unref(&pool, returned[i].slot);
-}
-
 static void transmit(size_t payload, struct cost cost) {
     for (uint64_t sequence = 0;;) {
-        for (uint32_t i = 0; i < BURST && pool.free_count; i++, sequence++) {
-            int64_t slot = ins_pool_take(&pool);
-            uint32_t offset = ins_pool_payload(&pool, (uint32_t)slot);
-            memcpy(pool.base + offset, &sequence, sizeof sequence);
-            fine(ins_producer_push(&out, 0, (uint32_t)slot, 0, offset, (uint32_t)payload, 0, 0, 0), "push");
-        }
+        for (uint32_t i = 0; i < BURST && pool.free_count; i++) push(sequence++, payload);
         ins_producer_publish(&out);
         ins_engine_poll(engine, 0);
         reclaim();
@@ -52,17 +40,9 @@ static int receive(size_t payload, double warmup, double seconds) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 9) {
-        fprintf(stderr, "usage: engine_rate send|receive TECHNOLOGY[:OPTIONS] LOCAL PEER PORT PAYLOAD WARMUP SECONDS\n");
-        return 2;
-    }
-    int port = (int)number_argument(argv[5], 1, 65535, "PORT");
-    size_t payload = (size_t)number_argument(argv[6], 8, 65000, "PAYLOAD");
-    double warmup = number_argument(argv[7], 0, 3600, "WARMUP");
-    double seconds = number_argument(argv[8], 0, 3600, "SECONDS");
-    set_up(argv[2], argv[3], argv[4], port, payload);
+    const struct arguments all = set_up_by(argc, argv, "send|receive");
     say_ready();
-    if (!strcmp(argv[1], "receive")) return receive(payload, warmup, seconds);
-    transmit(payload, cost_window(warmup, seconds));
+    if (!strcmp(all.role, "receive")) return receive(all.payload, all.warmup, all.seconds);
+    transmit(all.payload, cost_window(all.warmup, all.seconds));
     return 0;
 }

@@ -7,20 +7,8 @@
 
 static struct ins_descriptor held;
 
-static void reclaim(void) {
-    struct ins_returned returned[8];
-    uint32_t count;
-    fine(ins_producer_reclaim(&out, returned, 8, &count), "reclaim");
-    for (uint32_t i = 0; i < count; i++) ins_pool_unref(&pool, returned[i].slot);
-}
-
-/* The first eight bytes are the number. */
 static void transmit(uint64_t number, size_t payload) {
-    int64_t slot = ins_pool_take(&pool);
-    fine(slot, "slot");
-    uint32_t offset = ins_pool_payload(&pool, (uint32_t)slot);
-    memcpy(pool.base + offset, &number, sizeof number);
-    fine(ins_producer_push(&out, 0, (uint32_t)slot, 0, offset, (uint32_t)payload, 0, 0, 0), "push");
+    push(number, payload);
     ins_producer_publish(&out);
     ins_engine_poll(engine, 1);
     reclaim();
@@ -61,20 +49,12 @@ static void ping(size_t payload, double warmup, double seconds) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 9) {
-        fprintf(stderr, "usage: engine_rtt ping|echo TECHNOLOGY[:OPTIONS] LOCAL PEER PORT PAYLOAD WARMUP SECONDS\n");
-        return 2;
-    }
-    int port = (int)number_argument(argv[5], 1, 65535, "PORT");
-    size_t payload = (size_t)number_argument(argv[6], 8, 65000, "PAYLOAD");
-    double warmup = number_argument(argv[7], 0, 3600, "WARMUP");
-    double seconds = number_argument(argv[8], 0, 3600, "SECONDS");
-    set_up(argv[2], argv[3], argv[4], port, payload);
-    if (!strcmp(argv[1], "echo")) {
+    const struct arguments all = set_up_by(argc, argv, "ping|echo");
+    if (!strcmp(all.role, "echo")) {
         say_ready();
         for (uint64_t number;;)
-            if (receive(&number)) transmit(number, payload);
+            if (receive(&number)) transmit(number, all.payload);
     }
-    ping(payload, warmup, seconds);
+    ping(all.payload, all.warmup, all.seconds);
     return 0;
 }

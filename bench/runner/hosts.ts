@@ -32,31 +32,34 @@ export function onHost(host: Host, name: string, program: string, args: Launch["
   return { name: `${name} on ${host.name}`, core: host.core, namespace: host.namespace, program, args };
 }
 
-/** The same where the far side measures, and the near one adds what it says of itself. */
-export function measureBoth(point: Point, far: Launch, near: Launch): Promise<Record<string, number>> {
+/** Starts `far`, waits until it is ready, starts `near`, and reads their results for as long as the point takes. */
+function withPair(
+  point: Point,
+  far: Launch,
+  near: Launch,
+  read: (far: Program, near: Program, seconds: number) => Promise<Record<string, number>>,
+): Promise<Record<string, number>> {
   return withPrograms(async (start) => {
-    const first: Program = start(far);
+    const first = start(far);
     await first.ready();
-    const second = start(near);
-    const seconds = point.warmup + point.seconds;
-    const measured = await first.result(seconds, second);
-    return { ...measured, ...(await second.result(seconds)) };
+    return await read(first, start(near), point.warmup + point.seconds);
   });
 }
 
-/** Starts `far`, waits until it is ready, starts `near` and gives the result of the side that measures. */
-export function measurePair(
+/** The result of the side that measures. */
+export const measurePair = (
   point: Point,
   far: Launch,
   near: Launch,
   measuring: "far" | "near",
-): Promise<Record<string, number>> {
-  return withPrograms(async (start) => {
-    const first: Program = start(far);
-    await first.ready();
-    const second = start(near);
-    const seconds = point.warmup + point.seconds;
-    const other = measuring === "near" ? first : second;
-    return await (measuring === "near" ? second : first).result(seconds, other);
-  });
-}
+): Promise<Record<string, number>> =>
+  withPair(point, far, near, (first, second, seconds) =>
+    measuring === "near" ? second.result(seconds, first) : first.result(seconds, second),
+  );
+
+/** The far side measures, and the near one adds what it says of itself. */
+export const measureBoth = (point: Point, far: Launch, near: Launch): Promise<Record<string, number>> =>
+  withPair(point, far, near, async (first, second, seconds) => ({
+    ...(await first.result(seconds, second)),
+    ...(await second.result(seconds)),
+  }));

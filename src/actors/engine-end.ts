@@ -9,7 +9,6 @@ import type { Quarantine } from "../effects/quarantine.ts";
 import { type Keepable, mapping } from "../effects/segment.ts";
 import { InsaneError, WARNING_CODES } from "../protocol/codes.ts";
 import { PARKED_PAGE, POOL } from "../protocol/layout.ts";
-import { streamTag } from "../protocol/qos.ts";
 import type { LatencyReport } from "../runtime/api.ts";
 import { latencyReport } from "../runtime/latency.ts";
 import type { LinkTables } from "../runtime/plan.ts";
@@ -106,7 +105,7 @@ export class EngineEnd implements LinkEnd {
   }
 
   async open(offer: LinkOffer): Promise<void> {
-    const { memory, peer, link, stream, tables } = offer;
+    const { memory, peer, link, stream, tag, tables } = offer;
     const { mapping: segment } = memory;
     const kept: Keepable[] = [memory];
     this.#memory.set(link, kept);
@@ -117,7 +116,6 @@ export class EngineEnd implements LinkEnd {
     };
     const page = { fd: peer.parkedPage, bytes: PARKED_PAGE.BYTES };
     const parked = hold(mapping(`the parked page of ${peer.label}`, page, false));
-    const tag = streamTag(stream);
     if (offer.role === "producer") {
       await this.#order(`link ${link} into`, (api, engine) =>
         api.addIngress(engine, link, segment, memory.entries, parked, offer.bell),
@@ -189,9 +187,8 @@ export class EngineEnd implements LinkEnd {
   }
 
   async update(offer: LinkOffer, before: LinkTables, after: LinkTables): Promise<void> {
-    const { link, stream, role } = offer;
-    const commands =
-      role === "producer" ? subscriptions(link, streamTag(stream), before, after) : sources(link, before, after);
+    const { link, tag, role } = offer;
+    const commands = role === "producer" ? subscriptions(link, tag, before, after) : sources(link, before, after);
     await this.#batch(`the tables of link ${link}`, commands);
   }
 

@@ -35,21 +35,20 @@ export class EngineReports {
   }
 
   event(lane: Lane, event: EngineReport): void {
+    const technology = technologyOf(lane);
     switch (event.type) {
       case "link-fault":
         this.#fault(event.link);
         return;
       case "lost":
-        this.lost(technologyOf(lane), event.tag, event.channel, event.source, event.count);
+        this.lost(technology, event.tag, event.channel, event.source, event.count);
         return;
-      case "late":
+      case "late": {
         // Once a stream, however many sinks it has there.
-        for (const one of new Set(
-          [...this.#sinks(technologyOf(lane), event.tag, event.channel)].map(({ stream }) => stream),
-        )) {
-          one.late(technologyOf(lane), event);
-        }
+        const sinks = this.#sinks(technology, event.tag, event.channel);
+        for (const stream of new Set([...sinks].map((one) => one.stream))) stream.late(technology, event);
         return;
+      }
       case "dropped":
         this.#dropped(event.link, event.channel, event.count, event.reason);
         return;

@@ -19,6 +19,8 @@ export interface LinkOffer {
   readonly role: EndRole;
   readonly kind: "direct" | "egress" | "ingress";
   readonly stream: string;
+  /** Of the stream, as it travels on the wire. */
+  readonly tag: number;
   readonly memory: LinkMemory;
   /** Descriptor of this end's half of the doorbell. */
   readonly bell: number;

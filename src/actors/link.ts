@@ -219,7 +219,8 @@ export class LinkActor {
     const peer = this.spec[role === "producer" ? "consumer" : "producer"];
     const bell = memory.bells[role];
     const acquire: LinkOffer["acquire"] = (effect) => this.life.acquire(effect);
-    const offer: LinkOffer = { link: id, role, kind, stream, memory, bell, peer, tables, held, replaces, acquire };
+    const { tag } = this;
+    const offer: LinkOffer = { link: id, role, kind, stream, tag, memory, bell, peer, tables, held, replaces, acquire };
     this.#offers[role] = offer;
     return offer;
   }

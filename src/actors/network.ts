@@ -95,7 +95,7 @@ export class Network {
     const { config } = ports.host;
     const plans = servingPlans(config);
     this.#schedule = shareOf(config.network.schedule, plans.length);
-    this.#servings = new Map(plans.map((plan) => [plan.lane ?? plan.technology, this.#serving(plan)]));
+    this.#servings = new Map(plans.map((plan) => [plan.lane, this.#serving(plan)]));
     this.#warnings.faults(config.network.faults);
     this.threads = new Threads({
       clock: ports.host.world.clock,
@@ -346,7 +346,8 @@ export class Network {
 
   #serving(asked: ServingPlan): Serving {
     const { host, supervisor } = this.#ports;
-    const { technology, lane = technology } = asked;
+    const { lane } = asked;
+    const technology = technologyOf(lane);
     const engine = affordable(asked.engine, lane);
     if (engine !== asked.engine) this.#warnings.noCoreLeft(lane);
     const restored = (): void => {

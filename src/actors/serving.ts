@@ -8,7 +8,7 @@ import type { EngineEvent } from "../native/engine-events.ts";
 import type { Ledger } from "../native/ledger.ts";
 import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
-import type { Lane } from "../protocol/lanes.ts";
+import { type Lane, technologyOf } from "../protocol/lanes.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { baseTimeNs, type GateSchedule } from "../qos/gates.ts";
 import { roomToSpin } from "../qos/threads.ts";
@@ -28,9 +28,7 @@ const POLICY: RestartPolicy = {
 
 /** How a lane is served: what its engine and its datapath are made of. */
 export interface ServingPlan {
-  readonly technology: NetworkTechnology;
-  /** Left out: the technology's own. */
-  readonly lane?: Lane;
+  readonly lane: Lane;
   /** The engine's name. */
   readonly name: string;
   readonly engine: EngineOptions;
@@ -120,11 +118,11 @@ export class Serving {
   }
 
   get technology(): NetworkTechnology {
-    return this.plan.technology;
+    return technologyOf(this.lane);
   }
 
   get lane(): Lane {
-    return this.plan.lane ?? this.technology;
+    return this.plan.lane;
   }
 
   /** What it is done with, where only equal ones understand each other. */
@@ -251,12 +249,13 @@ export class Serving {
   }
 
   #openDatapath(engine: EngineActor): void {
-    const { technology, at, options, schedule } = this.plan;
+    const { technology, lane } = this;
+    const { at, options, schedule } = this.plan;
     let kept = this.#port;
     engine.addDatapath({
       ...(schedule === undefined ? {} : { schedule: { ...schedule, baseNs: baseTimeNs(schedule) } }),
       technology,
-      lane: this.lane,
+      lane,
       at: () => {
         // Another engine's first instance is where the last one's was, if that can be had: peers need not be told, and nobody
         // takes for lost what the engine before had delivered.

@@ -27,7 +27,7 @@ export interface ConsumerHost {
   readonly clock: Clock;
   /** The producer broke the contract: nothing more is taken. */
   faulted(end: ConsumerEnd, what: string): void;
-  /** Returns are waiting and no turn is under way: publish them before the event loop sleeps. */
+  /** Returns are waiting, no turn is under way and the end is not `listed`: publish them before the event loop sleeps. */
   returnsWaiting(end: ConsumerEnd): void;
   /** The end is closed and everything is released. */
   emptied(end: ConsumerEnd): void;
@@ -290,10 +290,10 @@ export class ConsumerEnd {
 
   /** Given back outside a turn. */
   private late(sink: SinkQueue): void {
-    if (sink.stale === false) sink.touch();
+    sink.touch();
     if (this.link.unpublished >= RETURNS) this.publishReturns();
     else if (this.listed === false) this.host.returnsWaiting(this);
-    if (this.taking === false && this.state === "closed" && this.link.held <= 0) this.unmap();
+    if (this.state === "closed" && this.link.held <= 0) this.unmap();
   }
 
   /** More of its entries are held than sinks that may go without a message can have for good. */

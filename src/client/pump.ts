@@ -242,9 +242,8 @@ export class Pump implements SourceHost, SinkHost {
     if (!this.busy) this.returnsWaiting();
   }
 
-  /** Something was released between turns: it becomes visible when the caller's turn of the event loop ends, or at the next poll. */
+  /** Something was released between turns, on an end that is not `listed` yet: it becomes visible when the caller's turn of the event loop ends, or at the next poll. */
   returnsGiven(end: ConsumerEnd): void {
-    if (end.listed) return;
     end.listed = true;
     this.given[this.givenCount++] = end;
     this.returnsWaiting();

@@ -54,7 +54,6 @@ export class SinkQueue implements Sink {
   private active = false;
   /** What it may hold while its links are crowded; UNSHARED: whatever they carry. */
   private share = UNSHARED;
-  private sharing = false;
   /** Messages go into the ring, whatever they are. */
   private queues: boolean;
   /** Messages kept at most; those beyond are overtaken. */
@@ -101,7 +100,7 @@ export class SinkQueue implements Sink {
 
   /** Where somebody waits, or there is a callback that is not called at once, or the sink may hold only so much. */
   private takeUnusual(message: Received): void {
-    if (this.sharing && this.crowdedOut(message)) return;
+    if (this.share !== UNSHARED && this.crowdedOut(message)) return;
     else if (this.waiters.length > 0) (this.waiters.shift() as Waiter).resolve(message);
     else if (this.callback !== undefined && this.active && this.policy.kind === "drop-newest" && this.count === 0)
       this.call(this.callback, message);
@@ -111,12 +110,11 @@ export class SinkQueue implements Sink {
   /** What it may hold while a link is crowded: it must not stop other sinks on that link. */
   sharesLinks(share: number): void {
     this.share = share;
-    this.sharing = share !== UNSHARED;
     this.look();
     if (share !== UNSHARED) this.direct = undefined;
   }
   private look(): void {
-    this.queues = this.callback === undefined && !this.sharing && this.waiters.length === 0;
+    this.queues = this.callback === undefined && this.share === UNSHARED && this.waiters.length === 0;
   }
   get mayHold(): number {
     return Math.min(this.share, this.depth);

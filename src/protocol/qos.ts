@@ -48,9 +48,11 @@ export const defaultStreamName = (qos: Qos): string =>
 /** Whether messages of that quality share datagrams: of time-sensitive streams each has its own, as its window was promised. */
 export const batches = (qos: Qos): boolean => qos.batching !== false && qos.timeSensitivity === "best-effort";
 
+const encoder = new TextEncoder();
+
 /** 32-bit FNV-1a of the stream's name, as it travels on the wire; collisions are refused at the hello. */
 export const streamTag = (name: string): number => {
   let hash = 0x811c9dc5;
-  for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193);
+  for (const byte of encoder.encode(name)) hash = Math.imul(hash ^ byte, 0x01000193);
   return hash >>> 0;
 };

@@ -43,7 +43,7 @@ export function rdmaPlan(config: RuntimeConfig): ServingPlan | null {
   if (excluded(config) !== null) return null;
   if (rdma.provider === null && rdma.enabled !== true && devices().length === 0) return null;
   return {
-    technology: "rdma",
+    lane: "rdma",
     name: "rdma",
     engine: { ...engine, idle: rdma.idle ?? engine.idle, cpu: rdma.cpu },
     aliveMs: network.helloIntervalMs,

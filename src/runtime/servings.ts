@@ -1,7 +1,7 @@
 // From a configuration to what serves each technology: engine, receive pool, where its datapath listens and with which
 // options. Pure.
 import type { ServingPlan } from "../actors/serving.ts";
-import { UDP_LANES } from "../protocol/lanes.ts";
+import { technologyOf, UDP_LANES } from "../protocol/lanes.ts";
 import type { RuntimeConfig } from "./api.ts";
 import { isLoopback } from "./endpoint.ts";
 import { rdmaPlan } from "./rdma.ts";
@@ -47,21 +47,21 @@ export function xdpInterface({
 
 /** The plan with the faults that the configuration asks for: the library wraps what `of` names. */
 export function withFaults(plan: ServingPlan, { network }: RuntimeConfig): ServingPlan {
-  const faults = network.faults?.[plan.technology];
+  const faults = network.faults?.[technologyOf(plan.lane)];
   if (faults === undefined) return plan;
-  const options = [`of=${plan.technology}`, faults, ...(plan.options === "" ? [] : [plan.options])];
+  const options = [`of=${technologyOf(plan.lane)}`, faults, ...(plan.options === "" ? [] : [plan.options])];
   return { ...plan, options: options.join(",") };
 }
 
 /** The plan with its engine where the configuration wants it. */
 export const inPlace = (plan: ServingPlan, { engines }: RuntimeConfig): ServingPlan => ({
   ...plan,
-  process: engines.process[plan.technology],
+  process: engines.process[technologyOf(plan.lane)],
 });
 
 export function udpPlan({ engine, network, limits }: RuntimeConfig): ServingPlan {
   return {
-    technology: "udp",
+    lane: "udp",
     name: "network",
     engine,
     aliveMs: network.helloIntervalMs,
@@ -97,7 +97,7 @@ export function xdpPlan(config: RuntimeConfig): ServingPlan {
   ];
   const pages = (xdp.mtu ?? 0) > XDP_PAGE_MTU ? Math.ceil(((xdp.mtu ?? 0) + XDP_ROOM) / PAGE) : 1;
   return {
-    technology: "xdp",
+    lane: "xdp",
     name: "xdp",
     engine: { ...engine, idle: xdp.idle ?? engine.idle, cpu: xdp.cpu },
     aliveMs: network.helloIntervalMs,
@@ -143,7 +143,7 @@ export function dpdkPlan(config: RuntimeConfig, options: string): ServingPlan {
   const { dpdk } = network;
   const mode = config.engines.process.dpdk ? "thread" : engine.mode;
   return {
-    technology: "dpdk",
+    lane: "dpdk",
     name: "dpdk",
     engine: { ...engine, idle: dpdk.idle ?? engine.idle, cpu: dpdk.cpu },
     aliveMs: network.helloIntervalMs,

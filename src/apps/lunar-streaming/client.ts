@@ -63,9 +63,12 @@ const REMEMBERED = 512;
 const MIN_TICK_MS = 100;
 const MOST_TICK_MS = 10_000;
 
+/** Frames that an application may hold, unless it says otherwise. */
+const HOLD = 2;
+
 /** Errors: ENOSERVER, and those of sessions and streams. */
 export async function connect(session: Session, options: ClientOptions): Promise<Client> {
-  const { name, timeoutMs = 5000, hold = 2 } = options;
+  const { name, timeoutMs = 5000, hold = HOLD } = options;
   if (!Number.isInteger(hold) || hold < 1) {
     throw new InsaneError("EVALUE", `A viewer may hold 1 frame or more at once, not ${hold}.`, { hold });
   }
@@ -163,8 +166,7 @@ export class Client extends EventEmitter<ClientEvents> implements AsyncDisposabl
   get stats(): ClientStats {
     const known = this.latencies.slice(0, Math.min(this.received, REMEMBERED)).sort();
     const at = (share: number): number => known[Math.floor(share * (known.length - 1))] ?? 0;
-    const { received, receivedBytes: bytes, invalid, missing } = this;
-    const { takenBack } = this;
+    const { received, receivedBytes: bytes, invalid, takenBack, missing } = this;
     return { received, bytes, invalid, takenBack, ...missing, latencyUs: { p50: at(0.5), p99: at(0.99) } };
   }
 
@@ -235,7 +237,7 @@ export class Client extends EventEmitter<ClientEvents> implements AsyncDisposabl
   /** What one viewer holds is bounded, for all share the slots of the server. */
   private lend(frame: Frame): void {
     const { lent } = this;
-    const { hold = 2 } = this.options;
+    const { hold = HOLD } = this.options;
     if (lent.length >= hold) {
       for (let at = lent.length - 1; at >= 0; at--) if (!(lent[at] as Frame).held) lent.splice(at, 1);
       while (lent.length >= hold) this.takeBack(lent.shift() as Frame, hold);

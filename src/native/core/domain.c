@@ -27,11 +27,18 @@ void ins_domain_free(struct ins_domain *domain) {
     free(domain);
 }
 
-static struct ins_domain *find(struct ins_engine *e, uint32_t id) {
-    struct ins_domain *domain = e->domains;
-    while (domain && domain->id != id)
-        domain = domain->next;
-    return domain;
+struct ins_domain *ins_domains_find(struct ins_domain *first, uint32_t id) {
+    while (first && first->id != id)
+        first = first->next;
+    return first;
+}
+
+void ins_domains_take(struct ins_engine *e, struct ins_domain **list, struct ins_domain *domain) {
+    while (*list != domain)
+        list = &(*list)->next;
+    *list = domain->next;
+    ins_domain_free(domain);
+    ins_domains_gauge(e);
 }
 
 void ins_domains_gauge(struct ins_engine *e) {
@@ -57,22 +64,17 @@ int ins_domain_add(struct ins_engine *e, struct ins_domain *domain) {
 }
 
 int ins_domain_remove(struct ins_engine *e, uint32_t id) {
-    struct ins_domain **at = &e->domains;
-    while (*at && (*at)->id != id)
-        at = &(*at)->next;
-    struct ins_domain *domain = *at;
+    struct ins_domain *domain = ins_domains_find(e->domains, id);
     if (!domain)
         return -ENOENT;
     if (domain->links)
         return -EBUSY;
-    *at = domain->next;
-    ins_domain_free(domain);
-    ins_domains_gauge(e);
+    ins_domains_take(e, &e->domains, domain);
     return 0;
 }
 
 int ins_domain_set(struct ins_engine *e, struct ins_link *link, uint32_t id) {
-    struct ins_domain *domain = find(e, id);
+    struct ins_domain *domain = ins_domains_find(e->domains, id);
     if (!domain)
         return -ENOENT;
     if (link->in.domain || link->in.producer.live || link->in.pinned)
@@ -91,10 +93,10 @@ void ins_domain_leave(struct ins_engine *e, struct ins_link *link) {
     link->in.domain = NULL;
 }
 
-void ins_domains_free(struct ins_engine *e) {
-    while (e->domains) {
-        struct ins_domain *domain = e->domains;
-        e->domains = domain->next;
+void ins_domains_free(struct ins_domain *first) {
+    while (first) {
+        struct ins_domain *domain = first;
+        first = domain->next;
         ins_domain_free(domain);
     }
 }

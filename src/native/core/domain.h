@@ -31,7 +31,13 @@ int ins_domain_remove(struct ins_engine *e, uint32_t id);
 /* Everything that arrives on this link from now on is copied. -ENOENT; -EBUSY: it has delivered or has a domain. */
 int ins_domain_set(struct ins_engine *e, struct ins_link *link, uint32_t id);
 void ins_domain_leave(struct ins_engine *e, struct ins_link *link);
-void ins_domains_free(struct ins_engine *e);
+
+/* ---- lists of them: the engine's trust domains, and its pools for large messages (fragments_pools.c) ---- */
+/* NULL: none has that number. */
+struct ins_domain *ins_domains_find(struct ins_domain *first, uint32_t id);
+/* Out of the list, and freed. */
+void ins_domains_take(struct ins_engine *e, struct ins_domain **list, struct ins_domain *domain);
+void ins_domains_free(struct ins_domain *first);
 /* How many slots there are in all. */
 void ins_domains_gauge(struct ins_engine *e);
 

@@ -88,7 +88,7 @@ static void release(struct ins_engine *e) {
     ins_map_free(&e->endpoints);
     ins_map_free(&e->open_sources);
     free(e->peers);
-    ins_domains_free(e);
+    ins_domains_free(e->domains);
     ins_fragments_free(e);
     ins_pool_free(&e->pool);
     ins_idle_free(e);

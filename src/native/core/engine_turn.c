@@ -76,7 +76,7 @@ static void timers(struct ins_engine *e) {
         ins_due(e, e->now_ms); /* asked again with every turn: in milliseconds a cycle cannot be hit */
     else {
         ins_flows_beat(e);
-    ins_farewells_beat(e);
+        ins_farewells_beat(e);
         ins_fragments_beat(e);
         ins_liveness_beat(e);
     }

@@ -13,11 +13,7 @@ int ins_fragments_init(struct ins_engine *e) {
 }
 
 void ins_fragments_free(struct ins_engine *e) {
-    while (e->assemblies) {
-        struct ins_domain *pool = e->assemblies;
-        e->assemblies = pool->next;
-        ins_domain_free(pool);
-    }
+    ins_domains_free(e->assemblies);
     free(e->fragments);
 }
 

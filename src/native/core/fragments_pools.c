@@ -5,15 +5,8 @@
 #include "fragments_state.h"
 #include "ingress.h"
 
-static struct ins_domain *pool_of(struct ins_engine *e, uint32_t id) {
-    struct ins_domain *pool = e->assemblies;
-    while (pool && pool->id != id)
-        pool = pool->next;
-    return pool;
-}
-
 int ins_assembly_add(struct ins_engine *e, struct ins_domain *pool) {
-    if (pool_of(e, pool->id))
+    if (ins_domains_find(e->assemblies, pool->id))
         return -EEXIST;
     pool->next = e->assemblies;
     e->assemblies = pool;
@@ -36,7 +29,7 @@ void ins_assembly_give_up(struct ins_engine *e, struct ins_assembly *a) {
 }
 
 int ins_assembly_remove(struct ins_engine *e, uint32_t id) {
-    struct ins_domain *pool = pool_of(e, id), **at = &e->assemblies;
+    struct ins_domain *pool = ins_domains_find(e->assemblies, id);
     if (!pool)
         return -ENOENT;
     if (pool->links)
@@ -46,16 +39,12 @@ int ins_assembly_remove(struct ins_engine *e, uint32_t id) {
     for (uint32_t i = 0; i < INS_ASSEMBLIES; i++)
         if (e->fragments->assemblies[i].used && e->fragments->assemblies[i].pool == pool)
             ins_assembly_give_up(e, &e->fragments->assemblies[i]);
-    while (*at != pool)
-        at = &(*at)->next;
-    *at = pool->next;
-    ins_domain_free(pool);
-    ins_domains_gauge(e);
+    ins_domains_take(e, &e->assemblies, pool);
     return 0;
 }
 
 int ins_assembly_set(struct ins_engine *e, struct ins_link *link, uint32_t id) {
-    struct ins_domain *pool = pool_of(e, id);
+    struct ins_domain *pool = ins_domains_find(e->assemblies, id);
     if (!pool)
         return -ENOENT;
     if (link->in.assembly)

@@ -42,10 +42,8 @@ static void fail(struct xdp *xdp, struct xdp_route *route, int error, uint32_t f
 }
 
 static void write_headers(const struct xdp *xdp, struct xdp_route *route, const uint8_t *mac) {
-    enum { ANY_PRIORITY = 1 };
-    ins_packet_template(&route->t, &xdp->local, mac, route->address, route->port, 0);
-    if (xdp->settings.tags)
-        ins_packet_template(&route->tagged, &xdp->local, mac, route->address, route->port, ANY_PRIORITY);
+    ins_packet_templates(&route->t, xdp->settings.tags ? &route->tagged : NULL, &xdp->local, mac, route->address,
+                         route->port);
 }
 
 static void ready(struct xdp *xdp, struct xdp_route *route, const uint8_t *mac, int stale) {

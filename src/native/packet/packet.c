@@ -159,6 +159,15 @@ void ins_packet_template(struct ins_packet_template *out, const struct ins_packe
     out->pseudo_sum = ins_sum_fold(ins_sum(ip + 12, 8, htons(UDP)));
 }
 
+void ins_packet_templates(struct ins_packet_template *plain, struct ins_packet_template *tagged,
+                          const struct ins_packet_local *local, const uint8_t *to_mac, uint32_t to_address,
+                          uint16_t to_port) {
+    enum { ANY_PRIORITY = 1 };
+    ins_packet_template(plain, local, to_mac, to_address, to_port, 0);
+    if (tagged)
+        ins_packet_template(tagged, local, to_mac, to_address, to_port, ANY_PRIORITY);
+}
+
 void ins_packet_write(const struct ins_packet_template *t, uint8_t *frame, uint32_t payload_length) {
     if (t->length == INS_PACKET_HEADERS)
         memcpy(frame, t->headers, INS_PACKET_HEADERS); /* a constant: a few stores */

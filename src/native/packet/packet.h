@@ -72,6 +72,10 @@ struct ins_packet_template {
    not 0 or when `local` is in a VLAN (without one, VLAN 0: a priority tag). */
 void ins_packet_template(struct ins_packet_template *out, const struct ins_packet_local *local,
                          const uint8_t *to_mac, uint32_t to_address, uint16_t to_port, uint32_t priority);
+/* The same without a priority, and, unless `tagged` is NULL, with one of any value (ins_packet_prioritise). */
+void ins_packet_templates(struct ins_packet_template *plain, struct ins_packet_template *tagged,
+                          const struct ins_packet_local *local, const uint8_t *to_mac, uint32_t to_address,
+                          uint16_t to_port);
 /* Writes the headers at the start of `frame`, whose payload is or will be behind them. The UDP checksum is 0 ("none",
    RFC 768): right where corruption cannot happen. The datagram must fit 65535 bytes. */
 void ins_packet_write(const struct ins_packet_template *t, uint8_t *frame, uint32_t payload_length);

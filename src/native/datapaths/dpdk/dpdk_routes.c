@@ -31,10 +31,8 @@ static void fail(struct dpdk *dpdk, struct dpdk_route *route, int error, uint64_
 }
 
 static void write_headers(const struct dpdk *dpdk, struct dpdk_route *route, const uint8_t *mac) {
-    enum { ANY_PRIORITY = 1 };
-    ins_packet_template(&route->t, &dpdk->local, mac, route->address, route->port, 0);
-    if (dpdk->settings.tags)
-        ins_packet_template(&route->tagged, &dpdk->local, mac, route->address, route->port, ANY_PRIORITY);
+    ins_packet_templates(&route->t, dpdk->settings.tags ? &route->tagged : NULL, &dpdk->local, mac, route->address,
+                         route->port);
 }
 
 /* Asks the cache. */
