@@ -4,8 +4,8 @@ import type { Sink, Source } from "../../src/index.ts";
 import { Counter, SenderCost, say } from "../peers/stopwatch.ts";
 import { CHANNELS, reach } from "./session.ts";
 
-/** Messages between two publications: those of 64 bytes make a train of 40 KB. */
-const BURST = 512;
+/** Messages between two publications: those of 64 bytes make a train of 55 KB. */
+const BURST = 768;
 /** The sender outlasts the receiver's window, which begins later. */
 const TAIL_SECONDS = 0.5;
 /** Bursts between two glances at the clock. */

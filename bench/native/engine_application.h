@@ -9,7 +9,7 @@
 #include "core/platform.h"
 #include "core/pool.h"
 
-enum { TAG = 1, CHANNEL = 2, PEER = 3, DATAPATH = 4, OUT = 5, IN = 6, SOURCE = 7, ENTRIES = 1024, SLOTS = 512, XDP_SLOT = 4032 };
+enum { TAG = 1, CHANNEL = 2, PEER = 3, DATAPATH = 4, OUT = 5, IN = 6, SOURCE = 7, ENTRIES = 1024, SLOTS = 1024, XDP_SLOT = 4032 };
 
 static struct ins_producer out;
 static struct ins_consumer in;

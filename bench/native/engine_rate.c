@@ -4,7 +4,7 @@
 #include "engine_application.h"
 #include "window.h"
 
-enum { BURST = 512, RECEIVE_BUDGET = 64 };
+enum { BURST = 704, RECEIVE_BUDGET = 64 };
 
 static void transmit(size_t payload, struct cost cost) {
     for (uint64_t sequence = 0;;) {

@@ -69,7 +69,7 @@ static void send_one(struct bench *b, uint32_t length) {
 /* The next message of a link, which must be the one with that mark; payloads are read at `base`. */
 static struct ins_descriptor next(struct bench *b, struct entrance *at, const uint8_t *base, uint64_t mark,
                                   uint32_t length) {
-    struct ins_descriptor d;
+    struct ins_descriptor d = {0};
     int got = 0;
     HARNESS_UNTIL(got, &b->a, &b->b) {
         got = ins_consumer_take(&at->consumer, &d, 1);

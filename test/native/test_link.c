@@ -73,7 +73,7 @@ static void set_up_refuses_shapes_that_are_none(void **state) {
 
 static void a_descriptor_arrives_as_it_was_pushed(void **state) {
     struct fixture *f = *state;
-    struct ins_descriptor d;
+    struct ins_descriptor d = {0};
     uint32_t top = UINT32_MAX;
     assert_int_equal(ins_producer_push(&f->p, 0xff, top, top, top, top, 0xffff, 0xffff, 0xff), 0);
     assert_int_equal(ins_consumer_ready(&f->c), 0);
@@ -94,7 +94,7 @@ static void a_descriptor_arrives_as_it_was_pushed(void **state) {
 
 static void fields_that_are_too_wide_do_not_spill_into_their_neighbours(void **state) {
     struct fixture *f = *state;
-    struct ins_descriptor d;
+    struct ins_descriptor d = {0};
     assert_int_equal(ins_producer_push(&f->p, 0x100, 1, 1, 1, 1, 0x10000, 7, 0x101), 0);
     ins_producer_publish(&f->p);
     assert_int_equal(ins_consumer_take(&f->c, &d, 1), 1);

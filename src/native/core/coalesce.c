@@ -3,6 +3,7 @@
 #include "coalesce.h"
 
 #include <endian.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -151,29 +152,39 @@ int ins_coalesce_join(struct ins_engine *e, struct ins_stage *stage, struct ins_
     return 1;
 }
 
+/* Of the same source, pool and channel, and with the same flags: two comparisons instead of four. */
+static inline int alike(const struct ins_descriptor *a, const struct ins_descriptor *b) {
+    enum { POOL = offsetof(struct ins_descriptor, pool), CHANNEL = offsetof(struct ins_descriptor, channel), PAIR = 8 };
+    _Static_assert(offsetof(struct ins_descriptor, flags) == POOL + PAIR / 2 &&
+                       offsetof(struct ins_descriptor, source) == CHANNEL + PAIR / 2,
+                   "read as pairs");
+    const uint8_t *x = (const uint8_t *)a, *y = (const uint8_t *)b;
+    return memcmp(x + POOL, y + POOL, PAIR) == 0 && memcmp(x + CHANNEL, y + CHANNEL, PAIR) == 0;
+}
+
 uint32_t ins_coalesce_run(struct ins_engine *e, struct ins_stage *stage, struct ins_link *link,
                           const struct ins_descriptor *d, uint32_t count) {
-    const struct ins_egress *out = &link->out;
-    const struct ins_descriptor *before = d - 1;
-    const struct ins_egress_source *source = &out->sources[before->source];
-    const struct ins_egress_pool *pool = &out->pools[before->pool];
+    const struct ins_descriptor before = d[-1];
+    const struct ins_egress_source *source = &link->out.sources[before.source];
+    /* Copies: what is written below could be theirs, for all the compiler knows. */
+    const struct ins_egress_pool pool = link->out.pools[before.pool];
     struct ins_batches *batches = stage->batches;
     struct ins_batch *batch = ins_batch_of(stage, &stage->of[source->open_at]);
-    const uint32_t most = pool->payload < INS_COALESCE_MOST ? pool->payload : INS_COALESCE_MOST;
+    const uint64_t begin_time = batch->emit_time;
+    const uint32_t most = pool.payload < INS_COALESCE_MOST ? pool.payload : INS_COALESCE_MOST;
     const uint32_t first = batches->item_count, left = INS_COALESCE_ITEMS - first;
     uint8_t *item = batch->body + batch->used, *const end = batch->body + batch->room;
     uint32_t payloads = 0, joined = 0;
     if (count > left)
         count = left;
     for (; joined < count; joined++, d++) {
-        const uint32_t length = d->length, bytes = ins_item_bytes(length);
+        const uint32_t length = d->length, offset = d->offset, bytes = ins_item_bytes(length);
         /* As ins_egress_sound, but for what was found of the one before. */
-        if (d->source != before->source || d->pool != before->pool || d->channel != before->channel || d->flags ||
-            length > most || d->offset < INS_POOL_HEADER_ROOM || (uint64_t)d->offset + length > pool->bytes ||
+        if (!alike(d, &before) || length > most || offset < INS_POOL_HEADER_ROOM || (uint64_t)offset + length > pool.bytes ||
             bytes > (size_t)(end - item))
             break;
-        const uint8_t *payload = pool->base + d->offset;
-        const uint64_t delta = ins_emit_time(e, payload) - batch->emit_time;
+        const uint8_t *payload = pool.base + offset;
+        const uint64_t delta = ins_emit_time(e, payload) - begin_time;
         if (delta > UINT32_MAX) /* or before it */
             break;
         item += ins_item_write(item, payload, length, (uint32_t)delta);
@@ -196,11 +207,14 @@ uint32_t ins_coalesce_run(struct ins_engine *e, struct ins_stage *stage, struct 
 void ins_coalesce_give_back(struct ins_engine *e, const struct ins_stage *stage, const struct ins_staged *of,
                             uint32_t status) {
     const struct ins_batch *batch = ins_batch_of(stage, of);
+    const struct ins_batches *batches = stage->batches;
+    struct ins_consumer *consumer = &of->link->out.consumer;
     uint32_t item = batch->first;
-    for (uint32_t left = batch->count; left > 0; left--) {
-        ins_consumer_return(&of->link->out.consumer, stage->batches->items[item].entry, status);
-        item = stage->batches->items[item].next;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        ins_link_write_return(consumer->segment, consumer->entries, consumer->return_tail + i, batches->items[item].entry, status);
+        item = batches->items[item].next;
     }
+    consumer->return_tail += batch->count;
     ins_link_touch(e, of->link);
 }
 

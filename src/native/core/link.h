@@ -137,24 +137,31 @@ static inline int ins_producer_reclaim(struct ins_producer *p, struct ins_return
         return -EPROTO;
     if (waiting > max)
         waiting = max;
-    for (uint32_t i = 0; i < waiting; i++) {
+    /* Locals: what is written through pointers here could be the books themselves, for all the compiler knows. */
+    uint8_t *const segment = p->segment;
+    struct ins_shadow *const shadows = p->shadow;
+    uint16_t *const free_entries = p->free_entries + p->free_count;
+    const uint32_t entries = p->entries, head = p->return_head;
+    uint32_t taken = 0;
+    for (; taken < waiting; taken++, out++) {
         /* Volatile: copied once, so that what is checked is what is used. */
-        uint32_t word = *(volatile uint32_t *)ins_link_return(p->segment, p->entries, p->return_head);
+        uint32_t word = *(volatile uint32_t *)ins_link_return(segment, entries, head + taken);
         uint32_t entry = word & INS_RETURN_ENTRY_MASK;
-        if (entry >= p->entries || !p->shadow[entry].live)
-            return -EPROTO;
-        struct ins_shadow *shadow = &p->shadow[entry];
-        out[i].slot = shadow->slot;
-        out[i].context = shadow->context;
-        out[i].pool = shadow->pool;
-        out[i].status = (uint8_t)(word >> INS_RETURN_STATUS_SHIFT & INS_RETURN_STATUS_MASK);
+        if (entry >= entries || !shadows[entry].live)
+            break;
+        struct ins_shadow *shadow = &shadows[entry];
+        out->slot = shadow->slot;
+        out->context = shadow->context;
+        out->pool = shadow->pool;
+        out->status = (uint8_t)(word >> INS_RETURN_STATUS_SHIFT & INS_RETURN_STATUS_MASK);
         shadow->live = 0;
-        p->free_entries[p->free_count++] = (uint16_t)entry;
-        p->live--;
-        p->return_head++;
-        *count = i + 1;
+        free_entries[taken] = (uint16_t)entry;
     }
-    return (int)waiting;
+    p->free_count += taken;
+    p->live -= taken;
+    p->return_head = head + taken;
+    *count = taken;
+    return taken == waiting ? (int)waiting : -EPROTO;
 }
 
 /* Everything still live comes back as INS_STATUS_ABANDONED, up to `max` a call, in the order of entries;
@@ -190,32 +197,40 @@ static inline int ins_consumer_take(struct ins_consumer *c, struct ins_descripto
     uint32_t count = c->cached_tail - c->head;
     if (count > max)
         count = max;
-    for (uint32_t i = 0; i < count; i++) {
+    /* Locals, as in ins_producer_reclaim. */
+    uint8_t *const segment = c->segment;
+    const uint32_t entries = c->entries, head = c->head;
+    uint32_t taken = 0;
+    for (; taken < count; taken++, out++) {
         /* Volatile: copied once, so that what is checked is what is used. */
-        volatile uint32_t *words = ins_link_descriptor(c->segment, c->entries, c->head);
-        uint32_t word0 = words[0], word3 = words[3];
-        out[i].entry = word0 & INS_DESCRIPTOR_ENTRY_MASK;
-        out[i].pool = word0 >> INS_DESCRIPTOR_POOL_SHIFT & INS_DESCRIPTOR_POOL_MASK;
-        out[i].flags = word0 >> INS_DESCRIPTOR_FLAGS_SHIFT;
-        out[i].offset = words[1];
-        out[i].length = words[2];
-        out[i].channel = word3 & INS_DESCRIPTOR_CHANNEL_MASK;
-        out[i].source = word3 >> INS_DESCRIPTOR_SOURCE_SHIFT;
-        if (out[i].entry >= c->entries)
-            return i ? (int)i : -EPROTO;
-        c->head++;
+        volatile uint32_t *words = ins_link_descriptor(segment, entries, head + taken);
+        uint32_t word0 = words[0], word3 = words[3], entry = word0 & INS_DESCRIPTOR_ENTRY_MASK;
+        out->entry = entry;
+        out->pool = word0 >> INS_DESCRIPTOR_POOL_SHIFT & INS_DESCRIPTOR_POOL_MASK;
+        out->flags = word0 >> INS_DESCRIPTOR_FLAGS_SHIFT;
+        out->offset = words[1];
+        out->length = words[2];
+        out->channel = word3 & INS_DESCRIPTOR_CHANNEL_MASK;
+        out->source = word3 >> INS_DESCRIPTOR_SOURCE_SHIFT;
+        if (entry >= entries)
+            break;
     }
-    return (int)count;
+    c->head = head + taken;
+    return taken || max == 0 ? (int)taken : -EPROTO;
 }
 
 /* 1 when there is something to take or to complain of (one acquire load when the cached tail is used up). */
 static inline int ins_consumer_ready(struct ins_consumer *c) { return ins_consumer_load_tail(c) != 0; }
 
+static inline void ins_link_write_return(uint8_t *segment, uint32_t entries, uint32_t index, uint32_t entry, uint32_t status) {
+    *ins_link_return(segment, entries, index) =
+        (entry & INS_RETURN_ENTRY_MASK) | (status & INS_RETURN_STATUS_MASK) << INS_RETURN_STATUS_SHIFT;
+}
+
 /* Gives one taken descriptor back, not yet visible. Order is free; every taken entry exactly once. */
 static inline void ins_consumer_return(struct ins_consumer *c, uint32_t entry, uint32_t status) {
     /* The place is free: there are never more returns under way than credits. */
-    *ins_link_return(c->segment, c->entries, c->return_tail++) =
-        (entry & INS_RETURN_ENTRY_MASK) | (status & INS_RETURN_STATUS_MASK) << INS_RETURN_STATUS_SHIFT;
+    ins_link_write_return(c->segment, c->entries, c->return_tail++, entry, status);
 }
 
 /* Makes returns visible. Returns how many became visible. */
