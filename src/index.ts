@@ -3,6 +3,7 @@
 import type { EmbeddedRuntime, EmbedOptions } from "./runtime/api.ts";
 
 export type {
+  ClosedEvent,
   ConnectOptions,
   DropReason,
   Emitter,

@@ -11,6 +11,14 @@ export interface WarningEvent {
   readonly cure: string;
 }
 
+/** A session that has ended, and is of no use any more. */
+export interface ClosedEvent {
+  /** For people. */
+  readonly reason: string;
+  /** By the runtime, because the application broke a rule (`reason` says which); else by the application itself. */
+  readonly evicted: boolean;
+}
+
 export interface ConnectOptions {
   /** Path of the runtime's socket; default `INSANE_SOCKET`, else the user's runtime directory, else /run/insane. */
   readonly socket?: string;
@@ -25,7 +33,7 @@ export interface Emitter<Events> {
   on<K extends keyof Events>(event: K, listener: (payload: Events[K]) => void): () => void;
 }
 
-export interface Session extends AsyncDisposable, Emitter<{ warning: WarningEvent; closed: { reason: string } }> {
+export interface Session extends AsyncDisposable, Emitter<{ warning: WarningEvent; closed: ClosedEvent }> {
   readonly id: number;
   readonly name: string;
   readonly runtime: { readonly id: string; readonly name: string; readonly version: string; readonly pid: number };

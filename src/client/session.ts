@@ -8,7 +8,7 @@ import { CONTROL_PAGE, LAYOUT_HASH, PARKED_PAGE, SESSION_STATE, STATS_PAGE } fro
 import { completeQos, type Qos } from "../protocol/qos.ts";
 import { PROTOCOL_VERSION } from "../protocol/rpc.ts";
 import { VERSION } from "../protocol/version.ts";
-import type { ConnectOptions, NamedChannel, Session, Stream, WarningEvent } from "./api.ts";
+import type { ClosedEvent, ConnectOptions, NamedChannel, Session, Stream, WarningEvent } from "./api.ts";
 import { Clock } from "./clock.ts";
 import { ControlConnection, type RuntimeRequest } from "./control.ts";
 import { Listeners } from "./emitter.ts";
@@ -115,7 +115,7 @@ class OpenSession implements Session, StreamHost {
   private readonly page: Mapping;
   private readonly pageWords: Int32Array;
   private readonly streams = new Map<number, OpenStream>();
-  private readonly listeners = new Listeners<{ warning: WarningEvent; closed: { reason: string } }>();
+  private readonly listeners = new Listeners<{ warning: WarningEvent; closed: ClosedEvent }>();
   private readonly channelListeners = new Listeners<{ changed: ReadonlyArray<NamedChannel> }>();
   private watching = 0;
   private closing: Promise<void> | undefined;
@@ -157,7 +157,7 @@ class OpenSession implements Session, StreamHost {
 
   on<K extends "warning" | "closed">(
     event: K,
-    listener: (payload: { warning: WarningEvent; closed: { reason: string } }[K]) => void,
+    listener: (payload: { warning: WarningEvent; closed: ClosedEvent }[K]) => void,
   ): () => void {
     return this.listeners.on(event, listener);
   }
@@ -220,11 +220,11 @@ class OpenSession implements Session, StreamHost {
   private async end(): Promise<void> {
     await Promise.allSettled([...this.streams.values()].map((stream) => stream.close()));
     await this.control.request("session.close", {}).catch(() => {});
-    this.tearDown("closed by the application");
+    this.tearDown({ reason: "closed by the application", evicted: false });
   }
 
   /** Everything native goes, but what the application still holds, which goes when it lets it go. */
-  private tearDown(reason: string): void {
+  private tearDown(how: ClosedEvent): void {
     if (this.over) return;
     this.over = true;
     for (const stream of this.streams.values()) stream.abort();
@@ -235,7 +235,7 @@ class OpenSession implements Session, StreamHost {
     this.control.close();
     this.stats.unmap();
     this.page.unmap();
-    this.listeners.emit("closed", { reason });
+    this.listeners.emit("closed", how);
   }
 
   private runtimeGone(): void {
@@ -243,7 +243,8 @@ class OpenSession implements Session, StreamHost {
     this.sleeper.dropControl();
     if (this.pageWords[CONTROL_PAGE.STATE >>> 2] === SESSION_STATE.EVICTED) {
       // Not from inside the turn that found it.
-      setImmediate(() => this.tearDown(`evicted by the runtime${this.runtimeSaid && `: ${this.runtimeSaid}`}`));
+      const reason = `evicted by the runtime${this.runtimeSaid && `: ${this.runtimeSaid}`}`;
+      setImmediate(() => this.tearDown({ reason, evicted: true }));
       return;
     }
     this.ends.dropEngineLinks();

@@ -144,7 +144,7 @@ describe("a session", () => {
     const { session, sink } = await bed.sink();
     const closed = new Promise((resolve) => session.on("closed", resolve));
     bed.runtime.sessions.get(session.id)?.evict("it lied");
-    expect(await closed).toEqual({ reason: "evicted by the runtime: it lied" });
+    expect(await closed).toEqual({ reason: "evicted by the runtime: it lied", evicted: true });
     expect(session.closed).toBe(true);
     expect(() => sink.tryConsume()).toThrow(InsaneError);
     await session.close();

@@ -39,6 +39,8 @@ it("a topic that could not be listened to is tried again, and told of once", asy
   subscription.look(published(1));
   await vi.advanceTimersByTimeAsync(100);
   expect([asked(), open()]).toEqual([1, 0]);
+  // Somebody else subscribes to it: looked at again, not told again.
+  subscription.look({ ...published(1), sinks: 1 });
   await vi.advanceTimersByTimeAsync(10_000);
   expect([asked(), open()]).toEqual([4, 1]);
   expect(problems).toEqual(["ETIMEDOUT"]);

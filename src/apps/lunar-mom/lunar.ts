@@ -55,8 +55,8 @@ export class Lunar implements AsyncDisposable, SubscriptionHost {
     this.session = session;
     this.ownsSession = ownsSession;
     // Evicted, or closed by its owner: timers of publishers and subscriptions have nobody left to talk to.
-    session.on("closed", ({ reason }) => {
-      if (this.closing === undefined && reason.startsWith("evicted")) {
+    session.on("closed", ({ reason, evicted }) => {
+      if (this.closing === undefined && evicted) {
         this.problem(new InsaneError("ECLOSED", `The session ${session.name} was ${reason}.`));
       }
       void this.close();

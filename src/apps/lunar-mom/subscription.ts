@@ -41,6 +41,8 @@ export class PatternSubscription implements Subscription {
   private readonly taps = new Map<string, Tap>();
   /** What could not be opened and is tried again: limits are given back, a busy runtime answers later. */
   private readonly again = new Map<string, NodeJS.Timeout>();
+  /** Of these it was told that they could not be opened: once, however often they are tried. */
+  private readonly told = new Set<string>();
   private readonly queue: TopicMessage[] = [];
   private readonly waiters: Array<() => void> = [];
   private received = 0;
@@ -88,18 +90,22 @@ export class PatternSubscription implements Subscription {
     } else {
       this.calm(key);
       if (sources > 0) this.begin(key, stream, lane, name, AGAIN_MS);
+      else this.told.delete(key);
     }
   }
 
   private begin(key: string, stream: string, lane: Lane, topic: string, gapMs: number): void {
     const tap = this.tap(stream, lane, topic, false);
-    tap.opening.catch((error) => {
+    const opened = (): void => void this.told.delete(key);
+    tap.opening.then(opened, (error) => {
       // Its publishers may have gone and come meanwhile.
       if (this.taps.get(key) !== tap) return;
       this.taps.delete(key);
       if (this.closing !== undefined) return;
-      // Told once, however often it is tried.
-      if (gapMs === AGAIN_MS) this.host.problem(error);
+      if (!this.told.has(key)) {
+        this.told.add(key);
+        this.host.problem(error);
+      }
       const timer = setTimeout(() => {
         this.again.delete(key);
         this.begin(key, stream, lane, topic, Math.min(2 * gapMs, AGAIN_MOST_MS));
