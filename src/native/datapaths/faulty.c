@@ -12,28 +12,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "faulty_held.h"
 #include "faulty_options.h"
 
 enum {
-    HELD = 256,        /* datagrams that may wait */
-    HELD_BYTES = 65507, /* of each: no datagram of UDP is larger; what is passes, to be refused underneath */
-    REORDER_SPAN = 3,  /* a reordered datagram goes behind so many later ones */
-    LOOK_MS = 10,      /* how often it looks for the file that arms it */
+    REORDER_SPAN = 3, /* a reordered datagram goes behind so many later ones */
+    LOOK_MS = 10,     /* how often it looks for the file that arms it */
 };
 enum { SEEN, LOST, DUPLICATED, REORDERED, DELAYED, REFUSED, STRUCK, STATS };
 static const char *const stat_names[STATS] = {
     [SEEN] = "faults_seen",           [LOST] = "faults_lost",       [DUPLICATED] = "faults_duplicated",
     [REORDERED] = "faults_reordered", [DELAYED] = "faults_delayed", [REFUSED] = "faults_refused",
     [STRUCK] = "faults_struck",
-};
-
-/* A datagram that waits: a copy, because the sender may use its slot again. */
-struct held {
-    uint64_t due_us;
-    uint64_t behind; /* goes as well once so many datagrams were seen */
-    uint32_t header_length, payload_length;
-    struct ins_endpoint to;
-    uint8_t *bytes;
 };
 
 struct faulty {
@@ -49,9 +39,7 @@ struct faulty {
     int timer;            /* readable when something held is due, or it is time to look whether we are armed */
     uint64_t timer_us;    /* when; UINT64_MAX: never */
     uint64_t stats[STATS]; /* written by the engine's thread, read by control */
-    uint8_t *memory;
-    struct held held[HELD]; /* the first held_count in the order they came; the others own their bytes */
-    uint32_t held_count;
+    struct ins_held_queue held;
 };
 
 static void count(struct faulty *f, uint32_t which, uint64_t more) {
@@ -133,48 +121,16 @@ static void set_timer(struct faulty *f, uint64_t us) {
 }
 
 static void plan_timer(struct faulty *f, uint64_t now) {
-    uint64_t due = f->strikes && f->options.armed[0] ? now + LOOK_MS * 1000 : UINT64_MAX;
-    for (uint32_t i = 0; i < f->held_count; i++)
-        if (f->held[i].due_us < due)
-            due = f->held[i].due_us;
-    set_timer(f, due);
+    uint64_t look = f->strikes && f->options.armed[0] ? now + LOOK_MS * 1000 : UINT64_MAX, due = ins_held_due(&f->held);
+    set_timer(f, due < look ? due : look);
 }
 
-static int hold(struct faulty *f, const struct ins_tx *tx, uint64_t due_us, uint64_t behind) {
-    if (f->held_count == HELD)
-        return 0;
-    struct held *held = &f->held[f->held_count++];
-    memcpy(held->bytes, tx->header, tx->header_length);
-    memcpy(held->bytes + tx->header_length, tx->payload, tx->payload_length);
-    held->header_length = tx->header_length;
-    held->payload_length = tx->payload_length;
-    held->to = tx->to;
-    held->due_us = due_us;
-    held->behind = behind;
-    return 1;
-}
-
-/* Sends what is due, the oldest first. 0 or the error of the one underneath. */
+/* Sends what is due. 0 or the error of the one underneath. */
 static int let_go(struct faulty *f, uint64_t now) {
-    uint32_t kept = 0, i = 0;
-    int result = 1;
-    for (; i < f->held_count; i++) {
-        struct held held = f->held[i];
-        struct ins_tx tx = {.header = held.bytes, .payload = held.bytes + held.header_length,
-                            .header_length = held.header_length, .payload_length = held.payload_length, .to = held.to};
-        if (result > 0 && (now >= held.due_us || f->stats[SEEN] >= held.behind)) {
-            result = f->inner->ops->tx_burst(f->inner, &tx, 1);
-            if (result > 0) {
-                count(f, REFUSED, tx.error != 0);
-                continue;
-            }
-        }
-        /* Changes places with one that is gone, whose bytes it leaves behind. */
-        f->held[i] = f->held[kept];
-        f->held[kept++] = held;
-    }
-    f->held_count = kept;
-    return result < 0 ? result : 0;
+    uint64_t refused = 0;
+    int error = ins_held_send(&f->held, f->inner, now, f->stats[SEEN], &refused);
+    count(f, REFUSED, refused);
+    return error;
 }
 
 /* ---- the operations ---- */
@@ -196,9 +152,10 @@ static int faulty_open(const char *text, struct ins_endpoint *at, struct ins_dat
     if (!error)
         strike_open(f);
     if (!error) {
-        f->memory = malloc((size_t)HELD * HELD_BYTES); /* pages that are never used are never there */
+        error = ins_held_init(&f->held);
         f->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-        error = !f->memory ? -ENOMEM : f->timer < 0 ? -errno : ins_datapath_open(o->of, o->inner, at, &f->inner);
+        if (!error)
+            error = f->timer < 0 ? -errno : ins_datapath_open(o->of, o->inner, at, &f->inner);
     }
     /* Payloads that are sent later are given back later: not built for single datagrams. */
     if (!error && f->frames && (f->inner->ops->flags & INS_DATAPATH_ASYNC_TX)) {
@@ -208,12 +165,10 @@ static int faulty_open(const char *text, struct ins_endpoint *at, struct ins_dat
     if (error) {
         if (f->timer >= 0)
             close(f->timer);
-        free(f->memory);
+        ins_held_free(&f->held);
         free(f);
         return error;
     }
-    for (uint32_t i = 0; i < HELD; i++)
-        f->held[i].bytes = f->memory + (size_t)i * HELD_BYTES;
     f->ops = ins_faulty_ops;
     f->ops.flags = f->inner->ops->flags;
     if (!f->inner->ops->tx_done)
@@ -256,7 +211,7 @@ static int send_faultily(struct faulty *f, struct ins_tx *tx, uint32_t total) {
     int error = let_go(f, now);
     for (; i < total && !error; i++) {
         uint64_t n = f->stats[SEEN] + (i - done);
-        int whole = tx[i].header_length + tx[i].payload_length <= HELD_BYTES;
+        int whole = tx[i].header_length + tx[i].payload_length <= INS_HELD_BYTES;
         int lost = hit(f, n, 0, o->loss), twice = hit(f, n, 1, o->duplicate), late = hit(f, n, 2, o->reorder);
         if (!whole || (!lost && !twice && !late && !o->delay_us))
             continue;
@@ -265,10 +220,11 @@ static int send_faultily(struct faulty *f, struct ins_tx *tx, uint32_t total) {
         if (!lost) {
             uint64_t due = now + o->delay_us + (late ? o->reorder_us : 0);
             uint64_t behind = o->delay_us ? UINT64_MAX : n + (late ? 1 + REORDER_SPAN : 0);
-            if (f->held_count + 2 > HELD || !hold(f, &tx[i], due, behind))
+            if (!ins_held_room(&f->held, 2))
                 break;
+            ins_held_push(&f->held, &tx[i], due, behind);
             if (twice)
-                hold(f, &tx[i], due, behind);
+                ins_held_push(&f->held, &tx[i], due, behind);
             count(f, DUPLICATED, (uint64_t)twice);
             count(f, REORDERED, (uint64_t)late);
             count(f, DELAYED, o->delay_us != 0);
@@ -376,7 +332,7 @@ static int faulty_stats(struct ins_datapath *dp, const char **names, uint64_t *v
 static void faulty_unbind(struct ins_datapath *dp) {
     struct faulty *f = (struct faulty *)dp;
     let_go(f, UINT64_MAX);
-    f->held_count = 0;
+    f->held.count = 0;
     set_timer(f, UINT64_MAX);
     f->inner->ops->unbind(f->inner);
 }
@@ -385,7 +341,7 @@ static void faulty_close(struct ins_datapath *dp) {
     struct faulty *f = (struct faulty *)dp;
     ins_datapath_close(f->inner);
     close(f->timer);
-    free(f->memory);
+    ins_held_free(&f->held);
     free(f);
 }
 
