@@ -3,18 +3,19 @@
 import type * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import type { Notice } from "../../models/lifecycle.ts";
-import { assemblyPool, assemblyRecord, domainPool } from "../effects/domain-pool.ts";
+import { domainPool } from "../effects/domain-pool.ts";
 import type { Command, EngineResource } from "../effects/engine.ts";
 import type { Quarantine } from "../effects/quarantine.ts";
 import { type Keepable, mapping } from "../effects/segment.ts";
-import { InsaneError, WARNING_CODES } from "../protocol/codes.ts";
-import { PARKED_PAGE, POOL } from "../protocol/layout.ts";
+import { InsaneError } from "../protocol/codes.ts";
+import { PARKED_PAGE } from "../protocol/layout.ts";
 import type { LatencyReport } from "../runtime/api.ts";
 import { latencyReport } from "../runtime/latency.ts";
 import type { LinkTables } from "../runtime/plan.ts";
 import type { TrustDomain } from "../runtime/trust.ts";
 import type { Clock } from "./clock.ts";
-import { EnginePools, type PoolOwner } from "./engine-pools.ts";
+import { EnginePools } from "./engine-pools.ts";
+import { LargeMemory } from "./large-memory.ts";
 import type { SubScope } from "./life.ts";
 import type { LinkEnd, LinkOffer, PoolShare } from "./link-end.ts";
 
@@ -24,18 +25,8 @@ const BATCH = 64;
 const ENOENT = -2;
 /** How often a draining link is looked at, ms. */
 const LOOK_MS = 5;
-/** Trust domains that an engine can have at once (core/domain.h), and pools for large messages. */
+/** Trust domains that an engine can have at once (core/domain.h). */
 const DOMAINS = 64;
-const ASSEMBLIES = 256;
-/** Payload that goes in one datagram everywhere (core/fragments.h). */
-const ALWAYS_WHOLE = 512;
-/** Of one foreign trust domain, so that no user keeps all others out. */
-const ASSEMBLIES_OF_DOMAIN = 64;
-
-/** The large messages of a stream, for one trust domain. */
-interface LargeMessages extends PoolOwner {
-  readonly maxMessage: number;
-}
 
 export interface EngineEndPorts {
   readonly clock: Clock;
@@ -56,7 +47,7 @@ export class EngineEnd implements LinkEnd {
   readonly session = 0;
   readonly domain = null;
   readonly #domains: EnginePools<TrustDomain>;
-  readonly #assemblies: EnginePools<LargeMessages>;
+  readonly #large: LargeMemory;
   readonly #ports: EngineEndPorts;
   readonly #gone = new Set<() => void>();
   readonly #memory = new Map<number, Keepable[]>();
@@ -72,15 +63,14 @@ export class EngineEnd implements LinkEnd {
       scope,
       make: (scope, id, { label }) => scope.acquireAsync(domainPool(this.#engine, { id, label })),
     });
-    this.#assemblies = new EnginePools({
-      most: ASSEMBLIES,
-      mostOfGroup: ASSEMBLIES_OF_DOMAIN,
-      noun: "streams with large messages",
+    this.#large = new LargeMemory({
+      label: ports.name,
+      bytes: ports.largeBytes,
+      engine: () => this.#engine,
       scope,
-      make: (scope, id, { label, maxMessage }) => {
-        const info = assemblyRecord(maxMessage, ports.largeBytes);
-        return scope.acquireAsync(assemblyPool(this.#engine, info, { id, label }));
-      },
+      assign: (link, pool) =>
+        this.#order(`large messages on link ${link}`, (api, engine) => api.setAssembly(engine, link, pool)),
+      warn: (code, message) => ports.warn({ code, message }),
     });
   }
 
@@ -96,10 +86,10 @@ export class EngineEnd implements LinkEnd {
   pools(stream: string, to: LinkEnd, link: number): PoolShare | Promise<PoolShare> {
     const { info, segment } = this.#engine.receivePool;
     const small = to.domain === null ? { infos: [info], fds: [segment.fd] } : this.#domains.share(to.domain, link);
-    const large = largeMessages(stream, to);
+    const large = this.#large.share(stream, to, link);
     if (large === null) return small;
     return (async () => {
-      const [a, b] = await Promise.all([small, this.#largeShare(large, link)]);
+      const [a, b] = await Promise.all([small, large]);
       return { infos: [...a.infos, ...b.infos], fds: [...a.fds, ...b.fds] };
     })();
   }
@@ -125,11 +115,7 @@ export class EngineEnd implements LinkEnd {
         const id = this.#domains.idOf(domain);
         await this.#order(`the trust domain of link ${link}`, (api, engine) => api.setDomain(engine, link, id));
       }
-      const large = largeMessages(stream, peer);
-      if (large !== null && this.#assemblies.has(link)) {
-        const id = this.#assemblies.idOf(large);
-        await this.#order(`large messages on link ${link}`, (api, engine) => api.setAssembly(engine, link, id));
-      }
+      await this.#large.opened(stream, peer, link);
       await this.#batch(`the channels of link ${link}`, subscriptions(link, tag, NOTHING, tables));
       return;
     }
@@ -226,7 +212,7 @@ export class EngineEnd implements LinkEnd {
     this.#histograms.delete(offer.link);
     this.#memory.delete(offer.link);
     this.#domains.leave(offer.link);
-    this.#assemblies.leave(offer.link);
+    this.#large.leave(offer.link);
   }
 
   onGone(f: () => void): () => void {
@@ -237,7 +223,7 @@ export class EngineEnd implements LinkEnd {
   /** The engine is over. `joined`: nothing of it runs any more; else what its links are made of stays mapped. */
   end(joined: boolean): void {
     this.#domains.end();
-    this.#assemblies.end();
+    this.#large.end();
     if (!joined) for (const link of [...this.#memory.keys()]) this.#keep(link);
     for (const f of [...this.#gone]) f();
     this.#gone.clear();
@@ -246,20 +232,6 @@ export class EngineEnd implements LinkEnd {
   #keep(link: number): void {
     for (const memory of this.#memory.get(link) ?? []) memory.keepAside();
     this.#memory.delete(link);
-  }
-
-  /** Memory for large messages; without it the link has its small ones all the same, and the others are lost and counted. */
-  async #largeShare(owner: LargeMessages, link: number): Promise<PoolShare> {
-    try {
-      return await this.#assemblies.share(owner, link);
-    } catch (cause) {
-      if (!(cause instanceof InsaneError) || (cause.code !== "ELIMIT" && cause.code !== "ESYSTEM")) throw cause;
-      this.#ports.warn({
-        code: WARNING_CODES.NO_LARGE_MEMORY,
-        message: `${this.label} has no memory for the large messages of ${owner.label}: messages that no datagram holds are lost on link ${link}. ${cause.message}`,
-      });
-      return { infos: [], fds: [] };
-    }
   }
 
   get #engine(): EngineResource {
@@ -280,22 +252,6 @@ export class EngineEnd implements LinkEnd {
 }
 
 const NOTHING: LinkTables = { channels: [], sources: [] };
-
-/**
- * What a session may receive in fragments on a stream; null: nothing. One pool for all of a trust domain: of each stream whose
- * messages are larger than usual, and one of all others together, as their datagrams have one.
- */
-function largeMessages(stream: string, to: LinkEnd): LargeMessages | null {
-  const most = to.maxMessage?.(stream) ?? 0;
-  if (most <= ALWAYS_WHOLE) return null;
-  const { key = "", label = "" } = to.domain ?? {};
-  const whose = label === "" ? "" : ` for ${label}`;
-  const own = most > POOL.DEFAULT_MAX_MESSAGE;
-  const maxMessage = own ? most : POOL.DEFAULT_MAX_MESSAGE;
-  const what = own ? `stream ${stream}` : "all streams of the usual size";
-  const owner = { key: JSON.stringify([maxMessage, key, own ? stream : null]), label: `${what}${whose}`, maxMessage };
-  return label === "" ? owner : { ...owner, group: label };
-}
 
 function subscriptions(link: number, tag: number, before: LinkTables, after: LinkTables): Command[] {
   const had = new Set(before.channels.map(({ channel }) => channel));

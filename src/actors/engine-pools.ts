@@ -80,18 +80,27 @@ export class EnginePools<O extends PoolOwner> {
     this.#known.clear();
   }
 
-  #make(owner: O): Known {
+  /** Why there can be no pool for it now, or null. */
+  refusal(owner: O): InsaneError | null {
     const { most, mostOfGroup = most, noun } = this.#ports;
     const { group } = owner;
+    if (this.#known.has(owner.key)) return null;
     const theirs = group === undefined ? 0 : [...this.#known.values()].filter((known) => known.group === group).length;
     if (theirs >= mostOfGroup) {
       const why = `${theirs} ${noun} of ${group} receive from this engine, as many as one user may have; ${owner.label} has to wait.`;
-      throw new InsaneError("ELIMIT", why);
+      return new InsaneError("ELIMIT", why);
     }
     if (this.#known.size >= most) {
       const why = `${most} ${noun} receive from this engine, as many as there can be; ${owner.label} has to wait.`;
-      throw new InsaneError("ELIMIT", why);
+      return new InsaneError("ELIMIT", why);
     }
+    return null;
+  }
+
+  #make(owner: O): Known {
+    const refusal = this.refusal(owner);
+    if (refusal) throw refusal;
+    const { group } = owner;
     const id = this.#nextId++;
     const scope = this.#ports.scope();
     const pool = this.#ports.make(scope, id, owner);

@@ -64,6 +64,13 @@ export interface LinkEnd {
   rebatch?(link: number, batching: boolean): Promise<void>;
   /** Of an engine: how long time-sensitive messages of an egress link waited, emission to hand-over; null: not counted. */
   latency?(link: number): LatencyReport | null;
+  /** Of a session: charges it with memory that it makes the runtime hold; throws ELIMIT. Left out: nobody counts. */
+  reserve?(bytes: number, what: string): void;
+  unreserve?(bytes: number): void;
+  /** Of a session: calls back whenever it may reserve more than before; the result takes that back. */
+  onRoom?(f: () => void): () => void;
+  /** Of a session that consumes from an open link: one more pool to read from; resolves when it is mapped. */
+  addPools?(link: number, share: PoolShare): Promise<void>;
   /** Begins; resolves when mapped and understood. */
   open(offer: LinkOffer): Promise<void>;
   /** Replaces the tables; resolves when they are in force. */

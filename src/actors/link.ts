@@ -355,8 +355,10 @@ export class LinkActor {
 
   #finish(): void {
     for (const f of this.#unwatch) f();
+    // A producer that was never asked may have made its consumer pools.
+    const any = this.#offers.producer ?? this.#offers.consumer;
     for (const role of ["producer", "consumer"] as const) {
-      const offer = this.#offers[role];
+      const offer = this.#offers[role] ?? (any && { ...any, role });
       if (offer) this.spec[role].forget(offer);
     }
     this.#memory = null;

@@ -67,6 +67,24 @@ export class SessionEnd implements LinkEnd {
     return qos === undefined || batches(qos);
   }
 
+  reserve(bytes: number, what: string): void {
+    this.#session.reserve(bytes, what);
+  }
+
+  unreserve(bytes: number): void {
+    this.#session.unreserve(bytes);
+  }
+
+  onRoom(f: () => void): () => void {
+    return this.#session.onRoom(f);
+  }
+
+  async addPools(link: number, { infos, fds }: PoolShare): Promise<void> {
+    const index = this.#indices.get(`${link} consumer`);
+    if (index === undefined) throw new InsaneError("ECLOSED", `${this.label} does not have link ${link} any more.`);
+    await this.#session.rpc.ask("link.pools", { link: index, pools: infos }, [...fds]);
+  }
+
   /** The link that the application calls by this index, or undefined. */
   linkAt(index: number): { readonly link: number; readonly role: "producer" | "consumer" } | undefined {
     for (const [key, at] of this.#indices) {

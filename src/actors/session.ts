@@ -47,6 +47,7 @@ export class SessionActor {
   gone = false;
   readonly #host: Host;
   readonly #goneListeners = new Set<() => void>();
+  readonly #roomListeners = new Set<() => void>();
   readonly #freeStats: number[] = [];
   #nextStats = 0;
   #reserved = 0;
@@ -188,6 +189,13 @@ export class SessionActor {
 
   unreserve(bytes: number): void {
     this.#reserved -= bytes;
+    for (const f of [...this.#roomListeners]) f();
+  }
+
+  /** Calls back whenever it may reserve more than before; the result takes that back. */
+  onRoom(f: () => void): () => void {
+    this.#roomListeners.add(f);
+    return () => this.#roomListeners.delete(f);
   }
 
   /** A free block of its statistics page. */

@@ -103,7 +103,7 @@ export class ConsumerEnd {
   private taking = true;
   /** For entries delivered to several sinks, those that have not released it, and CONSUMED when one of them has. */
   private readonly holders: Int32Array;
-  private readonly pools: ReadonlyArray<PoolView | undefined>;
+  private readonly pools: Array<PoolView | undefined>;
   private readonly mapping: Mapping;
   private readonly host: ConsumerHost;
   /** Its producer is on this host. */
@@ -118,7 +118,7 @@ export class ConsumerEnd {
   constructor(
     init: { id: number; kind: LinkKind; stream: number; peer: Peer; entries: number },
     mapping: Mapping,
-    pools: ReadonlyArray<PoolView | undefined>,
+    pools: Array<PoolView | undefined>,
     doorbell: Doorbell,
     host: ConsumerHost,
   ) {
@@ -155,6 +155,12 @@ export class ConsumerEnd {
     }
     this.routes = [];
     for (const { index, channel } of channels) this.routes[index] = byChannel.get(channel);
+  }
+
+  /** The producer may use it once this has been answered. One that is there already stays: messages may lie in it. */
+  addPool(index: number, view: PoolView): void {
+    if (this.pools[index] === undefined && !this.unmapped) this.pools[index] = view;
+    else view.unmap();
   }
 
   reroute(sinks: Iterable<SinkQueue>): void {

@@ -16,6 +16,7 @@ import type { Sleeper } from "./sleeper.ts";
 import { Target } from "./target.ts";
 
 type OpenParams = Params<RuntimeMethodTable, "link.open">;
+type PoolsParams = Params<RuntimeMethodTable, "link.pools">;
 type UpdateParams = Params<RuntimeMethodTable, "link.update">;
 type CloseParams = Params<RuntimeMethodTable, "link.close">;
 
@@ -130,6 +131,29 @@ export class Ends implements ConsumerHost {
       setSources(consumer, sources);
       consumer.route(channels, pump.sinks);
       this.shareOut();
+    }
+    request.answer({});
+  }
+
+  addPools(request: RuntimeRequest): void {
+    const { link, pools } = request.params as PoolsParams;
+    const { fds } = request;
+    const { platform, pump } = this.host;
+    try {
+      const consumer = pump.consumers.find((end) => end.id === link);
+      if (consumer === undefined) throw unknown(link);
+      if (fds.length !== pools.length) {
+        throw new InsaneError(
+          "ESCHEMA",
+          `link.pools names ${pools.length} pools and came with ${fds.length} descriptors.`,
+        );
+      }
+      pools.forEach(({ pool, bytes }, i) => {
+        const mapping = mapStranger(fds[i] as number, bytes, false);
+        consumer.addPool(pool, new PoolView(mapping.buffer, mapping));
+      });
+    } finally {
+      for (const fd of fds) platform.raw.fdClose(fd);
     }
     request.answer({});
   }

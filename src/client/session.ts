@@ -263,6 +263,9 @@ class OpenSession implements Session, StreamHost {
       case "link.update":
         this.ends.update(request);
         return;
+      case "link.pools":
+        this.ends.addPools(request);
+        return;
       case "link.close":
         this.ends.close(request);
         return;

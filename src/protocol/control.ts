@@ -231,6 +231,8 @@ export const RuntimeMethods = {
     Schema.Struct({ link: u16, channels: Schema.Array(LinkChannel), sources: Schema.Array(LinkSource) }),
     empty,
   ),
+  /** More pools of an open link, to its consumer. fds: one read-only segment a pool. Answered when they are mapped. */
+  "link.pools": method(Schema.Struct({ link: u16, pools: Schema.Array(PoolInfo) }), empty),
   /**
    * drain: the producer pushes no more and answers when every entry has come home; the consumer answers when it has
    * returned everything. abandon: the other end is gone; the producer reclaims at once. Answers count what was abandoned.

@@ -76,7 +76,7 @@ export const DEFAULT_CONFIG: RuntimeConfig = {
     sessionsPerUser: 192,
     streamsPerSession: 64,
     endpointsPerSession: 1024,
-    bytesPerSession: 2 ** 30,
+    bytesPerSession: 2 ** 31,
     largeBytesPerStream: 2 ** 28,
   },
   link: { entries: LINK.DEFAULT_ENTRIES },

@@ -1,8 +1,8 @@
 // `insane explain`: why each stream, or one, is bound as it is; every candidate with its rule, evidence and cure.
 
 import type { CandidateRecord, DecisionRecord } from "../../protocol/control.ts";
-import { POOL } from "../../protocol/layout.ts";
 import { batches } from "../../protocol/qos.ts";
+import { WIRE } from "../../protocol/wire.ts";
 import type { ExplainReport, LatencyReport, ScheduleReport } from "../../runtime/api.ts";
 import { type CommandSpec, type Parsed, SOCKET, wrap } from "./arguments.ts";
 import { EXIT } from "./exit.ts";
@@ -92,14 +92,19 @@ function describe(report: ExplainReport): string[] {
   return lines;
 }
 
+/** Payload that goes in one datagram over every path. */
+const ALWAYS_WHOLE = 512;
+
 /** How messages that no datagram holds are received from other hosts; null: the stream has none. */
 function largeText({ qos, datapath }: DecisionRecord): string | null {
-  if (qos.maxMessage <= POOL.DEFAULT_MAX_MESSAGE || datapath === null) return null;
+  const whole = datapath === "udp" ? WIRE.MAX_PAYLOAD : ALWAYS_WHOLE;
+  if (qos.maxMessage <= whole || datapath === null) return null;
   const how =
     datapath === "udp"
       ? "received where they belong; what comes out of order is copied, and counted"
       : `each fragment is copied once from ${datapath}'s receive slot to where it belongs`;
-  return `messages larger than a datagram are fragmented; ${how}`;
+  const which = datapath === "udp" ? `of more than ${WIRE.MAX_PAYLOAD} bytes` : "larger than a datagram of the path";
+  return `messages ${which} are fragmented; ${how}`;
 }
 
 /** How the engine behind the stream waits for messages: "park", "spin on cpu 3". */
