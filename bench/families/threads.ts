@@ -1,7 +1,7 @@
 // threads: what each way to serve the engines of a host gives and costs: the application's own thread, a thread for each
 // engine, one for all of them; parked and yielding.
 import { amongOthers } from "../insane/network.ts";
-import { threadStrategies } from "../insane/threads.ts";
+import { spreadReceivers, threadStrategies } from "../insane/threads.ts";
 import type { System } from "../runner/benchmark.ts";
 import type { Topology } from "../runner/topology.ts";
 import { betweenHosts } from "./between-hosts.ts";
@@ -27,5 +27,5 @@ export const threads = betweenHosts(
     payloads: [64],
     compared: [],
   },
-  (topology) => [inline(topology), ...threadStrategies(topology)],
+  (topology) => [inline(topology), ...threadStrategies(topology), ...spreadReceivers(topology)],
 );

@@ -2,7 +2,7 @@
 // that docs/threads.md names. XDP is open beside it on both sides, and idle, so that there are two engines to serve.
 import type { Point, System } from "../runner/benchmark.ts";
 import type { Measurement } from "../runner/figures.ts";
-import { nodeProgram, onHost } from "../runner/hosts.ts";
+import { measurePair, nodeProgram, onHost } from "../runner/hosts.ts";
 import { type Program, withPrograms } from "../runner/processes.ts";
 import { oneWay, roundTrip } from "../runner/readings.ts";
 import { socketFolder } from "../runner/socket-folder.ts";
@@ -99,5 +99,33 @@ export const threadStrategies = (topology: Topology): System[] =>
         ...oneWay(one.result),
         { metric: "rate-cpu", unit: "%", p50: one.cpu },
       ];
+    },
+  }));
+
+/**
+ * One thread that receives over kernel UDP against two, on two channels. The receiver has both cores, so its threads and its
+ * application share one of them with the sender: with four cores they would not.
+ */
+export const spreadReceivers = ({ a, b }: Topology): System[] =>
+  [1, 2].map((threads) => ({
+    system: "insane",
+    datapath: "udp",
+    mode: "daemon-parked",
+    keys: { strategy: `receive-${threads}` },
+    threads: `1 spins: the sender inline on core 0; ${threads === 1 ? "one thread receives" : "two threads receive"}, parked when idle, and the application is another, on cores 0 and 1`,
+    unavailable: insaneUnavailable(),
+    async measure(point): Promise<Measurement[]> {
+      const tail = [threads, point.payload, point.warmup, point.seconds];
+      const side = (role: string, self: Host, peer: Host) => [
+        nodeProgram("bench/insane/spread"),
+        role,
+        self.address,
+        peer.address,
+        ...tail,
+      ];
+      const wide = ["-c", "0,1", process.execPath, ...side("far", b, a)];
+      const far = onHost(b, "insane spread receiver", "taskset", wide);
+      const near = onHost(a, "insane spread sender", process.execPath, side("near", a, b));
+      return oneWay(await measurePair(point, far, near, "far"));
     },
   }));
