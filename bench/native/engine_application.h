@@ -38,7 +38,7 @@ static void set_up(char *technology, const char *local, const char *peer, int po
     struct ins_endpoint at = {.address = inet_addr(local), .port = (uint16_t)port};
     fine(ins_datapath_open(technology, options, &at, &datapath), "open the datapath");
     done(ins_engine_add_datapath(engine, DATAPATH, datapath), "add the datapath");
-    done(ins_engine_set_peer(engine, PEER, DATAPATH, inet_addr(peer), (uint32_t)port, at.mtu), "peer");
+    done(ins_engine_set_peer(engine, PEER, DATAPATH, inet_addr(peer), (uint32_t)port, ins_endpoint_limits(&at)), "peer");
 
     uint64_t link = ins_link_bytes(ENTRIES), slot = INS_POOL_HEADER_ROOM + (payload + 63) / 64 * 64;
     void *forward = shared(link), *backward = shared(link);

@@ -1,10 +1,12 @@
 // An engine in a process of its own, as a scoped effect: the same commands, events and memory as a thread's, over a socket
 // pair. A driver that crashes ends that process and nothing else; one that hangs is killed. Nothing of it is ever kept
 // aside: what it was given is gone with it.
+
 import { readSync } from "node:fs";
 import { constants } from "node:os";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
+import { limitsOf } from "../native/endpoint-limits.ts";
 import { type FrameExtras, processCommands } from "../native/engine-commands.ts";
 import { configWords, type EngineConfig } from "../native/engine-config.ts";
 import { decodeEvent, type EngineEvent } from "../native/engine-events.ts";
@@ -213,7 +215,7 @@ class EngineProcess {
     const endpoint = {
       address: ipv4FromNetwork(opened.getUint32(12, true)),
       port: opened.getUint32(16, true),
-      mtu: opened.getUint32(20, true),
+      ...limitsOf(opened.getUint32(20, true)),
     };
     return {
       handle: BigInt(handle),

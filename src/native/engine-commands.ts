@@ -1,5 +1,6 @@
 // What control tells an engine, wherever that runs: a thread of this process takes addresses, a process of its own takes
 // descriptors. Both give back the number that the acknowledgement will carry.
+import { endpointLimits } from "./endpoint-limits.ts";
 import type { DatapathHandle, Endpoint, EngineHandle, Engines } from "./engine.ts";
 import { FRAME } from "./engine-frames.ts";
 import { ipv4ToNetwork } from "./ipv4.ts";
@@ -98,8 +99,8 @@ export function processCommands(
       order(kind, values);
   const endpoint =
     (kind: number) =>
-    (_: EngineHandle, peer: number, datapath: number, { address, port, mtu }: Endpoint): number =>
-      order(kind, [peer, datapath, ipv4ToNetwork(address), port, mtu]);
+    (_: EngineHandle, peer: number, datapath: number, at: Endpoint): number =>
+      order(kind, [peer, datapath, ipv4ToNetwork(at.address), at.port, endpointLimits(at)]);
   const routes =
     (kind: number) =>
     (_: EngineHandle, peer: number, pairs: Uint32Array, count: number): number =>

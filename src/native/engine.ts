@@ -1,6 +1,8 @@
 // The typed face of core/engine.h and of the datapath registry (core/datapath.h): thin functions, what they fill in decoded
 // by engine-events.ts and probe.ts. Importing is free; the library is loaded by the first call of `engines()`.
+
 import { InsaneError } from "../protocol/codes.ts";
+import { endpointLimits, limitsOf } from "./endpoint-limits.ts";
 import { configWords, type EngineConfig } from "./engine-config.ts";
 import { decodeEvent, type EndedFlow, type EngineEvent, EVENT_BYTES } from "./engine-events.ts";
 import { ipv4FromNetwork, ipv4ToNetwork } from "./ipv4.ts";
@@ -20,6 +22,8 @@ export interface Endpoint {
   readonly port: number;
   /** Largest IP datagram. */
   readonly mtu: number;
+  /** False: a train that a virtual link hands over in one piece is lost there. */
+  readonly trains?: boolean;
 }
 
 /**
@@ -216,9 +220,9 @@ function bind(): Engines {
     stat: f("int ins_datapath_stat(void *datapath, uint32_t index, void *name, uint32_t bytes, void *value)"),
   };
   const endpointOf = (name: string): Engines["setPeer"] => {
-    const call = command(name, "uint32_t peer, uint32_t datapath, uint32_t address, uint32_t port, uint32_t mtu");
-    return (engine, peer, datapath, { address, port, mtu }) =>
-      call(engine, peer, datapath, ipv4ToNetwork(address), port, mtu);
+    const call = command(name, "uint32_t peer, uint32_t datapath, uint32_t address, uint32_t port, uint32_t limits");
+    return (engine, peer, datapath, at) =>
+      call(engine, peer, datapath, ipv4ToNetwork(at.address), at.port, endpointLimits(at));
   };
   const addEgress = command(
     "add_egress",
@@ -325,7 +329,7 @@ function bind(): Engines {
       return decodeProbe(name, bytes);
     },
     openDatapath(name, options, at) {
-      const endpoint = new DataView(new ArrayBuffer(8));
+      const endpoint = new DataView(new ArrayBuffer(12));
       endpoint.setUint32(0, ipv4ToNetwork(at.address), true);
       endpoint.setUint16(4, at.port, true);
       const out = new BigUint64Array(1);
@@ -336,7 +340,7 @@ function bind(): Engines {
         endpoint: {
           address: ipv4FromNetwork(endpoint.getUint32(0, true)),
           port: endpoint.getUint16(4, true),
-          mtu: endpoint.getUint16(6, true),
+          ...limitsOf(endpoint.getUint16(6, true) | endpoint.getUint32(8, true)),
         },
       };
     },

@@ -28,6 +28,8 @@ const Endpoint = Schema.Struct({
   address: text(/^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/),
   port: whole(1, 65535),
   mtu: whole(576, 65535),
+  /** Whether it takes trains (GSO) that a virtual link hands over in one piece; left out: it does. */
+  trains: Schema.optionalKey(Schema.Boolean),
   /** Of rdma: only equal ones understand each other. */
   provider: Schema.optionalKey(text(/^[\x21-\x7e]{1,32}$/)),
 });
@@ -155,7 +157,7 @@ export interface Content {
 /** Bytes of a body besides its streams, names, endpoints and technologies: keys and small fields, two ids, name, missing. */
 const OVERHEAD = 125 + 9 + 13 + 2 * 66 + (HELLO_LIMITS.NAME_BYTES + 2) + 3 * (HELLO_LIMITS.MISSING + 1);
 /** Of one endpoint or technology, keys included. */
-const ENDPOINT_BYTES = 75;
+const ENDPOINT_BYTES = 83;
 const TECHNOLOGY_BYTES = 17;
 const CHANNEL_BYTES = 5;
 type BeingMade = Omit<HelloPage, "streams" | "names"> & { streams: HelloStream[]; names?: HelloNames[] };

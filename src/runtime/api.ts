@@ -283,6 +283,8 @@ export interface ExplainReport {
     /** What the peer's stream is bound to: which of its endpoints messages go to, by its lane. */
     readonly thereTechnology: Lane;
     readonly there: string;
+    /** False: that endpoint would lose datagrams that leave in trains (GSO), so they leave one by one. */
+    readonly trains: boolean;
   }>;
 }
 

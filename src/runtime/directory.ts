@@ -29,6 +29,8 @@ export interface DataEndpoint {
   readonly address: string;
   readonly port: number;
   readonly mtu: number;
+  /** False: who sends over kernel UDP must not send it trains (GSO), which it would lose. */
+  readonly trains?: boolean;
   /** Of rdma: what it is done with. Only equal ones understand each other. */
   readonly provider?: string;
 }

@@ -395,4 +395,5 @@ const enginePeer = (peer: number, lane: Lane): number => enginePeers(peer).first
 /** Kernel UDP puts fragments together again: what it takes is bounded by the datagram, not by the interface. */
 const WHOLE_DATAGRAMS = 65535;
 
-const same = (a: Endpoint, b: Endpoint): boolean => a.address === b.address && a.port === b.port && a.mtu === b.mtu;
+const same = (a: DataEndpoint | Endpoint, b: DataEndpoint | Endpoint): boolean =>
+  a.address === b.address && a.port === b.port && a.mtu === b.mtu && (a.trains ?? true) === (b.trains ?? true);

@@ -179,6 +179,7 @@ function explainPeers(of: Reported, stream: string, network: DecisionRecord["dat
         here: here ? `${here.address}:${here.port}` : "",
         thereTechnology,
         there: there ? `${there.address}:${there.port}` : "",
+        trains: there?.trains ?? true,
       };
     });
   });

@@ -49,6 +49,7 @@ static const struct medium media[] = {
     {"xdp", ON_BOTH(""), PLAIN, .largest = 1424, .bytes = 4032, .fellow = &udp_beside},
     {"xdp", ON_BOTH("mtu=9000"), JUMBO, .largest = 8924, .bytes = 16320, .fellow = &udp_beside},
     {"xdp", ON_BOTH("mode=skb"), PLAIN, .largest = 1424, .bytes = 4032, .fellow = &udp_beside},
+    {"xdp", ON_BOTH("mode=skb,mtu=9000"), JUMBO, .largest = 8924, .bytes = 16320, .fellow = &udp_beside},
     {"dpdk", ON_INTERFACES(""), BESIDE_KERNEL, .set_up = plain, .largest = 1424, .bytes = 65536},
     {"dpdk", ON_INTERFACES(",checksum=full"), BESIDE_KERNEL, .set_up = jumbo, .largest = 8924, .bytes = 65536},
     {"rdma", ON_BOTH("provider=net"), LOOPBACK, .largest = INS_WIRE_MAX_PAYLOAD, .bytes = 65536, .probe = "net"},

@@ -159,8 +159,8 @@ uint32_t node_events(struct node *node, uint32_t type, uint64_t *value) {
 }
 
 void node_introduce(struct node *a, struct node *b, uint32_t peer) {
-    node_do(a, ins_engine_set_peer(a->engine, peer, NODE_DATAPATH, b->at.address, b->at.port, b->at.mtu));
-    node_do(b, ins_engine_set_peer(b->engine, peer, NODE_DATAPATH, a->at.address, a->at.port, a->at.mtu));
+    node_do(a, ins_engine_set_peer(a->engine, peer, NODE_DATAPATH, b->at.address, b->at.port, ins_endpoint_limits(&b->at)));
+    node_do(b, ins_engine_set_peer(b->engine, peer, NODE_DATAPATH, a->at.address, a->at.port, ins_endpoint_limits(&a->at)));
 }
 
 /* ---- towards the network ---- */

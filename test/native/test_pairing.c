@@ -29,11 +29,13 @@ struct technology {
 /* DPDK's addresses are its own. Its frames hold the trains that a kernel sender hands over whole on a virtual link. */
 #define DPDK(more)                                                                                                     \
     {"dpdk", {"interface=" HOST_A_INTERFACE more, "interface=" HOST_B_INTERFACE more}, 65536, {"10.91.0.11", "10.91.0.12"}}
-enum { TECHNOLOGIES = 3 };
+#define GENERIC(more, bytes) {"xdp", {"mode=skb" more, "mode=skb" more}, bytes, THE_KERNELS}
+enum { TECHNOLOGIES = 4 };
 static const struct technology small[TECHNOLOGIES] = {
-    {"udp", {"", ""}, 65536, THE_KERNELS}, {"xdp", {"", ""}, 4032, THE_KERNELS}, DPDK("")};
+    {"udp", {"", ""}, 65536, THE_KERNELS}, {"xdp", {"", ""}, 4032, THE_KERNELS}, GENERIC("", 4032), DPDK("")};
 static const struct technology jumbo[TECHNOLOGIES] = {
-    {"udp", {"", ""}, 65536, THE_KERNELS}, {"xdp", {"mtu=9000", "mtu=9000"}, 16320, THE_KERNELS}, DPDK(",checksum=full")};
+    {"udp", {"", ""}, 65536, THE_KERNELS}, {"xdp", {"mtu=9000", "mtu=9000"}, 16320, THE_KERNELS}, GENERIC(",mtu=9000", 16320),
+    DPDK(",checksum=full")};
 
 struct host {
     struct node node;

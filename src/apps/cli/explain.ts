@@ -85,7 +85,7 @@ function describe(report: ExplainReport): string[] {
       peer.name,
       peer.state,
       `${peer.technology} ${peer.here}`,
-      `${peer.thereTechnology} ${peer.there}`,
+      `${peer.thereTechnology} ${peer.there}${peer.technology === "udp" && !peer.trains ? ", datagrams one by one" : ""}`,
     ]);
     lines.push("", ...table(["PEER", "STATE", "HERE", "THERE"], rows).map((line) => `  ${line}`));
   }

@@ -34,7 +34,13 @@ struct ins_endpoint {
     uint32_t address; /* IPv4, network order */
     uint16_t port;    /* host order; 0: any */
     uint16_t mtu;     /* largest IP datagram; filled in by open */
+    uint32_t flags;   /* INS_ENDPOINT_*; filled in by open */
 };
+/* Above the bits of an mtu, with which they travel. SINGLY: a train that a virtual link hands over in one piece is lost
+   there, so datagrams must leave one by one. */
+enum { INS_ENDPOINT_SINGLY = 1 << 16, INS_ENDPOINT_FLAGS = INS_ENDPOINT_SINGLY };
+/* As ins_engine_set_peer takes them. */
+static inline uint32_t ins_endpoint_limits(const struct ins_endpoint *at) { return at->mtu | at->flags; }
 
 /* One datagram to send: header and payload stay valid until tx_burst returns (or, for a datapath with
    INS_DATAPATH_ASYNC_TX, until tx_done gives the cookie back). */
@@ -69,7 +75,7 @@ struct ins_datapath_ops {
     const char *name;
     uint32_t flags;
     int (*probe)(const char *interface_or_empty, struct ins_probe *out);
-    /* Opens an endpoint of its own; `at` is in-out (port 0 is replaced by the one taken, mtu filled in). */
+    /* Opens an endpoint of its own; `at` is in-out (port 0 is replaced by the one taken, mtu and flags filled in). */
     int (*open)(const char *options, struct ins_endpoint *at, struct ins_datapath **out);
     /* Receive slots come from `pool`, which belongs to the engine's thread; called on that thread. */
     int (*bind)(struct ins_datapath *dp, struct ins_pool *pool);

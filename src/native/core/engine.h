@@ -100,14 +100,14 @@ INS_API int64_t ins_engine_add_datapath(struct ins_engine *engine, uint32_t id, 
 /* After its acknowledgement the datapath is out of the thread's hands and can be closed. */
 INS_API int64_t ins_engine_remove_datapath(struct ins_engine *engine, uint32_t id);
 /* A peer's endpoint as reached over one datapath; a peer that sends from several is several peers. address: IPv4,
-   network order; port: host order. mtu: largest IP datagram that it takes (with fragments, if it joins them): messages
-   beyond come back as INS_STATUS_TOO_LARGE. 0: any. */
+   network order; port: host order. limits: largest IP datagram that it takes (with fragments, if it joins them): messages
+   beyond come back as INS_STATUS_TOO_LARGE. 0: any. With it go the endpoint's flags (ins_endpoint_limits). */
 INS_API int64_t ins_engine_set_peer(struct ins_engine *engine, uint32_t peer, uint32_t datapath, uint32_t address,
-                                    uint32_t port, uint32_t mtu);
+                                    uint32_t port, uint32_t limits);
 /* The same, for one that was set before, in this engine or one that it replaces: its flows may be in the middle, so the
    first message that is seen of each is no proof that others before it were lost. */
 INS_API int64_t ins_engine_resume_peer(struct ins_engine *engine, uint32_t peer, uint32_t datapath, uint32_t address,
-                                       uint32_t port, uint32_t mtu);
+                                       uint32_t port, uint32_t limits);
 INS_API int64_t ins_engine_remove_peer(struct ins_engine *engine, uint32_t peer);
 /* No message goes to a muted peer, as if it had no routes (heartbeats do, and what comes from it is delivered). Its flows
    are kept: when it is heard again they go on, and what was lost meanwhile is found missing. */

@@ -43,7 +43,8 @@ int64_t ins_engine_remove_datapath(struct ins_engine *e, uint32_t id) {
 }
 
 static int64_t push_peer(struct ins_engine *e, uint32_t peer, uint32_t datapath, uint32_t address, uint32_t port,
-                         uint32_t mtu, uint32_t resumed) {
+                         uint32_t limits, uint32_t resumed) {
+    const uint32_t flags = limits & INS_ENDPOINT_FLAGS, mtu = limits & ~(uint32_t)INS_ENDPOINT_FLAGS;
     if (address == 0 || port == 0 || port > 65535 || mtu > 65535)
         return -EINVAL;
     struct ins_command command = {
@@ -51,19 +52,22 @@ static int64_t push_peer(struct ins_engine *e, uint32_t peer, uint32_t datapath,
         .id = datapath,
         .peer = peer,
         .index = resumed,
-        .endpoint = {.address = address, .port = (uint16_t)port, .mtu = (uint16_t)(mtu ? mtu : 65535)},
+        .endpoint = {.address = address,
+                     .port = (uint16_t)port,
+                     .mtu = (uint16_t)(mtu ? mtu : 65535),
+                     .flags = flags},
     };
     return push(e, &command);
 }
 
 int64_t ins_engine_set_peer(struct ins_engine *e, uint32_t peer, uint32_t datapath, uint32_t address, uint32_t port,
-                            uint32_t mtu) {
-    return push_peer(e, peer, datapath, address, port, mtu, 0);
+                            uint32_t limits) {
+    return push_peer(e, peer, datapath, address, port, limits, 0);
 }
 
 int64_t ins_engine_resume_peer(struct ins_engine *e, uint32_t peer, uint32_t datapath, uint32_t address, uint32_t port,
-                               uint32_t mtu) {
-    return push_peer(e, peer, datapath, address, port, mtu, 1);
+                               uint32_t limits) {
+    return push_peer(e, peer, datapath, address, port, limits, 1);
 }
 
 int64_t ins_engine_mute_peer(struct ins_engine *e, uint32_t peer, uint32_t muted) {

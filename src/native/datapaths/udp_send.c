@@ -1,5 +1,5 @@
-/* Sending on the udp datapath. Equal-sized datagrams to one endpoint leave as one train (UDP_SEGMENT), the others several
-   at a call. Payloads are gathered from their slots, but for small ones: those are copied behind their header, because
+/* Sending on the udp datapath. Equal-sized datagrams to one endpoint leave as one train (UDP_SEGMENT) where that can take
+   trains, the others several at a call. Payloads are gathered from their slots, but for small ones: those are copied behind their header, because
    that costs less than a gather entry (counted as tx_copied). */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -35,7 +35,7 @@ static struct sockaddr_in name_of(const struct ins_tx *tx) {
    the MTU, the kernel does not fragment them. */
 static uint32_t train_length(const struct udp *udp, const struct ins_tx *tx, uint32_t total) {
     uint32_t size = bytes_of(tx), mtu = tx->to.mtu && tx->to.mtu < udp->mtu ? tx->to.mtu : udp->mtu;
-    if (!udp->can_segment || size + IP_UDP_HEADERS > mtu)
+    if (!udp->can_segment || tx->to.flags & INS_ENDPOINT_SINGLY || size + IP_UDP_HEADERS > mtu)
         return 1;
     uint32_t most = UDP_TRAIN_BYTES / size, count = 1;
     if (most > UDP_BURST)

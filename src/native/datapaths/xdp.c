@@ -222,6 +222,8 @@ static int xdp_open(const char *options, struct ins_endpoint *at, struct ins_dat
     at->address = xdp->local.address;
     at->port = xdp->local.port;
     at->mtu = (uint16_t)xdp->mtu;
+    /* A native program has the kernel take trains apart before they reach us; a generic one sees them as they come. */
+    at->flags = xdp->settings.generic ? INS_ENDPOINT_SINGLY : 0;
     xdp->base.mtu = xdp->mtu;
     *out = &xdp->base;
     return 0;

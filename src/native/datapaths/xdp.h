@@ -10,7 +10,8 @@
    optional, separated by commas.
      interface  else the one that has the address asked for, else the first that is up with an address
      mode       native (default) needs the driver's support; skb works on any interface. Over veth skb has the shorter
-                round trip, but cannot take the trains of a sender that uses segmentation offload (our udp in bursts)
+                round trip, but loses the trains of a sender that uses segmentation offload: its endpoint says so
+                (INS_ENDPOINT_SINGLY)
      queue      only this receive queue: the operator must steer our port to it. Default: all queues
      mtu        largest IP datagram, default the interface's, at most 3820 unless asked for; beyond that the receive
                 pool needs slots that hold a whole one (stride of at least mtu + 280)

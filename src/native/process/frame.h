@@ -35,7 +35,7 @@ enum ins_frame_kind {
     INS_FRAME_PING = 16,
     INS_FRAME_ADD_DATAPATH,    /* id, handle */
     INS_FRAME_REMOVE_DATAPATH, /* id */
-    INS_FRAME_SET_PEER,        /* peer, datapath, address, port, mtu */
+    INS_FRAME_SET_PEER,        /* peer, datapath, address, port, limits */
     INS_FRAME_REMOVE_PEER,     /* peer */
     INS_FRAME_ADD_ROUTE,       /* tag, channel, peer */
     INS_FRAME_REMOVE_ROUTE,    /* tag, channel, peer */
@@ -49,7 +49,7 @@ enum ins_frame_kind {
     INS_FRAME_UNSUBSCRIBE,     /* link, tag, channel */
     INS_FRAME_REMOVE_LINK,     /* link */
     INS_FRAME_MUTE_PEER,       /* peer, muted */
-    INS_FRAME_RESUME_PEER,     /* peer, datapath, address, port, mtu */
+    INS_FRAME_RESUME_PEER,     /* peer, datapath, address, port, limits */
     INS_FRAME_ADD_ROUTES,      /* peer, count; data: as many pairs of tag and channel */
     INS_FRAME_REMOVE_ROUTES,   /* peer, count; data: as many pairs of tag and channel */
     INS_FRAME_SET_SCHEDULE,    /* datapath; data: struct ins_gate_list */
@@ -71,7 +71,7 @@ enum ins_frame_kind {
 /* Answers that are no events of the engine, in the form of one (struct ins_event). */
 enum {
     INS_ANSWER_BEGUN = 64, /* status */
-    INS_ANSWER_OPENED,     /* a = handle, status, b = address, c = port, d = mtu */
+    INS_ANSWER_OPENED,     /* a = handle, status, b = address, c = port, d = limits */
     INS_ANSWER_CLOSED,     /* a = handle, status */
     INS_ANSWER_STATS,      /* a = handle, b = count; as many struct ins_stat follow */
 };

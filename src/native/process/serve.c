@@ -82,7 +82,7 @@ void ins_serve_job(struct ins_served *s, const struct ins_job *job, struct ins_e
                                  .a = job->handle,
                                  .b = job->at.address,
                                  .c = job->at.port,
-                                 .d = job->at.mtu};
+                                 .d = ins_endpoint_limits(&job->at)};
     if (job->what != INS_JOB_OPEN || job->error)
         return;
     for (int i = 0; i < INS_PROCESS_DATAPATHS; i++) {
