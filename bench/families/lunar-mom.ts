@@ -64,6 +64,7 @@ export const lunarMom = betweenHosts(
     insaneMom(topology, "udp"),
     insaneMom(topology, "udp", undefined, "kept"),
     insaneMom(topology, "xdp"),
+    insaneMom(topology, "xdp", undefined, "plain", "skb"),
     // Where the raw program is built, the library is there.
     insaneMom(topology, "dpdk", nativeUnavailable("raw_dpdk_rtt")),
     insaneMom(topology, "rdma", nativeUnavailable("raw_libfabric_rtt")),

@@ -1,5 +1,5 @@
-// rtt-xdp and rate-xdp: INSANE over AF_XDP, inline, against AF_XDP in C by raw system calls, and against what kernel UDP
-// gives the best C program in the same rounds.
+// rtt-xdp and rate-xdp: INSANE over AF_XDP, inline, against AF_XDP in C by raw system calls, both in native and in generic
+// (skb) mode, and against what kernel UDP gives the best C program in the same rounds.
 import { insaneRates, insaneXdpRoundTrips } from "../insane/network.ts";
 import type { System } from "../runner/benchmark.ts";
 import type { Topology } from "../runner/topology.ts";
@@ -9,15 +9,17 @@ import { rawUdpSpin } from "./rtt-udp.ts";
 
 /** A frame, with what the kernel adds, fits the page that AF_XDP has for it: no program for fragments is needed. */
 const MTU = 1500;
-/** Native mode on veth copies in the kernel: there is no zero-copy without a network card that has it. */
-const MODE = "native";
+/** Both copy in the kernel: there is no zero-copy without a network card that has it. */
+const MODES = ["native", "skb"] as const;
 
-const rawXdp = (topology: Topology, kind: "rtt" | "rate"): System =>
-  rawPair(topology, kind, { technology: "xdp", datapath: "xdp", mode: MODE }, (self, peer) => [
-    MODE,
-    self.address,
-    peer.address,
-  ]);
+const rawXdp = (topology: Topology, kind: "rtt" | "rate"): System[] =>
+  MODES.map((mode) =>
+    rawPair(topology, kind, { technology: "xdp", datapath: "xdp", mode }, (self, peer) => [
+      mode,
+      self.address,
+      peer.address,
+    ]),
+  );
 
 export const rttXdp = betweenHosts(
   {
@@ -26,7 +28,7 @@ export const rttXdp = betweenHosts(
     payloads: [64, 1024],
     compared: ["rtt"],
   },
-  (topology) => [...insaneXdpRoundTrips(topology), rawXdp(topology, "rtt"), rawUdpSpin(topology)],
+  (topology) => [...insaneXdpRoundTrips(topology), ...rawXdp(topology, "rtt"), rawUdpSpin(topology)],
   MTU,
 );
 
@@ -37,6 +39,6 @@ export const rateXdp = betweenHosts(
     payloads: [64, 1024],
     compared: ["rate", "goodput"],
   },
-  (topology) => [...insaneRates(topology, "xdp"), rawXdp(topology, "rate"), ...rawUdpRates(topology)],
+  (topology) => [...insaneRates(topology, "xdp"), ...rawXdp(topology, "rate"), ...rawUdpRates(topology)],
   MTU,
 );

@@ -19,8 +19,11 @@ const times = (point: Point): number[] => [point.payload, point.warmup, point.se
 
 type Datapath = "udp" | "xdp" | "dpdk" | "rdma";
 
-/** Kernel UDP with something switched off: `no-gso` each datagram by itself, `unbatched` each message in its own. */
-type Variant = "no-gso" | "unbatched";
+/**
+ * Kernel UDP with something switched off (`no-gso` each datagram by itself, `unbatched` each message in its own), or XDP in
+ * generic mode (`skb`).
+ */
+type Variant = "no-gso" | "unbatched" | "skb";
 
 /** The quickest of libfabric's software providers. */
 export const RDMA_PROVIDER = "net";
@@ -45,7 +48,7 @@ function inlineSide(
   rest: (string | number)[],
   variant?: Variant,
 ) {
-  const how = variant === undefined ? embedded(datapath, self) : `embed-udp:${variant}`;
+  const how = variant === undefined ? embedded(datapath, self) : `embed-${datapath}:${variant}`;
   const args = [program(file), how, self.address, peer.address, ...rest];
   return onHost(self, `insane ${file} inline`, process.execPath, args);
 }
@@ -142,8 +145,9 @@ export function insaneMom(
   datapath: Datapath,
   unavailable = insaneUnavailable(),
   lane: "plain" | "kept" = "plain",
+  variant?: Variant,
 ): System {
-  const mode = datapath === "udp" ? "inline" : datapath;
+  const mode = datapath === "udp" ? "inline" : variant === undefined ? datapath : `${datapath}-${variant}`;
   return {
     system: "insane",
     datapath,
@@ -153,7 +157,7 @@ export function insaneMom(
     async measure(point) {
       const kind = point.payload < 1024 ? "rtt" : "rate";
       const side = (role: string, self: Host, peer: Host) =>
-        inlineSide(datapath, self, peer, "mom", [role, kind, lane, ...times(point)]);
+        inlineSide(datapath, self, peer, "mom", [role, kind, lane, ...times(point)], variant);
       const result = await measurePair(point, side("far", b, a), side("near", a, b), kind === "rtt" ? "near" : "far");
       return kind === "rtt" ? roundTrip(result) : oneWay(result);
     },
@@ -182,7 +186,10 @@ export const insaneRdmaRoundTrips = (topology: Topology): System[] => [roundTrip
 
 export const insaneDpdkRoundTrips = (topology: Topology): System[] => [roundTripInline(topology, "dpdk")];
 
-export const insaneXdpRoundTrips = (topology: Topology): System[] => [roundTripInline(topology, "xdp")];
+export const insaneXdpRoundTrips = (topology: Topology): System[] => [
+  roundTripInline(topology, "xdp"),
+  roundTripInline(topology, "xdp", "skb"),
+];
 
 function rateInline({ a, b }: Topology, datapath: Datapath, variant?: Variant): System {
   return {
@@ -200,18 +207,18 @@ function rateInline({ a, b }: Topology, datapath: Datapath, variant?: Variant): 
 }
 
 /** C generates and consumes the traffic, on the engine as it is. */
-function rateNative({ a, b }: Topology, datapath: "udp" | "xdp"): System {
+function rateNative({ a, b }: Topology, datapath: "udp" | "xdp", variant?: "skb"): System {
   return {
     system: "insane",
     datapath,
-    mode: "native",
+    mode: variant === undefined ? "native" : `native-${variant}`,
     threads: INLINE_THREADS,
     unavailable: nativeUnavailable("engine_rate"),
     async measure(point) {
       const side = (role: string, self: Host, peer: Host) =>
         onHost(self, "insane native", nativeProgram("engine_rate"), [
           role,
-          datapath,
+          variant === undefined ? datapath : `${datapath}:mode=${variant}`,
           self.address,
           peer.address,
           PORT,
@@ -230,7 +237,14 @@ export const insaneUdpRates = (topology: Topology): System[] => [
 
 export function insaneRates(topology: Topology, datapath: Datapath): System[] {
   const inline = rateInline(topology, datapath);
-  if (datapath === "xdp") return [inline, rateNative(topology, datapath)];
+  if (datapath === "xdp") {
+    return [
+      inline,
+      rateNative(topology, datapath),
+      rateInline(topology, datapath, "skb"),
+      rateNative(topology, datapath, "skb"),
+    ];
+  }
   const why = "the engine for it is in a program of its own, for which there is no generator in C";
   return [
     inline,

@@ -1,4 +1,4 @@
-// How the measured programs reach INSANE: a runtime of their own in the process ("embed", or "embed-xdp",
+// How the measured programs reach INSANE: a runtime of their own in the process ("embed", or "embed-xdp[:skb]",
 // "embed-dpdk:INTERFACE:ADDRESS" and "embed-rdma:PROVIDER" for streams that must run on those), or a daemon's socket ("attach"). The first arguments of every program in this folder say which.
 import type { Session, Stream } from "../../src/index.ts";
 import { connect, Runtime } from "../../src/index.ts";
@@ -43,7 +43,7 @@ const open = async (
 };
 
 /**
- * `embed`, `embed-udp:no-gso` or `embed-udp:unbatched` with those switched off, `embed-xdp`, `embed-dpdk:INTERFACE:ADDRESS` or `embed-rdma:PROVIDER`, then `LOCAL PEER`, with the engine inline or
+ * `embed`, `embed-udp:no-gso` or `embed-udp:unbatched` with those switched off, `embed-xdp` or `embed-xdp:skb` (generic mode), `embed-dpdk:INTERFACE:ADDRESS` or `embed-rdma:PROVIDER`, then `LOCAL PEER`, with the engine inline or
  * on a thread of its own that parks, or `attach SOCKET`.
  */
 export async function reach(
@@ -72,6 +72,7 @@ export async function reach(
       helloIntervalMs: 100,
       ...dpdk,
       ...rdma,
+      xdp: { mode: device === "skb" ? "skb" : "native" },
       udp: { trains: device !== "no-gso" },
     },
     engine: { mode: engine },

@@ -42,6 +42,8 @@ export interface Skip extends Identity {
 export interface Ratio {
   bench: string;
   ratio: string;
+  /** Of a peer that was measured in several. */
+  peerMode?: string;
   payload: number;
   metric: string;
   value: number;

@@ -91,16 +91,28 @@ export async function runBenchmark(
   return allWell;
 }
 
+/**
+ * Whether it is this mode of a peer that a mode of insane is compared with. Of one that has several it is the one that
+ * insane's ends in (`inline-skb`: `skb`), else the first.
+ */
+const isCounterpart = (own: Figure, peer: Figure, modes: readonly string[]): boolean =>
+  peer.mode === (modes.find((mode) => own.mode.endsWith(`-${mode}`)) ?? modes[0]);
+
 /** Every mode of insane against every other system, payload by payload. */
 export function ratios(benchmark: Benchmark, figures: readonly Figure[]): Ratio[] {
   const ours = figures.filter((figure) => figure.system === "insane" && benchmark.compared.includes(figure.metric));
   const firstMode = ours[0]?.mode;
+  const modesOf = (name: string): string[] => [
+    ...new Set(figures.filter(({ system }) => system === name).map(({ mode }) => mode)),
+  ];
   return ours.flatMap((own) =>
     figures
       .filter((peer) => peer.system !== "insane" && peer.metric === own.metric && peer.payload === own.payload)
+      .filter((peer) => isCounterpart(own, peer, modesOf(peer.system)))
       .map((peer) => ({
         bench: benchmark.name,
         ratio: `${own.mode === firstMode ? "insane" : `insane ${own.mode}`}/${peer.system}`,
+        ...(modesOf(peer.system).length > 1 ? { peerMode: peer.mode } : {}),
         payload: own.payload,
         metric: own.metric,
         value: own.p50 / peer.p50,

@@ -41,7 +41,14 @@ export function table(benchmark: Benchmark, stage: Stage, lines: readonly Line[]
     ];
     const rows = [...peers].map((name) => {
       const own = here.filter((figure) => nameOf(figure) === name);
-      const ratio = ratios.find((r) => r.payload === payload && r.ratio === `insane/${own[0]?.system}`);
+      const { system, mode } = own[0] ?? {};
+      const ratio = ratios.find(
+        (r) =>
+          r.payload === payload &&
+          (r.peerMode === undefined
+            ? r.ratio === `insane/${system}`
+            : r.peerMode === mode && r.ratio.endsWith(`/${system}`)),
+      );
       return [
         name,
         ...metrics.flatMap((m) => {

@@ -13,7 +13,7 @@ export const probeFor = (config: RuntimeConfig): CapabilityRecord[] =>
 
 function probeXdp(config: RuntimeConfig): ProbeResult {
   const at = xdpInterface(config);
-  return "why" in at ? without(at) : probeOf("xdp", at.name);
+  return "why" in at ? without(at) : probeOf("xdp", `${at.name},mode=${config.network.xdp.mode}`);
 }
 
 function probeDpdk(config: RuntimeConfig): ProbeResult {

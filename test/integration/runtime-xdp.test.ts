@@ -30,11 +30,12 @@ async function boundTo(application: TestProcess, stream: Words): Promise<[unknow
 describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
   const SIZES = { small: 64, jumbo: 3600 } as const;
   const PAIRS = [
-    ["xdp", "xdp"],
-    ["xdp", "udp"],
-    ["udp", "xdp"],
+    ["xdp", "xdp", "native"],
+    ["xdp", "udp", "native"],
+    ["udp", "xdp", "native"],
+    ["udp", "xdp", "skb"],
   ] as const;
-  describe.each(PAIRS)("a stream on %s here and on %s there", (from, to) => {
+  describe.each(PAIRS)("a stream on %s here and on %s there, XDP in %s mode", (from, to, mode) => {
     it.each(["small", "jumbo"] as const)(
       "carries %s messages in both directions, each once and in order",
       async (size) => {
@@ -42,7 +43,7 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
         await using near = new Stage(hosts.a.prefix);
         await using far = new Stage(hosts.b.prefix);
         const over = (technology: string): Words => ({
-          network: { xdp: { enabled: technology === "xdp" ? "auto" : false } },
+          network: { xdp: { enabled: technology === "xdp" ? "auto" : false, mode } },
         });
         const [da, db] = await Promise.all([
           daemon(near, hosts.a, hosts.b, over(from)),
@@ -84,7 +85,10 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
           expect(counters["rx_unknown_peer"]).toBe(unknown[i]);
         }
         expect((await da.call("explain"))["result"]).toMatchObject([
-          { decision: { datapath: from }, peers: [{ technology: from, thereTechnology: to }] },
+          {
+            decision: { datapath: from },
+            peers: [{ technology: from, thereTechnology: to, trains: mode === "native" }],
+          },
         ]);
         await Promise.all([pa.call("close"), pb.call("close")].map((closing) => closing.catch(() => {})));
         for (const one of [da, db]) {
@@ -238,6 +242,35 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
     const application = await second.application("two");
     await application.call("source", { ...fast, acceleration: "none" });
     expect((await statusOf(other)).links).toEqual([]);
+  });
+
+  it("gets large messages and bursts from kernel UDP in generic mode too, one datagram at a time", async () => {
+    using hosts = new TwoHosts();
+    await using near = new Stage(hosts.a.prefix);
+    await using far = new Stage(hosts.b.prefix);
+    const [da] = await Promise.all([
+      daemon(near, hosts.a, hosts.b, { network: { xdp: { enabled: false } } }),
+      daemon(far, hosts.b, hosts.a, { network: { xdp: { mode: "skb" } } }),
+    ]);
+    const [pa, pb] = await Promise.all([near.application("a"), far.application("b")]);
+    const large = { ...fast, maxMessage: 1 << 20 };
+    await Promise.all([pb.call("sink", large), pa.call("source", large)]);
+    await pa.call("matched", { index: 0 });
+    // As many as there are in all by then.
+    for (const [size, count, burst] of [
+      [500_000, 20, 1],
+      [1200, 420, 16],
+    ] as const) {
+      await pa.call("emit", { index: 0, size, count, burst, pace: 2 });
+      await pa.call("finished", { index: 0 });
+    }
+    const seen = await eventually(
+      async () => (await pb.call("received", { index: 0 }))["result"] as Words,
+      ({ count }) => Number(count) >= 420,
+    );
+    expect(seen).toMatchObject({ count: 420, faults: [] });
+    const { datapaths } = await statusOf(da);
+    expect(datapaths.find(({ technology }) => technology === "udp")?.counters).toMatchObject({ tx_trains: 0 });
   });
 
   it("takes a message that does not fit the other end's frame in fragments", async () => {

@@ -108,7 +108,7 @@ static void generic_mode_works_with_the_kernel_too(void **state) {
 }
 
 /* One call of the kernel's segmentation offload makes many datagrams. A native program makes veth cut them before they
-   leave; to a generic one the whole train would come as one frame, which no receiver can take: documented in xdp.h. */
+   leave; to a generic one the whole train would come as one frame, so that its endpoint asks for datagrams one by one. */
 static void a_train_of_the_kernel_arrives_as_its_datagrams(void **state) {
     (void)state;
     need_hosts();

@@ -196,13 +196,19 @@ static void a_probe_says_what_is_there_and_what_to_do(void **state) {
     assert_int_equal(probe.available, 1);
     assert_int_equal(probe.mtu, 1500);
     assert_non_null(strstr(probe.evidence, "driver veth"));
+    assert_non_null(strstr(probe.evidence, "mode: native; skb is the quicker one"));
+    memset(&probe, 0, sizeof probe);
+    assert_int_equal(ins_xdp_probe(HOST_A_INTERFACE ",mode=skb", &probe), 0);
+    assert_int_equal(probe.available, 1);
+    assert_non_null(strstr(probe.evidence, "mode: skb"));
+    assert_non_null(strstr(probe.reason, "generic"));
     memset(&probe, 0, sizeof probe);
     assert_int_equal(ins_xdp_probe("", &probe), 0);
     assert_int_equal(probe.available, 1);
     static const struct {
         const char *name;
         int error;
-    } cases[] = {{"ixd9", -ENODEV}, {"lo", -EOPNOTSUPP}, {"fe80::1", -EAFNOSUPPORT}, {HOST_A_INTERFACE, -EADDRNOTAVAIL}};
+    } cases[] = {{"ixd9", -ENODEV}, {HOST_A_INTERFACE ",mode=other", -ENODEV}, {"lo", -EOPNOTSUPP}, {"fe80::1", -EAFNOSUPPORT}, {HOST_A_INTERFACE, -EADDRNOTAVAIL}};
     assert_int_equal(shell("ip addr flush dev " HOST_A_INTERFACE " && ip addr add 2001:db8::1/64 dev " HOST_A_INTERFACE), 0);
     for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         memset(&probe, 0, sizeof probe);
@@ -210,10 +216,43 @@ static void a_probe_says_what_is_there_and_what_to_do(void **state) {
         assert_int_equal(probe.available, 0);
         assert_int_equal(probe.error, cases[i].error);
         assert_true(probe.reason[0] && probe.cure[0]);
-        assert_true(i < 2 || strstr(probe.reason, "IPv6"));
+        assert_true(i < 3 || strstr(probe.reason, "IPv6"));
     }
     struct xdp_side a = {0};
     assert_int_equal(xdp_side_open(&a, "interface=" HOST_A_INTERFACE, NULL, SLOTS, STRIDE), -EADDRNOTAVAIL);
+}
+
+static void generic_mode_works_where_the_driver_has_no_native_one(void **state) {
+    (void)state;
+    need_hosts();
+    struct ins_probe probe = {0};
+    stand_in(hosts.a);
+    assert_int_equal(shell("ip link add ixbr type bridge && ip link set dev " HOST_A_INTERFACE " master ixbr && "
+                           "ip addr flush dev " HOST_A_INTERFACE " && ip link set dev ixbr up && "
+                           "ip addr add " HOST_A_ADDRESS "/24 dev ixbr"),
+                     0);
+    assert_int_equal(ins_xdp_probe("ixbr", &probe), 0);
+    if (probe.available) {
+        print_message("skipped: this kernel does not tell what drivers can\n");
+        skip();
+    }
+    assert_int_equal(probe.error, -EOPNOTSUPP);
+    assert_non_null(strstr(probe.cure, "network.xdp.mode"));
+    memset(&probe, 0, sizeof probe);
+    assert_int_equal(ins_xdp_probe("ixbr,mode=skb", &probe), 0);
+    assert_int_equal(probe.available, 1);
+    struct xdp_side a = {0}, b;
+    assert_int_equal(xdp_side_open(&a, "interface=ixbr", NULL, SLOTS, STRIDE), -EOPNOTSUPP);
+    assert_int_equal(xdp_side_open(&a, "interface=ixbr,mode=skb", NULL, SLOTS, STRIDE), 0);
+    assert_int_equal(a.at.flags, INS_ENDPOINT_SINGLY);
+    open_b(&b, "");
+    assert_int_equal(b.at.flags, 0);
+    assert_int_equal(xdp_side_send(&b, a.at, 1000, 1, 1), 1);
+    expect(&a, 1000, 1, b.at);
+    assert_int_equal(xdp_side_send(&a, b.at, 1000, 2, 1), 1);
+    expect(&b, 1000, 2, a.at);
+    close_side(&a);
+    close_side(&b);
 }
 
 static int kernel_udp6(const char *address, uint16_t port) {
@@ -341,6 +380,7 @@ int main(void) {
         OVER(plain, the_process_that_has_the_interface_is_named),
         OVER(plain, without_privileges_the_probe_says_which_are_missing),
         OVER(plain, a_probe_says_what_is_there_and_what_to_do),
+        OVER(plain, generic_mode_works_where_the_driver_has_no_native_one),
         OVER(plain, ipv6_stays_with_the_kernel),
     };
     return cmocka_run_group_tests_name("xdp life", tests, NULL, NULL);

@@ -97,5 +97,15 @@ describe("rounds", () => {
       { bench: "x", ratio: "insane/raw-udp-spin", payload: 64, metric: "rtt", value: 1.25 },
       { bench: "x", ratio: "insane daemon/raw-udp-spin", payload: 64, metric: "rtt", value: 5 },
     ]);
+    const modes = [
+      figure("insane", "inline", 6),
+      figure("insane", "inline-skb", 3),
+      figure("raw-xdp", "native", 4),
+      figure("raw-xdp", "skb", 2),
+    ];
+    expect(ratios(benchmark, modes)).toEqual([
+      { bench: "x", ratio: "insane/raw-xdp", peerMode: "native", payload: 64, metric: "rtt", value: 1.5 },
+      { bench: "x", ratio: "insane inline-skb/raw-xdp", peerMode: "skb", payload: 64, metric: "rtt", value: 1.5 },
+    ]);
   });
 });

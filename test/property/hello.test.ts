@@ -18,12 +18,16 @@ const anyName = fc
   .string({ unit: "grapheme", minLength: 1, maxLength: 200 })
   .filter((name) => /^[^\p{Cc}]{1,200}$/u.test(name) && byteLength(name) <= 200 && name.isWellFormed());
 const anyId = fc.stringMatching(/^[\x21-\x7e]{1,64}$/);
-const anyEndpoint = fc.record({
-  technology: fc.constantFrom("udp", "xdp", "dpdk", "rdma", "something-new"),
-  address: fc.ipV4(),
-  port: fc.integer({ min: 1, max: 65535 }),
-  mtu: fc.integer({ min: 576, max: 65535 }),
-});
+const anyEndpoint = fc.record(
+  {
+    technology: fc.constantFrom("udp", "xdp", "dpdk", "rdma", "something-new"),
+    address: fc.ipV4(),
+    port: fc.integer({ min: 1, max: 65535 }),
+    mtu: fc.integer({ min: 576, max: 65535 }),
+    trains: fc.boolean(),
+  },
+  { requiredKeys: ["technology", "address", "port", "mtu"] },
+);
 const anyStream = fc.tuple(u32, anyName, fc.uniqueArray(u32, { minLength: 1, maxLength: 600 }));
 const anyRoles = fc.integer({ min: 1, max: 3 });
 const anyNames = fc.tuple(anyName, fc.array(fc.tuple(u32, anyName, anyRoles), { minLength: 1, maxLength: 40 }));
@@ -94,6 +98,7 @@ describe("a hello", () => {
         address: "255.255.255.255",
         port: 65535,
         mtu: 65535,
+        trains: false,
       })),
       technologies: Array.from({ length: HELLO_LIMITS.ENDPOINTS }, () => "b".repeat(16)),
       streams: Array.from({ length: 40 }, (_, i) => [
@@ -195,5 +200,13 @@ describe("the decoder", () => {
       fault: "body",
       why: expect.stringContaining("version"),
     });
+    const at = { technology: "xdp", address: "10.0.0.1", port: 1, mtu: 1500 };
+    for (const trains of [0, "no", null]) {
+      const page = { index: 0, endpoints: [{ ...at, trains }], technologies: [], streams: [] };
+      expect(decodeHello(wire({ ...hello, page } as unknown as Hello))).toMatchObject({
+        fault: "body",
+        why: expect.stringContaining("trains"),
+      });
+    }
   });
 });

@@ -17,6 +17,8 @@ const EADDRINUSE = -98;
 
 /** An engine's peers and routes as core/engine.h has them, with room for `perChannel` peers on each channel. */
 class PlayedEngine {
+  /** Peers that get no trains. */
+  readonly singly = new Set<number>();
   readonly peers = new Map<number, string>();
   readonly muted = new Set<number>();
   /** "tag:channel" -> peers. */
@@ -53,8 +55,10 @@ class PlayedEngine {
     return [...this.routes].flatMap(([key, peers]) => (peers.has(peer) ? [key] : [])).sort();
   }
 
-  set(_: bigint, peer: number, __: number, { address, port }: Endpoint): number {
+  set(_: bigint, peer: number, __: number, { address, port, trains }: Endpoint): number {
     const at = `${address}:${port}`;
+    if (trains === false) this.singly.add(peer);
+    else this.singly.delete(peer);
     const held = [...this.peers].some(([other, there]) => there === at && other !== peer);
     if (!held) this.peers.set(peer, at);
     return this.#ack(peer, held ? EADDRINUSE : 0, 0);
@@ -290,6 +294,19 @@ describe("an engine", () => {
     bed.routes.remove(1);
     await bed.settle();
     expect(bed.engine.routesOf(2 * NUMBERS)).toEqual(["1:4", "1:5", "1:6"]);
+  });
+
+  it("is told which endpoints take no trains, also when that changes", async () => {
+    const bed = new Bed();
+    const peer = peerOf(1, 100, [["a", 5]]);
+    const number = NUMBERS * 1;
+    for (const trains of [false, true, false] as const) {
+      void bed.routes.set({ ...peer, endpoints: peer.endpoints.map((at) => ({ ...at, trains })) });
+      await bed.settle();
+      expect(bed.engine.singly.has(number)).toBe(!trains);
+      expect(bed.engine.routesOf(number)).toHaveLength(1);
+    }
+    expect([...bed.faults, ...bed.refused]).toEqual([]);
   });
 
   it("that is replaced is told everything anew", async () => {

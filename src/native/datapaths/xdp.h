@@ -28,7 +28,8 @@
    of whole pages), -EMSGSIZE (slots too small for the mtu), -ENOBUFS (RLIMIT_MEMLOCK), -EBUSY (another AF_XDP socket has
    the queue, or one that was just closed). */
 extern const struct ins_datapath_ops ins_xdp_ops;
-/* Looks at the interface of that name, at the one that carries that IPv4 address, or at any. */
-int ins_xdp_probe(const char *interface_or_empty, struct ins_probe *out);
+/* Looks at the interface of that name, at the one that carries that IPv4 address, or (empty) at any; for generic mode where
+   ",mode=skb" follows. */
+int ins_xdp_probe(const char *about, struct ins_probe *out);
 
 #endif

@@ -76,7 +76,17 @@ static int probe_holder(struct ins_probe *out, uint32_t program) {
     return -EBUSY;
 }
 
-static int probe_features(struct ins_probe *out, const struct ins_xdp_interface *interface) {
+static void tell_mode(struct ins_probe *out, const struct ins_xdp_interface *interface, int generic) {
+    if (generic)
+        ins_probe_evidence(out, "mode", "skb, which needs no ability of the driver's");
+    else if (strcmp(interface->kind, "veth") == 0)
+        ins_probe_evidence(out, "mode", "native; skb is the quicker one on a veth device, where frames come as the "
+                                        "kernel's own buffers, which native mode copies into a driver's first");
+    else
+        ins_probe_evidence(out, "mode", "native");
+}
+
+static int probe_features(struct ins_probe *out, const struct ins_xdp_interface *interface, int generic) {
     char reason[200];
     if (!interface->features_known) {
         ins_probe_evidence(out, "driver's XDP features", "not told by this kernel (before Linux 6.3)");
@@ -87,17 +97,19 @@ static int probe_features(struct ins_probe *out, const struct ins_xdp_interface 
                        features & INS_XDP_FEATURE_REDIRECT ? "redirect " : "",
                        features & INS_XDP_FEATURE_ZERO_COPY ? "zero-copy " : "",
                        features & INS_XDP_FEATURE_RX_FRAGMENTS ? "jumbo " : "", features ? "" : "none");
+    if (generic)
+        return 0;
     if (features & INS_XDP_FEATURE_ZERO_COPY)
         out->flags |= INS_PROBE_ZERO_COPY;
     if (features & INS_XDP_FEATURE_BASIC && features & INS_XDP_FEATURE_REDIRECT)
         return 0;
     snprintf(reason, sizeof reason, "the driver of %s (%s) has no native XDP with redirection", interface->name,
              interface->driver[0] ? interface->driver : "unknown");
-    refuse(out, -EOPNOTSUPP, reason, "use an interface whose driver has it, or ask for mode=skb");
+    refuse(out, -EOPNOTSUPP, reason, "use an interface whose driver has it, or set network.xdp.mode to skb");
     return -EOPNOTSUPP;
 }
 
-static int probe_interface(struct ins_probe *out, const char *name) {
+static int probe_interface(struct ins_probe *out, const char *name, int generic) {
     struct ins_xdp_interface interface;
     int error = ins_xdp_interface_read(name, &interface);
     if (error) {
@@ -129,17 +141,34 @@ static int probe_interface(struct ins_probe *out, const char *name) {
                "ethtool -L NAME combined 16 (or fewer), or open with queue=N and steer our port to it");
         return -E2BIG;
     }
-    error = probe_features(out, &interface);
+    tell_mode(out, &interface, generic);
+    error = probe_features(out, &interface, generic);
     return error ? error : probe_holder(out, interface.program);
 }
 
-int ins_xdp_probe(const char *interface_or_empty, struct ins_probe *out) {
-    char name[IF_NAMESIZE] = "";
+/* Takes ",mode=..." off the end of what is asked about. -1: that is no name. */
+static int split(const char *about, char *name, size_t room, int *generic) {
+    const char *comma = strchr(about, ',');
+    size_t length = comma ? (size_t)(comma - about) : strlen(about);
+    *generic = comma && strcmp(comma, ",mode=skb") == 0;
+    if (length >= room || (comma && !*generic && strcmp(comma, ",mode=native") != 0))
+        return -1;
+    memcpy(name, about, length);
+    name[length] = '\0';
+    return 0;
+}
+
+int ins_xdp_probe(const char *about, struct ins_probe *out) {
+    char name[IF_NAMESIZE] = "", asked[INET6_ADDRSTRLEN + 64];
+    const char *interface_or_empty = asked;
+    int generic;
+    if (split(about ? about : "", asked, sizeof asked, &generic))
+        return refuse(out, -ENODEV, "what was asked about is no interface", "name one that `ip link` lists");
     ins_probe_kernel(out);
     if (probe_socket(out) || probe_program(out))
         return 0;
     probe_memory(out);
-    if (!interface_or_empty || !*interface_or_empty) {
+    if (!*interface_or_empty) {
         if (ins_xdp_interface_find(0, name))
             return refuse(out, -ENODEV, "no interface but loopback is up and has an IPv4 address",
                           "configure one, or name the interface");
@@ -157,10 +186,10 @@ int ins_xdp_probe(const char *interface_or_empty, struct ins_probe *out) {
             return refuse(out, -EADDRNOTAVAIL, reason, "correct the address, or name the interface");
         interface_or_empty = name;
     }
-    if (probe_interface(out, interface_or_empty))
+    if (probe_interface(out, interface_or_empty, generic))
         return 0;
     out->available = 1;
-    snprintf(out->reason, sizeof out->reason, "AF_XDP works on %.32s%s", interface_or_empty,
-             out->flags & INS_PROBE_ZERO_COPY ? "" : ", copying in the kernel");
+    snprintf(out->reason, sizeof out->reason, "AF_XDP works on %.32s%s%s", interface_or_empty,
+             generic ? " in generic mode" : "", out->flags & INS_PROBE_ZERO_COPY ? "" : ", copying in the kernel");
     return 0;
 }
