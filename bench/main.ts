@@ -53,7 +53,7 @@ Measures INSANE side by side with its peers. Without NAMES all benchmarks run.
   --repeat K      interleaved rounds A B A B ..., medians reported (default 3)
   --rps           each side's receive work on its own core, for all systems alike
   --mtu N         of the link between the hosts (default 9000)
-  --payloads LIST only these payloads, bytes, comma-separated
+  --payloads LIST only these payloads, comma-separated: bytes, or of lunar-stream hd, fullhd, 2k, 4k, 8k
   --systems LIST  only these systems, comma-separated, "insane" or "insane:inline"
   --help          this text
 
@@ -125,7 +125,8 @@ async function main(): Promise<number> {
     ...(values.mtu === undefined ? {} : { mtu: mtuOf(values.mtu) }),
   };
   const systems = list(values.systems);
-  const sizes = list(values.payloads)?.map((text) => positive(text, "payloads", true, 2 ** 27));
+  const named: Record<string, number> = Object.assign({}, ...benchmarks.map((benchmark) => benchmark.payloadNames));
+  const sizes = list(values.payloads)?.map((text) => named[text] ?? positive(text, "payloads", true, 2 ** 27));
   installCleanup();
   const lastLines: Line[] = [];
   let allWell = true;

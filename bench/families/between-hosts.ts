@@ -27,7 +27,7 @@ const onLinkOf =
  * family's, or that of each payload, which the figures then say; unless one is asked for.
  */
 export function betweenHosts(
-  of: Pick<Benchmark, "name" | "summary" | "payloads" | "compared">,
+  of: Pick<Benchmark, "name" | "summary" | "payloads" | "payloadNames" | "compared">,
   systems: (topology: Topology) => System[],
   ofFamily: number | ((payload: number) => number) = MTU,
 ): Benchmark {

@@ -28,9 +28,10 @@ async function both(point: Point, run: (fps: number) => Promise<Record<string, n
   return [...frameRate(await run(0)), ...frameLatency(await run(frameOf(point.payload).fps))];
 }
 
-function sendfile({ a, b }: Topology): System {
+/** `read`: its receiver looks at every byte of a frame as well. */
+function sendfile({ a, b }: Topology, read = false): System {
   return {
-    system: "sendfile",
+    system: read ? "sendfile-read" : "sendfile",
     datapath: "tcp",
     mode: "block",
     keysAt,
@@ -40,7 +41,8 @@ function sendfile({ a, b }: Topology): System {
       both(point, (fps) => {
         const program = nativeProgram("tcp_sendfile");
         const { payload, warmup, seconds } = point;
-        const far = onHost(b, "sendfile", program, ["receive", b.address, PORT, payload, warmup, seconds]);
+        const looks = read ? ["read"] : [];
+        const far = onHost(b, "sendfile", program, ["receive", b.address, PORT, payload, warmup, seconds, ...looks]);
         return measurePair(point, far, onHost(a, "sendfile", program, ["send", b.address, PORT, payload, fps]), "far");
       }),
   };
@@ -68,10 +70,11 @@ function network({ a, b }: Topology, datapath: Datapath): System {
 }
 
 /**
- * `still`: nobody touches the pixels. `copied`: the viewer copies each out whole, which is what sendfile and TCP do: one side does not
- * touch them, the other has them in memory of its own. `written`: drawn anew as well, for which sendfile has no counterpart.
+ * `still`: neither application touches the pixels, beside `sendfile`. `read`: the viewer looks at every byte where it lies, beside
+ * `sendfile-read`. `copied`: the viewer has each in memory of its own, which an application on one host need not do. `written`: drawn
+ * anew and copied, for which sendfile has no counterpart: its file is written once.
  */
-function coLocated(how: "still" | "copied" | "written"): System {
+function coLocated(how: "still" | "read" | "copied" | "written"): System {
   return {
     system: "insane",
     datapath: "shm",
@@ -112,13 +115,16 @@ export const lunarStream = betweenHosts(
     name: "lunar-stream",
     summary: "raw frames from HD to 8K: frames a second, and latency of a frame, on one host and over each datapath",
     payloads: FRAMES.map(bytesOf),
+    payloadNames: Object.fromEntries(FRAMES.map((frame) => [frame.name, bytesOf(frame)])),
     compared: ["fps", "frame-latency"],
   },
   (topology) => [
     coLocated("still"),
+    coLocated("read"),
     coLocated("copied"),
     coLocated("written"),
     ...(["udp", "xdp", "dpdk", "rdma"] as const).map((datapath) => network(topology, datapath)),
     sendfile(topology),
+    sendfile(topology, true),
   ],
 );

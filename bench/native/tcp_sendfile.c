@@ -1,6 +1,7 @@
 /* Frames over TCP as sendfile sends them: straight from a file's pages, no copy in user space at the sender; the receiver reads
    each into one buffer. Before each frame goes a header of 16 bytes: number, and when it was sent. `fps` 0: as fast as the
-   connection takes them, else paced. With `verify` both sides run over the bytes, for a run that is not measured. */
+   connection takes them, else paced. With `read` the receiver looks at each byte as
+   well; with `verify` it compares them with what they have to be, for a run that is not measured. */
 #define _GNU_SOURCE
 #include "measure.h"
 
@@ -13,9 +14,15 @@ struct header {
     uint64_t number, sent_ns;
 };
 
+/* No byte of a frame has this value: who looks for it looks at all of them. */
+enum { ABSENT = 1 };
+
 /* What every frame consists of, so that a receiver can tell. */
 static void draw(uint8_t *frame, size_t bytes) {
-    for (size_t i = 0; i < bytes; i++) frame[i] = (uint8_t)(i * 31 + (i >> 12));
+    for (size_t i = 0; i < bytes; i++) {
+        uint8_t value = (uint8_t)(i * 31 + (i >> 12));
+        frame[i] = value == ABSENT ? ABSENT + 1 : value;
+    }
 }
 
 static int tcp_socket(void) {
@@ -67,8 +74,9 @@ static void read_all(int fd, void *into, size_t bytes) {
     }
 }
 
-static int receive_frames(const char *local, int port, size_t bytes, double warmup, double seconds, bool verify) {
+static int receive_frames(const char *local, int port, size_t bytes, double warmup, double seconds, const char *how) {
     static struct histogram latencies;
+    bool verify = !strcmp(how, "verify"), look = !strcmp(how, "read");
     int listener = tcp_socket();
     struct sockaddr_in here = ipv4_address(local, port);
     if (bind(listener, (struct sockaddr *)&here, sizeof here) < 0) die("bind");
@@ -86,6 +94,7 @@ static int receive_frames(const char *local, int port, size_t bytes, double warm
         read_all(fd, &header, sizeof header);
         read_all(fd, frame, bytes);
         uint64_t now = now_ns();
+        if (look && memchr(frame, ABSENT, bytes) != NULL) wrong++;
         if (verify && memcmp(frame, right, bytes) != 0) wrong++;
         if (begin == 0) {
             begin = now + (uint64_t)(warmup * 1e9);
@@ -110,12 +119,12 @@ int main(int argc, char **argv) {
     bool sends = argc == 6 && !strcmp(argv[1], "send");
     bool receives = argc >= 7 && !strcmp(argv[1], "receive");
     if (!sends && !receives) {
-        fprintf(stderr, "usage: %s send PEER PORT BYTES FPS | receive LOCAL PORT BYTES WARMUP SECONDS [verify]\n", argv[0]);
+        fprintf(stderr, "usage: %s send PEER PORT BYTES FPS | receive LOCAL PORT BYTES WARMUP SECONDS [read|verify]\n", argv[0]);
         return 2;
     }
     int port = (int)number_argument(argv[3], 1, 65535, "PORT");
     size_t bytes = (size_t)number_argument(argv[4], 1, 1 << 30, "BYTES");
     if (sends) send_frames(argv[2], port, bytes, number_argument(argv[5], 0, 10000, "FPS"));
     return receive_frames(argv[2], port, bytes, number_argument(argv[5], 0, 60, "WARMUP"),
-                          number_argument(argv[6], 0.01, 3600, "SECONDS"), argc == 8 && !strcmp(argv[7], "verify"));
+                          number_argument(argv[6], 0.01, 3600, "SECONDS"), argc == 8 ? argv[7] : "");
 }

@@ -50,6 +50,8 @@ export interface Benchmark {
   summary: string;
   /** Bytes; [0] where no message is involved. */
   payloads: readonly number[];
+  /** Those of them that have a name may be asked for by it. */
+  payloadNames?: Readonly<Record<string, number>>;
   /** The metrics compared; the ratios are insane's value to the peer's. */
   compared: readonly string[];
   open(options: Options): Promise<Stage>;

@@ -63,6 +63,8 @@ test.each([
   [["idle", "--seconds", "soon"], '--seconds is "soon"'],
   [["idle", "--fast"], "--fast"],
   [["rtt-local", "--payloads", "65"], "none of those asked for"],
+  [["lunar-stream", "--payloads", "hd,16k"], '--payloads is "16k"'],
+  [["rtt-local", "--payloads", "hd"], '--payloads is "hd"'],
 ])("%j is refused with what is allowed", async (args, message) => {
   const { code, stdout, stderr } = await bench(...args);
   expect(code).toBe(2);

@@ -1,71 +1,14 @@
 // Lunar Streaming between two hosts (namespaces joined by veth): the same server and viewers over every datapath, chosen by
 // configuration alone; frames lost on the way are accounted for, and a host that vanishes has a name.
 import { describe, expect, it } from "vitest";
-import { engines } from "../../src/native/engine.ts";
-import { probeOf } from "../../src/qos/capabilities.ts";
-import { type Seen, StreamingStage, seen } from "./lunar-streaming/stage.ts";
-import { type NamespaceHost, networkTowards, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
-import { eventually, type TestProcess, type Words } from "./runtime/processes.ts";
+import { DATAPATHS, hostsOf, plain } from "./lunar-streaming/datapaths.ts";
+import { type Seen, seen } from "./lunar-streaming/stage.ts";
+import { noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
+import { eventually, type TestProcess } from "./runtime/processes.ts";
 
-const HELLO = 7580;
 const PATIENCE_MS = 60_000;
 const missing = noNamespaces();
 
-type Settings = (host: NamespaceHost) => { readonly network: Words; readonly more?: Words };
-const plain: Settings = () => ({ network: { xdp: { enabled: false } } });
-
-/** What each datapath takes of the runtimes' configurations, and of the stream's quality. */
-const DATAPATHS: ReadonlyArray<readonly [string, string, Settings, Words]> = [
-  ["udp", missing, plain, {}],
-  ["xdp", missing, () => ({ network: {} }), { acceleration: "fast" }],
-  [
-    "dpdk",
-    missing ||
-      (engines()
-        .probe("dpdk")
-        .evidence.some(({ finding }) => finding.startsWith("DPDK"))
-        ? ""
-        : "needs libdpdk"),
-    (host) => ({
-      network: {
-        xdp: { enabled: false },
-        dpdk: { interface: host.interface, address: host.address.replace(/\.(\d)$/, ".1$1") },
-      },
-    }),
-    { acceleration: "fast", consumption: "high" },
-  ],
-  [
-    "rdma",
-    missing || (probeOf("rdma", "net").available ? "" : "needs libfabric"),
-    () => ({
-      network: { xdp: { enabled: false }, rdma: { provider: "net" } },
-      more: {
-        strategy: {
-          name: "test",
-          rules: [{ when: { acceleration: "fast" }, use: ["rdma", "udp"], emulated: true }, { use: ["udp"] }],
-        },
-      },
-    }),
-    { acceleration: "fast" },
-  ],
-];
-
-/** A runtime on each host, reached. */
-async function hostsOf(two: TwoHosts, settings: Settings, faults: Words = {}) {
-  const stages = [new StreamingStage(two.a.prefix), new StreamingStage(two.b.prefix)] as const;
-  const start = (stage: StreamingStage, host: NamespaceHost, other: NamespaceHost): Promise<TestProcess> => {
-    const { network, more = {} } = settings(host);
-    return stage.daemon({ ...more, network: networkTowards(host, other, HELLO, { ...network, ...faults }) });
-  };
-  await Promise.all([start(stages[0], two.a, two.b), start(stages[1], two.b, two.a)]);
-  return {
-    a: stages[0],
-    b: stages[1],
-    [Symbol.asyncDispose]: async () => {
-      await Promise.all(stages.map((stage) => stage[Symbol.asyncDispose]()));
-    },
-  };
-}
 const statsOf = async (server: TestProcess) =>
   (await server.call("serverStats"))["result"] as { datapath: string; listeners: number; gone: string[] };
 const until = (viewer: TestProcess, good: (now: Seen) => boolean): Promise<Seen> =>
