@@ -19,7 +19,7 @@ enum {
     SPIN_INSIDE = 10000,  /* ns: a turn does not end so shortly before a time-sensitive frame may go */
     WAKE_EARLY = 80000,   /* ns: sleeping wakes so late at times */
     TRIES = 4,             /* moments that a turn waits for */
-    RECEIVE_QUIET = 40000, /* ns before a window of a time-sensitive link in which nothing is received */
+    RECEIVE_QUIET = 40000, /* ns before a window of a time-sensitive link in which nothing is received, and the engine says nothing of its own */
     RECEIVE_EACH = 15000, /* ns that a received buffer, which may be a train of 64 KiB, takes at most */
     BEAT_BYTES = INS_WIRE_HEADER + INS_HEARTBEAT_MAX_RECORDS * INS_HEARTBEAT_RECORD_BYTES,
 };
@@ -257,6 +257,17 @@ uint32_t ins_schedule_turn(struct ins_engine *e, struct ins_port *port) {
     return s->moved;
 }
 
+/* How long until the next window of a class that some link has; INS_GATES_NEVER: there is none. */
+static uint64_t until_window(const struct ins_engine *e, const struct ins_port_schedule *s) {
+    uint64_t left = INS_GATES_NEVER;
+    for (uint32_t class = BEST_EFFORT + 1; class < INS_CLASSES; class ++) {
+        uint64_t next = e->class_links[class] ? ins_scheduler_next_opening(&s->scheduler, class) : INS_GATES_NEVER;
+        if (next != INS_GATES_NEVER && next - s->scheduler.now < left)
+            left = next - s->scheduler.now;
+    }
+    return left;
+}
+
 int ins_schedules_may_beat(struct ins_engine *e) {
     for (uint32_t i = 0; i < e->port_count; i++) {
         struct ins_port_schedule *s = e->ports[i].schedule;
@@ -266,6 +277,10 @@ int ins_schedules_may_beat(struct ins_engine *e) {
         const struct ins_gates *gates = gates_of(&s->scheduler);
         uint64_t least = ins_gates_duration(gates, BEAT_BYTES) + gates->margin;
         uint64_t line = s->scheduler.line_free > s->scheduler.now ? s->scheduler.line_free : s->scheduler.now;
+        /* Sending wakes the receiver, who may sleep: that takes longer than the line does. Windows too short for a pause are
+           used to their end. */
+        if (gates->longest[BEST_EFFORT] > 2 * RECEIVE_QUIET && until_window(e, s) < RECEIVE_QUIET)
+            return 0;
         /* Where even the longest window is too short for a full one, smaller ones may do. */
         if (end == 0 || (line + least > end && ins_gates_fit(gates, BEST_EFFORT, least - gates->margin)))
             return 0;
@@ -286,16 +301,11 @@ uint32_t ins_schedules_receive_budget(struct ins_engine *e, uint32_t budget) {
         struct ins_port_schedule *s = e->ports[i].schedule;
         if (!s)
             continue;
-        uint64_t now = look_at_clock(s), left = UINT64_MAX;
-        for (uint32_t class = BEST_EFFORT + 1; class < INS_CLASSES; class ++) {
-            if (!e->class_links[class])
-                continue;
-            uint64_t next = ins_scheduler_next_opening(&s->scheduler, class);
-            if (next != INS_GATES_NEVER && next - now < left)
-                left = next - now;
-            if (ins_scheduler_window_end(&s->scheduler, class) && budget > 1)
+        look_at_clock(s);
+        uint64_t left = until_window(e, s);
+        for (uint32_t class = BEST_EFFORT + 1; class < INS_CLASSES; class ++)
+            if (e->class_links[class] && ins_scheduler_window_end(&s->scheduler, class) && budget > 1)
                 budget = 1; /* its frames may come at any moment */
-        }
         if (left < RECEIVE_QUIET)
             return 0;
         if (left / RECEIVE_EACH < budget)
