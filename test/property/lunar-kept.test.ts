@@ -67,6 +67,28 @@ describe("a replay window", () => {
     send(1);
     expect(window.awaited).toBe(9);
   });
+
+  it("has patience with a subscriber from the message on that it lacks, however long there was none before", () => {
+    const window = new ReplayWindow(8);
+    const send = (now: number): void => {
+      window.keep(new Uint8Array(1), 0, 1);
+      window.sent(now);
+    };
+    const heard = (subscriber: number, expected: number, now: number): void =>
+      void window.acknowledged({ kind: 2, flags: 0, subscriber, publisher: 0, expected, low: 0, high: 0 }, now);
+    window.join(1, false, 0);
+    window.join(2, false, 0);
+    send(1000);
+    heard(1, 1, 1000);
+    // One waits for the first message, the other for the second.
+    send(1004);
+    expect(window.expel(1008, 5)).toEqual([2]);
+    expect(window.expel(1008, 4)).toEqual([1]);
+    window.join(3, false, 1008);
+    send(9000);
+    expect(window.expel(9004, 5)).toEqual([]);
+    expect(window.expel(9005, 5)).toEqual([3]);
+  });
 });
 
 describe("a reader of a kept topic", () => {

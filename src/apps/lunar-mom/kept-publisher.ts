@@ -21,6 +21,8 @@ import { channelOf } from "./topics.ts";
 /** Subscribers are asked how far they are, and nothing is sent again sooner, ms. */
 const ASK_MS = 20;
 const RESEND_MS = 15;
+/** Of messages that go together so many are taken to go at one time: the clock costs as much as the rest of the bookkeeping. */
+const BURST = 16;
 /** Patience with subscribers when nobody is connected, ms. */
 const GONE_MS = 500;
 /** Until somebody has joined: so often it says that it is there, with growing gaps. */
@@ -44,6 +46,9 @@ export class KeptPublisher implements Publisher {
   private readonly most: number;
   private readonly draft = new DraftAfterHeader();
   private readonly waiters = new Set<() => void>();
+  /** When the burst began that goes out now, ms, and messages until the clock is looked at again. */
+  private now = 0;
+  private untimed = 0;
   private timer: NodeJS.Timeout | undefined;
   private greetings = 0;
   private closed = false;
@@ -136,12 +141,18 @@ export class KeptPublisher implements Publisher {
     window.keep(slot.memory, slot.offset, slot.length);
     const token = emitted(this.source, slot, more);
     if (token === 0) return 0;
-    window.sent(performance.now());
+    if (this.untimed === 0) {
+      this.now = performance.now();
+      this.untimed = BURST;
+    }
+    this.untimed = more ? this.untimed - 1 : 0;
+    window.sent(this.now);
     this.look();
     return token;
   }
 
   flush(): void {
+    this.untimed = 0;
     this.source.flush();
   }
   send(content: Content, options: { readonly signal?: AbortSignal } = {}): Promise<number> {
@@ -184,6 +195,8 @@ export class KeptPublisher implements Publisher {
     if (back === null || this.closed || (back.publisher !== 0 && back.publisher !== this.identity)) return;
     const { window } = this;
     const now = performance.now();
+    // A burst that was left half sent has not begun now; whoever acknowledges all of it waits from what comes next.
+    this.untimed = 0;
     switch (back.kind) {
       case BACK.JOIN: {
         const wantsLast = (back.flags & FLAG) !== 0;

@@ -27,6 +27,8 @@ export class ReplayWindow {
   readonly #lengths: Float64Array;
   readonly #sentAt: Float64Array;
   readonly #joined = new Map<number, Joined>();
+  /** No subscriber has got further. */
+  #most = 0;
   /** The first message that one of them has not acknowledged; Infinity: nobody has joined. */
   #least = Number.POSITIVE_INFINITY;
 
@@ -73,8 +75,10 @@ export class ReplayWindow {
     this.#lengths[at] = length;
   }
   sent(now: number): void {
-    // Whoever had nothing to wait for begins to wait now.
-    for (const one of this.#joined.values()) if (one.expected === this.next) one.movedAt = now;
+    // Whoever had nothing to wait for begins to wait now; seldom somebody has when there is much to send.
+    if (this.#most === this.next) {
+      for (const one of this.#joined.values()) if (one.expected === this.next) one.movedAt = now;
+    }
     this.#sentAt[this.next % this.#places] = now;
     this.next++;
   }
@@ -105,6 +109,7 @@ export class ReplayWindow {
     } else if (expected > one.expected) {
       const was = one.expected;
       one.expected = expected;
+      this.#most = Math.max(this.#most, expected);
       one.movedAt = now;
       if (was === this.#least) this.#lookForLeast();
     }
@@ -120,6 +125,7 @@ export class ReplayWindow {
     if (this.#joined.size >= MOST_SUBSCRIBERS) return;
     this.#joined.set(subscriber, { from, expected: from, movedAt: now });
     this.#least = Math.min(this.#least, from);
+    this.#most = Math.max(this.#most, from);
   }
 
   /** What it lacks of what was not sent within `gapMs`; counted as sent now. */
