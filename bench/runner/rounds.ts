@@ -87,7 +87,7 @@ export async function runBenchmark(
       }
     }
   }
-  for (const ratio of ratios(benchmark, figures)) report.line(ratio);
+  for (const ratio of ratios(benchmark, figures, stage.systems)) report.line(ratio);
   return allWell;
 }
 
@@ -98,12 +98,16 @@ export async function runBenchmark(
 const isCounterpart = (own: Figure, peer: Figure, modes: readonly string[]): boolean =>
   peer.mode === (modes.find((mode) => own.mode.endsWith(`-${mode}`)) ?? modes[0]);
 
-/** Every mode of insane against every other system, payload by payload. */
-export function ratios(benchmark: Benchmark, figures: readonly Figure[]): Ratio[] {
+/** Every mode of insane against every other system, payload by payload. `systems`: also those without a figure. */
+export function ratios(
+  benchmark: Benchmark,
+  figures: readonly Figure[],
+  systems: ReadonlyArray<Pick<System, "system" | "mode">> = figures,
+): Ratio[] {
   const ours = figures.filter((figure) => figure.system === "insane" && benchmark.compared.includes(figure.metric));
   const firstMode = ours[0]?.mode;
   const modesOf = (name: string): string[] => [
-    ...new Set(figures.filter(({ system }) => system === name).map(({ mode }) => mode)),
+    ...new Set(systems.filter(({ system }) => system === name).map(({ mode }) => mode)),
   ];
   return ours.flatMap((own) =>
     figures

@@ -107,5 +107,9 @@ describe("rounds", () => {
       { bench: "x", ratio: "insane/raw-xdp", peerMode: "native", payload: 64, metric: "rtt", value: 1.5 },
       { bench: "x", ratio: "insane inline-skb/raw-xdp", peerMode: "skb", payload: 64, metric: "rtt", value: 1.5 },
     ]);
+    // One that could not be measured is not replaced by another mode.
+    expect(ratios(benchmark, modes.toSpliced(2, 1), modes).map(({ ratio }) => ratio)).toEqual([
+      "insane inline-skb/raw-xdp",
+    ]);
   });
 });
