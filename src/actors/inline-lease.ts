@@ -9,6 +9,7 @@ type Inline = EngineResource["inline"];
 export class InlineLease {
   readonly #servings: () => Iterable<Serving>;
   #session: number | null = null;
+  #reserved = false;
   #leased: ReadonlyArray<{ readonly serving: Serving; readonly inline: Inline }> = [];
 
   constructor(servings: () => Iterable<Serving>) {
@@ -19,9 +20,17 @@ export class InlineLease {
     return this.#session !== null;
   }
 
+  /** For a session that is about to open, which `give`s itself the lease or gives it back (null). False: another one has it. */
+  reserve(): boolean {
+    if (this.#reserved) return false;
+    this.#reserved = true;
+    return true;
+  }
+
   /** The session of this thread begins (its number) or ends (null) to poll. */
   give(session: number | null, links: Iterable<LinkActor>): void {
     this.#session = session;
+    this.#reserved = session !== null;
     this.follow(links);
   }
 
@@ -36,7 +45,7 @@ export class InlineLease {
     const leased: Array<(typeof before)[number]> = [];
     for (const serving of this.#servings()) {
       const inline = serving.engine?.resource?.inline;
-      if (inline && serving.engine?.mode === "inline" && used.has(serving.technology)) leased.push({ serving, inline });
+      if (inline && serving.engine?.mode === "inline" && used.has(serving.lane)) leased.push({ serving, inline });
     }
     this.#leased = leased;
     this.turns = leased.length === 1 ? leased[0]!.inline.turns : this.#all;

@@ -251,7 +251,9 @@ export class Serving {
   #openDatapath(engine: EngineActor): void {
     const { technology, lane } = this;
     const { at, options, schedule } = this.plan;
-    let kept = this.#port;
+    // What peers sent to an engine of RDMA that died waits in their libraries for its endpoint, and would come to its
+    // successor after all that was sent over another path meanwhile, counted as lost already.
+    let kept = technology === "rdma" ? null : this.#port;
     engine.addDatapath({
       ...(schedule === undefined ? {} : { schedule: { ...schedule, baseNs: baseTimeNs(schedule) } }),
       technology,

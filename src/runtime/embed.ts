@@ -44,12 +44,17 @@ export async function embed(options: EmbedOptions = {}): Promise<EmbeddedRuntime
     },
     async connect({ name } = {}) {
       if (closing) throw new InsaneError("ECLOSED", "This runtime is closed.");
-      // One thread, one lease: the first session that is open has it.
-      const inline = runtime.network.inline?.taken ? undefined : runtime.network.inline;
+      // One thread, one lease: the first session that is opened has it, from before it is open until it is closed. What the
+      // others have is served by that one's turns or by the engines' own threads.
+      const lease = runtime.network.inline;
+      const inline = lease?.reserve() ? lease : undefined;
       const session = await openSession({
         fd: runtime.connectHere(),
         ...(name === undefined ? {} : { name }),
         ...(inline === undefined ? {} : { inlineEngine: inline }),
+      }).catch((cause: unknown) => {
+        inline?.give(null, []);
+        throw cause;
       });
       sessions.add(session);
       inline?.give(session.id, runtime.network.mainLinks);

@@ -1,6 +1,7 @@
 // Two runtimes on loopback, exchanging over UDP: messages go where they are wanted and nowhere else, peers come and go,
 // and nothing is left behind.
 import { describe, expect, it } from "vitest";
+import { InlineLease } from "../../src/actors/inline-lease.ts";
 import { type EmbeddedRuntime, type EmbedOptions, Runtime, type Session } from "../../src/index.ts";
 import { eventually, Stage } from "./runtime/processes.ts";
 
@@ -97,6 +98,45 @@ describe("two runtimes", () => {
     };
     for (let i = 0; i < 1000; i++) bounce();
     expect(await there.source.settled()).toMatchObject({ consumed: 1000 });
+  });
+
+  it("serve all of several sessions that open at once over inline engines, whichever of them closes", async () => {
+    await using hosts = await pair({ engine: { mode: "inline" } });
+    const [first, second] = await Promise.all([hosts.a.connect(), hosts.a.connect()]);
+    const there = await hosts.b.connect();
+    const sinks = await Promise.all(
+      [1, 2].map(async (n) => (await there.createStream({ name: `s${n}` })).createSink(n)),
+    );
+    const emitters = [await emitter(first, "s1", 1), await emitter(second, "s2", 2)];
+    await Promise.all(emitters.map(({ source }) => source.matched()));
+    const exchange = async (index: number, what: string): Promise<void> => {
+      await emitters[index]?.emit(what);
+      const message = await sinks[index]?.consume();
+      expect(message && text(message.bytes)).toBe(what);
+      message?.release();
+    };
+    for (let i = 0; i < 100; i++) {
+      first.poll();
+      second.poll();
+      await exchange(i % 2, `message ${i}`);
+    }
+    // The second has no lease to give back.
+    await second.close();
+    await exchange(0, "goes on");
+    await first.close();
+    const third = await hosts.a.connect();
+    emitters[0] = await emitter(third, "s1", 1);
+    await emitters[0].source.matched();
+    await exchange(0, "of the next");
+  });
+
+  it("have one lease for all sessions, from before the first is open until it is closed", () => {
+    const lease = new InlineLease(() => []);
+    expect([lease.reserve(), lease.reserve(), lease.taken]).toEqual([true, false, false]);
+    lease.give(7, []);
+    expect([lease.reserve(), lease.taken]).toEqual([false, true]);
+    lease.give(null, []);
+    expect([lease.taken, lease.reserve()]).toEqual([false, true]);
   });
 
   it("send only what somebody there wants", async () => {

@@ -4,134 +4,13 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { EmbeddedRuntime, ReboundEvent, SourceStats } from "../../src/index.ts";
-import type { DecisionRecord } from "../../src/protocol/control.ts";
+import type { ReboundEvent } from "../../src/index.ts";
 import type { MoveCosts } from "../../src/protocol/rebound.ts";
-import type { ExplainReport } from "../../src/runtime/api.ts";
-import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
-import { eventually, Stage, type TestProcess, type Words } from "./runtime/processes.ts";
+import { type Book, books, fast, Side, sum, traffic } from "./runtime/moving.ts";
+import { noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
+import { eventually } from "./runtime/processes.ts";
 
 const missing = noNamespaces();
-const HELLO = 7600;
-const fast = { stream: "s", acceleration: "fast" };
-
-interface Received {
-  readonly count: number;
-  readonly faults: ReadonlyArray<string>;
-  readonly from: Readonly<Record<string, { readonly count: number; readonly gaps: number }>>;
-  readonly stats: { readonly received: number; readonly lost: number };
-}
-
-class Side implements AsyncDisposable {
-  readonly stage: Stage;
-  daemon!: TestProcess;
-  app!: TestProcess;
-
-  constructor(host: NamespaceHost) {
-    this.stage = new Stage(host.prefix);
-  }
-
-  /** `embedded`: the runtime is in the application, whose thread polls its engines. */
-  async start(host: NamespaceHost, other: NamespaceHost, settings: Words = {}, embedded = false): Promise<void> {
-    const network = {
-      enabled: true,
-      address: host.address,
-      port: HELLO,
-      peers: [`${other.address}:${HELLO}`],
-      helloIntervalMs: 50,
-      silentAfterMs: 5000,
-      // An application that does not run for a while, as on a busy machine, is no reason to lose anything.
-      xdp: { slots: 4096 },
-      ...(settings["network"] as object),
-    };
-    const link = { entries: 8192 };
-    const runtime = { rebind: { holdSeconds: 1, patienceMs: 5000 }, link, ...settings, network };
-    if (embedded) {
-      this.app = await this.stage.embedding(host.namespace, { ...runtime, engine: { mode: "inline" } });
-      return;
-    }
-    this.daemon = await this.stage.daemon(runtime);
-    this.app = await this.stage.application(host.namespace);
-  }
-
-  async status(): Promise<ReturnType<EmbeddedRuntime["status"]>> {
-    return (await this.daemon.call("status"))["result"] as ReturnType<EmbeddedRuntime["status"]>;
-  }
-
-  async received(): Promise<Received> {
-    return (await this.app.call("received", { index: 0 }))["result"] as Received;
-  }
-
-  async datapath(): Promise<unknown> {
-    return ((await this.app.call("binding", fast))["result"] as DecisionRecord).datapath;
-  }
-
-  async moves(times: number, pace: number): Promise<ReboundEvent[]> {
-    const events: ReboundEvent[] = [];
-    // A few at a time: an answer has to come soon, also on a busy machine.
-    for (let left = times; left > 0; left -= 4) {
-      const some = await this.app.call("moves", { ...fast, times: Math.min(left, 4), pace });
-      events.push(...(some["result"] as ReboundEvent[]));
-    }
-    return events;
-  }
-
-  async explain(stream = fast.stream): Promise<ExplainReport> {
-    const reports = (await this.daemon.call("explain"))["result"] as ExplainReport[];
-    return reports.find((report) => report.stream === stream) as ExplainReport;
-  }
-
-  async rebounds(): Promise<ReboundEvent[]> {
-    return (await this.app.call("rebounds"))["result"] as ReboundEvent[];
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.stage[Symbol.asyncDispose]();
-  }
-}
-
-/** Messages in both directions, two each millisecond, over XDP as soon as that is there. */
-async function traffic(near: Side, far: Side): Promise<void> {
-  await Promise.all([near, far].map(({ app }, i) => app.call("sink", { ...fast, channel: 2 - i })));
-  await Promise.all([near, far].map(({ app }, i) => app.call("source", { ...fast, channel: 1 + i })));
-  await Promise.all([near, far].map(({ app }) => app.call("matched", { index: 0 })));
-  for (const side of [near, far]) {
-    // On a busy machine it may have come up later than a new stream waits for it.
-    await eventually(
-      () => side.datapath(),
-      (datapath) => datapath === "xdp",
-    );
-  }
-  await Promise.all([near, far].map(({ app }) => app.call("emit", { index: 0, size: 64, burst: 2, pace: 1 })));
-}
-
-interface Book {
-  readonly sent: number;
-  readonly dropped: object;
-  readonly got: Received;
-}
-
-/** Stops, and says what each side sent and the other got. */
-async function books(near: Side, far: Side): Promise<Book[]> {
-  const emitted = await Promise.all([near, far].map(({ app }) => app.call("stop", { index: 0 })));
-  const sent = await Promise.all([near, far].map(({ app }) => app.call("settled", { index: 0 })));
-  return await Promise.all(
-    [far, near].map(async (side, i) => {
-      const { consumed, dropped, unmatched, abandoned } = (sent[i] as Words)["result"] as SourceStats;
-      expect(consumed + unmatched + abandoned + Object.values(dropped).reduce((sum, n) => sum + n, 0)).toBe(
-        ((emitted[i] as Words)["result"] as Words)["emitted"],
-      );
-      const got = await eventually(
-        () => side.received(),
-        ({ stats }) => stats.received + stats.lost >= consumed,
-      );
-      return { sent: consumed, dropped, got };
-    }),
-  );
-}
-
-const sum = (moves: ExplainReport["moves"], cost: keyof MoveCosts): number =>
-  moves.reduce((total, move) => total + move[cost], 0);
 
 describe.skipIf(missing !== "")(`streams that move between datapaths ${missing}`, () => {
   it("on request lose, double and reorder nothing in a hundred moves, whichever side moves, and when", {

@@ -237,6 +237,40 @@ static void what_a_broken_datapath_did_not_send_is_not_told_as_sent(void **state
     node_close(&node);
 }
 
+/* Of 3 messages, to an endpoint that is gone and has no other here (an engine of RDMA knows of none but RDMA's), and to one
+   that is there and does not answer. */
+static void what_this_engine_cannot_tell_is_told_to_control(void **state) {
+    (void)state;
+    for (int gone = 0; gone < 2; gone++) {
+        struct node node;
+        struct exit_link exit;
+        struct ins_engine_config config = node_config();
+        config.heartbeat_ms = 0;
+        node_open(&node, &config, NULL);
+        struct fake *fake = fake_new();
+        node_do(&node, ins_engine_add_datapath(node.engine, NODE_DATAPATH, &fake->base));
+        node_do(&node, ins_engine_set_peer(node.engine, FIRST, NODE_DATAPATH, 1, 1, 0));
+        node_do(&node, ins_engine_add_route(node.engine, TAG, CHANNEL, FIRST));
+        exit_open(&exit, &node, EXIT, TAG, 16, 16, 64);
+        node_do(&node, ins_engine_add_source(node.engine, EXIT, 0, SOURCE, 0, CHANNEL));
+        for (uint64_t i = 0; i < 3; i++)
+            assert_true(exit_send(&exit, &node, 0, 0, 16, i));
+        HARNESS_UNTIL(node_count(&node, INS_COUNT_tx_messages) == 3, &node, &node) {}
+        if (gone)
+            node_do(&node, ins_engine_remove_peer(node.engine, FIRST));
+        else
+            node_do(&node, ins_engine_retire_link(node.engine, EXIT, 50));
+        uint64_t sent;
+        HARNESS_UNTIL(node_events(&node, INS_EVENT_UNTOLD, &sent), &node, &node) {}
+        assert_int_equal(sent, 3);
+        assert_int_equal(event_of(&node, INS_EVENT_UNTOLD)->status, HOST);
+        exit_close(&exit, &node);
+        node_do(&node, ins_engine_remove_datapath(node.engine, NODE_DATAPATH));
+        fake_free(fake);
+        node_close(&node);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_held_link_waits_until_it_is_let_go),
@@ -246,6 +280,7 @@ int main(void) {
         cmocka_unit_test(a_route_moves_to_another_endpoint_and_nothing_overtakes),
         cmocka_unit_test(what_was_sent_to_an_endpoint_that_died_is_counted_at_another),
         cmocka_unit_test(what_a_broken_datapath_did_not_send_is_not_told_as_sent),
+        cmocka_unit_test(what_this_engine_cannot_tell_is_told_to_control),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,12 @@
 #include "flow.h"
 #include "scheduler_port.h"
 
-enum { FIRST_MS = 5, LAST_MS = 100, GIVE_UP_MS = 10000 };
+enum {
+    FIRST_MS = 5,
+    LAST_MS = 100,
+    GIVE_UP_MS = 10000,
+    TRIES = 8, /* without an echo, half a second: then another engine tells as well */
+};
 
 int ins_farewells_init(struct ins_engine *e) {
     e->farewells = calloc(1, sizeof *e->farewells);
@@ -109,19 +114,18 @@ static struct ins_heartbeat record_of(const struct ins_flow *flow) {
         .flow = flow->id, .tag = flow->tag, .channel = flow->channel, .source = flow->source, .next = flow->next};
 }
 
-/* Where no datapath works any more it is control's to tell, by another engine. */
-static void tell_control(struct ins_engine *e, const struct ins_flow *flow) {
+/* Where no datapath of this engine gets through it is control's to tell, by another engine. 1: it knows. */
+static uint32_t tell_control(struct ins_engine *e, uint32_t host, const struct ins_heartbeat *flow) {
     struct ins_event event = {
         .type = INS_EVENT_UNTOLD,
-        .status = (int32_t)(e->peers[flow->peer].id / INS_PEER_ENDPOINTS),
+        .status = (int32_t)host,
         .a = flow->tag,
         .b = flow->channel,
         .c = flow->source,
-        .d = flow->id,
+        .d = flow->flow,
         .value = flow->next,
     };
-    if (!ins_event_push(&e->events, &event, INS_EVENTS_RESERVED))
-        ins_count(e, INS_COUNT_markers_unheard, 1);
+    return (uint32_t)ins_event_push(&e->events, &event, INS_EVENTS_RESERVED);
 }
 
 static int works(const struct ins_engine *e) {
@@ -132,19 +136,22 @@ static int works(const struct ins_engine *e) {
 }
 
 void ins_farewell_flow(struct ins_engine *e, const struct ins_flow *flow, uint32_t handover) {
+    const struct ins_heartbeat record = record_of(flow);
+    uint32_t host = e->peers[flow->peer].id / INS_PEER_ENDPOINTS;
     if (!works(e)) {
-        tell_control(e, flow);
+        if (!tell_control(e, host, &record))
+            ins_count(e, INS_COUNT_markers_unheard, 1);
         if (handover)
             e->farewells->handovers[handover - 1].unechoed++;
         return;
     }
-    const struct ins_heartbeat record = record_of(flow);
     const struct ins_port *port = &e->ports[flow->port];
-    struct ins_farewell *farewell = make(e, e->peers[flow->peer].id / INS_PEER_ENDPOINTS, &record, handover);
+    struct ins_farewell *farewell = make(e, host, &record, handover);
     if (!farewell)
         return;
     farewell->by_path = 1;
     farewell->peer = e->peers[flow->peer].id;
+    farewell->at = e->peers[flow->peer].endpoints[flow->port].at;
     farewell->port = port->datapath ? port->id : 0;
 }
 
@@ -272,6 +279,10 @@ static struct ins_port *path(struct ins_engine *e, const struct ins_farewell *fa
             *to = *at;
             found = &e->ports[i];
         }
+    if (found && (to->address != farewell->at.address || to->port != farewell->at.port)) {
+        *elsewhere = 1;
+        return found;
+    }
     if (found && (farewell->handover || farewell->tries % 2 == 0))
         return found;
     for (uint32_t i = 0; i < e->port_count; i++)
@@ -299,10 +310,22 @@ void ins_farewell_send(struct ins_engine *e, struct ins_port *port, const struct
         ins_count(e, INS_COUNT_markers_out, 1);
 }
 
+/* A receiver whose endpoint here is gone, or that does not answer there, may be reached by another engine: RDMA reaches
+   nothing but RDMA. What is under way to one that answers late is not told to be lost while somebody waits for it. */
+static void tell_elsewhere(struct ins_engine *e, struct ins_farewell *farewell, int reached) {
+    if (!farewell->by_path || (reached && (farewell->handover || farewell->tries < TRIES)))
+        return;
+    if (!reached)
+        settle(e, farewell, 0, 0); /* nothing of it comes any more */
+    if (!farewell->told)
+        farewell->told = tell_control(e, farewell->host, &farewell->flow);
+}
+
 static void say(struct ins_engine *e, struct ins_farewell *farewell) {
     struct ins_endpoint to;
     int elsewhere;
     struct ins_port *port = path(e, farewell, &to, &elsewhere);
+    tell_elsewhere(e, farewell, port != NULL);
     if (!port)
         farewell->due_ms = e->now_ms + LAST_MS;
     else if (!elsewhere && ins_port_staged(port))
@@ -335,7 +358,8 @@ void ins_farewells_beat(struct ins_engine *e) {
         if (farewell->handover && e->now_ms >= f->handovers[farewell->handover - 1].until_ms)
             settle(e, farewell, 0, 0);
         if (e->now_ms >= farewell->until_ms) {
-            ins_count(e, INS_COUNT_markers_unheard, 1);
+            if (!farewell->told)
+                ins_count(e, INS_COUNT_markers_unheard, 1);
             drop(e, farewell);
         } else if (e->now_ms >= farewell->due_ms)
             say(e, farewell);

@@ -13,7 +13,9 @@ struct ins_farewell {
     uint32_t host;     /* ids of its peers, divided by INS_PEER_ENDPOINTS */
     uint32_t by_path;  /* the path of its messages is known: peer id and datapath id */
     uint32_t peer, port;
+    struct ins_endpoint at; /* where its messages went: what answers elsewhere under the same id is another engine */
     uint32_t tries;
+    uint32_t told; /* control knows: another engine may reach the receiver where this one does not */
 };
 
 /* A link that is being retired, or a route that was moved: who waits for echoes. */
