@@ -31,9 +31,9 @@ async function both(point: Point, run: (fps: number) => Promise<Record<string, n
 /** `read`: its receiver looks at every byte of a frame as well. */
 function sendfile({ a, b }: Topology, read = false): System {
   return {
-    system: read ? "sendfile-read" : "sendfile",
+    system: "sendfile",
     datapath: "tcp",
-    mode: "block",
+    mode: read ? "read" : "block",
     keysAt,
     threads: "none spin: sender on core 0, receiver on core 1",
     unavailable: nativeUnavailable("tcp_sendfile"),
@@ -71,7 +71,7 @@ function network({ a, b }: Topology, datapath: Datapath): System {
 
 /**
  * `still`: neither application touches the pixels, beside `sendfile`. `read`: the viewer looks at every byte where it lies, beside
- * `sendfile-read`. `copied`: the viewer has each in memory of its own, which an application on one host need not do. `written`: drawn
+ * `sendfile` `read`. `copied`: the viewer has each in memory of its own, which an application on one host need not do. `written`: drawn
  * anew and copied, for which sendfile has no counterpart: its file is written once.
  */
 function coLocated(how: "still" | "read" | "copied" | "written"): System {
@@ -119,11 +119,11 @@ export const lunarStream = betweenHosts(
     compared: ["fps", "frame-latency"],
   },
   (topology) => [
+    ...(["udp", "xdp", "dpdk", "rdma"] as const).map((datapath) => network(topology, datapath)),
     coLocated("still"),
     coLocated("read"),
     coLocated("copied"),
     coLocated("written"),
-    ...(["udp", "xdp", "dpdk", "rdma"] as const).map((datapath) => network(topology, datapath)),
     sendfile(topology),
     sendfile(topology, true),
   ],
