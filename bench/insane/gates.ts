@@ -6,6 +6,7 @@ import { execFileSync } from "node:child_process";
 import { Runtime, type Source } from "../../src/index.ts";
 import { say } from "../peers/stopwatch.ts";
 import { BULK, CHANNELS, CYCLE_NS, EMIT_NS, HELLO_PORT, LAST_EMIT_NS, SCHEDULE, URGENT } from "./gates-plan.ts";
+import { towards } from "./hello.ts";
 
 const [role, address = "", peer = "", payloadText, secondsText, load] = process.argv.slice(2);
 const payload = Number(payloadText);
@@ -19,10 +20,7 @@ await using runtime = await Runtime.embed({
   name: `bench-gates-${role}`,
   socket: null,
   network: {
-    address,
-    port: HELLO_PORT,
-    peers: [`${peer}:${HELLO_PORT}`],
-    helloIntervalMs: 100,
+    ...towards(address, peer, HELLO_PORT),
     xdp: { enabled: false },
     ...(sends ? { schedule: SCHEDULE } : {}),
   },

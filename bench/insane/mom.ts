@@ -5,6 +5,7 @@ import type { Publisher } from "../../src/apps/lunar-mom/api.ts";
 import type { Draft, TopicMessage } from "../../src/apps/lunar-mom/lunar.ts";
 import { type Lunar, openLunar } from "../../src/apps/lunar-mom/lunar.ts";
 import { Counter, Stopwatch, say } from "../peers/stopwatch.ts";
+import { sequenceOf } from "./sequence.ts";
 import { reach } from "./session.ts";
 
 const BURST = 64;
@@ -30,10 +31,6 @@ const delivery = lane === "kept" ? "at-least-once" : "best-effort";
 const options = { qos: { acceleration, consumption }, delivery } as const;
 const aside = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-const sequenceOf = ({ memory, offset }: TopicMessage): number => {
-  const byte = (i: number) => memory[offset + i] as number;
-  return (byte(0) | (byte(1) << 8) | (byte(2) << 16) | (byte(3) << 24)) >>> 0;
-};
 let sequence = 0;
 const number = ({ memory, offset }: Draft): void => {
   memory[offset] = sequence;

@@ -9,6 +9,7 @@ import { oneWay, roundTrip } from "../runner/readings.ts";
 import { socketFolder } from "../runner/socket-folder.ts";
 import { type Host, PORT, type Topology } from "../runner/topology.ts";
 import { insaneUnavailable, startDaemon } from "./daemon.ts";
+import { towards } from "./hello.ts";
 
 /** UDP port of the daemons' hello frames. */
 const HELLO_PORT = 9711;
@@ -106,10 +107,7 @@ function roundTripDaemon({ a, b }: Topology, mode: "daemon" | "daemon-parked"): 
               { core: self.core, namespace: self.namespace },
               {
                 network: {
-                  address: self.address,
-                  port: HELLO_PORT,
-                  peers: [`${peer.address}:${HELLO_PORT}`],
-                  helloIntervalMs: 100,
+                  ...towards(self.address, peer.address, HELLO_PORT),
                 },
                 engine: { mode: "thread", idle: parked ? "park" : "yield" },
               },

@@ -2,6 +2,7 @@
 // SECONDS. `near` sends numbered messages in bursts, `far` counts them.
 import type { Sink, Source } from "../../src/index.ts";
 import { Counter, SenderCost, say } from "../peers/stopwatch.ts";
+import { sequenceAt } from "./sequence.ts";
 import { CHANNELS, reach } from "./session.ts";
 
 /** Messages between two publications: those of 64 bytes make a train of 55 KB. */
@@ -65,13 +66,7 @@ let last = 0;
 let taken = 0;
 
 function take(message: { offset: number; words: Uint32Array; memory: Uint8Array; release(): void }): void {
-  const { offset } = message;
-  if ((offset & 3) === 0) last = message.words[offset >>> 2] as number;
-  else {
-    const { memory } = message;
-    const byte = (i: number) => memory[offset + i] as number;
-    last = (byte(0) | (byte(1) << 8) | (byte(2) << 16) | (byte(3) << 24)) >>> 0;
-  }
+  last = sequenceAt(message);
   if (taken++ === 0) first = last;
   message.release();
 }

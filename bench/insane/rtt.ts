@@ -2,6 +2,7 @@
 // SECONDS. `near` has one message in flight; `far` answers with the whole payload (copy) or its first word only (mark).
 import type { Message, Sink, SlotBuffer, Source } from "../../src/index.ts";
 import { Stopwatch, say } from "../peers/stopwatch.ts";
+import { sequenceAt } from "./sequence.ts";
 import { CHANNELS, reach } from "./session.ts";
 
 /** A message not answered for this long is lost, and the next one is sent. */
@@ -33,18 +34,10 @@ function copyPayload(from: Message, to: SlotBuffer): void {
   for (let i = 0; i < payload >>> 2; i++) target[there + i] = source[here + i] as number;
 }
 
-/** The sequence number at the head of a payload; receive slots may be unaligned. */
-function sequenceOf(message: Message): number {
-  const { memory, offset } = message;
-  if ((offset & 3) === 0) return message.words[offset >>> 2] as number;
-  const byte = (i: number) => memory[offset + i] as number;
-  return (byte(0) | (byte(1) << 8) | (byte(2) << 16) | (byte(3) << 24)) >>> 0;
-}
-
 function answer(message: Message): void {
   const buffer = source.getBuffer(payload);
   if (answering === "copy") copyPayload(message, buffer);
-  else buffer.words[buffer.offset >>> 2] = sequenceOf(message);
+  else buffer.words[buffer.offset >>> 2] = sequenceAt(message);
   message.release();
   source.emit(buffer);
 }
@@ -99,7 +92,7 @@ async function spinning(yielding: boolean): Promise<void> {
         watch.start();
         break;
       }
-      answered = sequenceOf(message) === sequence; // else an answer that came too late
+      answered = sequenceAt(message) === sequence; // else an answer that came too late
       message.release();
       if (answered) more = watch.stop();
     }
@@ -125,7 +118,7 @@ async function parked(): Promise<void> {
     start();
   }, LOST_AFTER_MS);
   await stream.createSink(CHANNELS.back, (message) => {
-    const answered = sequenceOf(message) === sequence;
+    const answered = sequenceAt(message) === sequence;
     message.release();
     if (!answered) return;
     sequence++;

@@ -3,6 +3,7 @@
 import type { Session, Stream } from "../../src/index.ts";
 import { connect, Runtime } from "../../src/index.ts";
 import { crowdOf, openCrowd } from "./crowd.ts";
+import { towards } from "./hello.ts";
 
 /** UDP port of the hello frames of an embedded runtime. */
 export const HELLO_PORT = 9710;
@@ -66,10 +67,7 @@ export async function reach(
     socket: null,
     network: {
       enabled: true,
-      address,
-      port: HELLO_PORT,
-      peers: [`${peer}:${HELLO_PORT}`],
-      helloIntervalMs: 100,
+      ...towards(address, peer, HELLO_PORT),
       ...dpdk,
       ...rdma,
       xdp: { mode: device === "skb" ? "skb" : "native" },

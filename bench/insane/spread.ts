@@ -1,10 +1,12 @@
 // One way over kernel UDP on two channels, received by one thread or by two: spread.ts near|far LOCAL PEER THREADS PAYLOAD
 // WARMUP SECONDS. `near` sends bursts on each channel by turns, its engine inline; `far` counts what comes on both, its
 // application on a thread besides those that receive.
-import { type Message, Runtime, type Source } from "../../src/index.ts";
+import { Runtime, type Source } from "../../src/index.ts";
 import { laneOf } from "../../src/protocol/lanes.ts";
 import { streamTag } from "../../src/protocol/qos.ts";
 import { Counter, say } from "../peers/stopwatch.ts";
+import { towards } from "./hello.ts";
+import { sequenceAt } from "./sequence.ts";
 import { HELLO_PORT, STREAM } from "./session.ts";
 
 const [role, address = "", peer = "", ...numbers] = process.argv.slice(2);
@@ -25,10 +27,7 @@ await using runtime = await Runtime.embed({
   name: `bench-spread-${role}`,
   socket: null,
   network: {
-    address,
-    port: HELLO_PORT,
-    peers: [`${peer}:${HELLO_PORT}`],
-    helloIntervalMs: 100,
+    ...towards(address, peer, HELLO_PORT),
     xdp: { enabled: false },
     udp: { threads: receives ? threads : 1 },
   },
@@ -67,13 +66,6 @@ async function send(): Promise<void> {
     });
     if (turn % TURNS === 0) await eventLoop();
   }
-}
-
-/** Messages that share a datagram lie at any offset. */
-function sequenceOf({ offset, words, memory }: Message): number {
-  if ((offset & 3) === 0) return words[offset >>> 2] as number;
-  const byte = (i: number) => memory[offset + i] as number;
-  return (byte(0) | (byte(1) << 8) | (byte(2) << 16) | (byte(3) << 24)) >>> 0;
 }
 
 /** What the windows of both channels add up to. */
@@ -115,7 +107,7 @@ async function receive(): Promise<void> {
   for (const [i, channel] of CHANNELS.entries()) {
     const arrivals = all[i] as Arrivals;
     await stream.createSink(channel, (message) => {
-      arrivals.take(sequenceOf(message));
+      arrivals.take(sequenceAt(message));
       message.release();
       if (scheduled) return;
       scheduled = true;

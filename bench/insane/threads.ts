@@ -8,6 +8,7 @@ import { oneWay, roundTrip } from "../runner/readings.ts";
 import { socketFolder } from "../runner/socket-folder.ts";
 import type { Host, Topology } from "../runner/topology.ts";
 import { insaneUnavailable, startDaemon } from "./daemon.ts";
+import { towards } from "./hello.ts";
 import { processorTime } from "./idle.ts";
 
 const HELLO_PORT = 9712;
@@ -43,10 +44,7 @@ async function run(
       const daemon = (self: Host, peer: Host) =>
         startDaemon(start, folder.path, self, {
           network: {
-            address: self.address,
-            port: HELLO_PORT,
-            peers: [`${peer.address}:${HELLO_PORT}`],
-            helloIntervalMs: 100,
+            ...towards(self.address, peer.address, HELLO_PORT),
             xdp: { enabled: true },
           },
           engine: { mode: "thread", idle },

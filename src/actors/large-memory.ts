@@ -5,6 +5,7 @@ import { assemblyPool, assemblyRecord } from "../effects/domain-pool.ts";
 import type { EngineResource } from "../effects/engine.ts";
 import { InsaneError, WARNING_CODES } from "../protocol/codes.ts";
 import { POOL } from "../protocol/layout.ts";
+import { WIRE } from "../protocol/wire.ts";
 import { EnginePools, type PoolOwner } from "./engine-pools.ts";
 import type { SubScope } from "./life.ts";
 import type { LinkEnd, PoolShare } from "./link-end.ts";
@@ -13,8 +14,6 @@ import type { LinkEnd, PoolShare } from "./link-end.ts";
 const ASSEMBLIES = 256;
 /** Of one foreign trust domain, so that no user keeps all others out. */
 const ASSEMBLIES_OF_DOMAIN = 64;
-/** Payload that goes in one datagram everywhere (core/fragments.h). */
-const ALWAYS_WHOLE = 512;
 
 /** Codes that are no warning's are told as news. */
 const WELL_AGAIN = "LARGE_MEMORY";
@@ -197,7 +196,7 @@ export class LargeMemory {
  */
 function largeMessages(stream: string, to: LinkEnd): LargeMessages | null {
   const most = to.maxMessage?.(stream) ?? 0;
-  if (most <= ALWAYS_WHOLE) return null;
+  if (most <= WIRE.ALWAYS_WHOLE) return null;
   const { key = "", label = "" } = to.domain ?? {};
   const whose = label === "" ? "" : ` for ${label}`;
   const own = most > POOL.DEFAULT_MAX_MESSAGE;

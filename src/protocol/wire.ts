@@ -40,6 +40,8 @@ export const WIRE = {
   FLAG_FIRST: 0x0002,
   /** Largest payload of one datagram: 65507 bytes of UDP less the header. */
   MAX_PAYLOAD: 65459,
+  /** Payload that goes in one datagram over every path. */
+  ALWAYS_WHOLE: 512,
 } as const;
 
 export const WIRE_TYPE = {

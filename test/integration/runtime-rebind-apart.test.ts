@@ -86,6 +86,15 @@ function accountsForAll({ sent, got }: Book): void {
 describe.each(MEDIA)(
   "streams that move between kernel UDP and $technology $missing",
   ({ technology, missing, settings }) => {
+    /** Both sides run, and messages flow both ways; `nearNetwork`: more of the near one's configuration. */
+    async function flow(hosts: TwoHosts, near: Side, far: Side, nearNetwork?: Words): Promise<void> {
+      await Promise.all([
+        near.start(hosts.a, hosts.b, settings(hosts.a, nearNetwork)),
+        far.start(hosts.b, hosts.a, settings(hosts.b)),
+      ]);
+      await traffic(near, far, technology);
+    }
+
     it.skipIf(missing !== "")(
       "on request lose and double nothing, whichever side moves",
       { timeout: TEST_MS },
@@ -93,11 +102,7 @@ describe.each(MEDIA)(
         using hosts = new TwoHosts();
         await using near = new Side(hosts.a);
         await using far = new Side(hosts.b);
-        await Promise.all([
-          near.start(hosts.a, hosts.b, settings(hosts.a)),
-          far.start(hosts.b, hosts.a, settings(hosts.b)),
-        ]);
-        await traffic(near, far, technology);
+        await flow(hosts, near, far);
         const each = Math.ceil(MOVES / 6) * 2;
         const told = [await near.moves(each, 20), await far.moves(each, 20)];
         told.push(...(await Promise.all([near.moves(each, 5), far.moves(each, 5)])));
@@ -126,11 +131,7 @@ describe.each(MEDIA)(
         using hosts = new TwoHosts();
         await using near = new Side(hosts.a);
         await using far = new Side(hosts.b);
-        await Promise.all([
-          near.start(hosts.a, hosts.b, settings(hosts.a)),
-          far.start(hosts.b, hosts.a, settings(hosts.b)),
-        ]);
-        await traffic(near, far, technology);
+        await flow(hosts, near, far);
         await goesOn(near, far, 200);
         const moved = (await near.rebounds()).length;
         const engine = (await near.status()).engines.find(({ name }) => name === `engine ${technology}`);
@@ -162,11 +163,7 @@ describe.each(MEDIA)(
         await using far = new Side(hosts.b);
         const armed = join(near.stage.folder, "armed");
         const hang = { faults: { [technology]: `hang_after=0,armed=${armed}` } };
-        await Promise.all([
-          near.start(hosts.a, hosts.b, settings(hosts.a, hang)),
-          far.start(hosts.b, hosts.a, settings(hosts.b)),
-        ]);
-        await traffic(near, far, technology);
+        await flow(hosts, near, far, hang);
         await goesOn(near, far, 200);
         const moved = (await near.rebounds()).length;
         writeFileSync(armed, "");

@@ -201,20 +201,26 @@ static void what_was_sent_to_an_endpoint_that_died_is_counted_at_another(void **
     bed_close(&bed);
 }
 
+/* A source whose only peer is behind a datapath that answers nothing. */
+static struct fake *lone_open(struct node *node, struct exit_link *exit) {
+    struct ins_engine_config config = node_config();
+    config.heartbeat_ms = 0;
+    node_open(node, &config, NULL);
+    struct fake *fake = fake_new();
+    node_do(node, ins_engine_add_datapath(node->engine, NODE_DATAPATH, &fake->base));
+    node_do(node, ins_engine_set_peer(node->engine, FIRST, NODE_DATAPATH, 1, 1, 0));
+    node_do(node, ins_engine_add_route(node->engine, TAG, CHANNEL, FIRST));
+    exit_open(exit, node, EXIT, TAG, 16, 16, 64);
+    node_do(node, ins_engine_add_source(node->engine, EXIT, 0, SOURCE, 0, CHANNEL));
+    return fake;
+}
+
 /* Of 5 messages the device takes 3 and then breaks: 2 come back as dropped, and 3 is what control is to tell of. */
 static void what_a_broken_datapath_did_not_send_is_not_told_as_sent(void **state) {
     (void)state;
     struct node node;
     struct exit_link exit;
-    struct ins_engine_config config = node_config();
-    config.heartbeat_ms = 0;
-    node_open(&node, &config, NULL);
-    struct fake *fake = fake_new();
-    node_do(&node, ins_engine_add_datapath(node.engine, NODE_DATAPATH, &fake->base));
-    node_do(&node, ins_engine_set_peer(node.engine, FIRST, NODE_DATAPATH, 1, 1, 0));
-    node_do(&node, ins_engine_add_route(node.engine, TAG, CHANNEL, FIRST));
-    exit_open(&exit, &node, EXIT, TAG, 16, 16, 64);
-    node_do(&node, ins_engine_add_source(node.engine, EXIT, 0, SOURCE, 0, CHANNEL));
+    struct fake *fake = lone_open(&node, &exit);
     fake_set(&fake->takes, 3);
     for (uint64_t i = 0; i < 5; i++)
         assert_true(exit_send(&exit, &node, 0, 0, 16, i));
@@ -244,15 +250,7 @@ static void what_this_engine_cannot_tell_is_told_to_control(void **state) {
     for (int gone = 0; gone < 2; gone++) {
         struct node node;
         struct exit_link exit;
-        struct ins_engine_config config = node_config();
-        config.heartbeat_ms = 0;
-        node_open(&node, &config, NULL);
-        struct fake *fake = fake_new();
-        node_do(&node, ins_engine_add_datapath(node.engine, NODE_DATAPATH, &fake->base));
-        node_do(&node, ins_engine_set_peer(node.engine, FIRST, NODE_DATAPATH, 1, 1, 0));
-        node_do(&node, ins_engine_add_route(node.engine, TAG, CHANNEL, FIRST));
-        exit_open(&exit, &node, EXIT, TAG, 16, 16, 64);
-        node_do(&node, ins_engine_add_source(node.engine, EXIT, 0, SOURCE, 0, CHANNEL));
+        struct fake *fake = lone_open(&node, &exit);
         for (uint64_t i = 0; i < 3; i++)
             assert_true(exit_send(&exit, &node, 0, 0, 16, i));
         HARNESS_UNTIL(node_count(&node, INS_COUNT_tx_messages) == 3, &node, &node) {}

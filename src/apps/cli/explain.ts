@@ -92,12 +92,9 @@ function describe(report: ExplainReport): string[] {
   return lines;
 }
 
-/** Payload that goes in one datagram over every path. */
-const ALWAYS_WHOLE = 512;
-
 /** How messages that no datagram holds are received from other hosts; null: the stream has none. */
 function largeText({ qos, datapath }: DecisionRecord): string | null {
-  const whole = datapath === "udp" ? WIRE.MAX_PAYLOAD : ALWAYS_WHOLE;
+  const whole = datapath === "udp" ? WIRE.MAX_PAYLOAD : WIRE.ALWAYS_WHOLE;
   if (qos.maxMessage <= whole || datapath === null) return null;
   const how =
     datapath === "udp"

@@ -9,7 +9,7 @@
 #include "engine_state.h"
 #include "wire.h"
 
-enum { INS_FRAGMENT_LEAST = 512 }; /* payload bytes of a fragment: bounds the bitmaps, and goes whole everywhere */
+enum { INS_FRAGMENT_LEAST = INS_WIRE_ALWAYS_WHOLE }; /* payload bytes of a fragment: bounds the bitmaps, and goes whole everywhere */
 
 int ins_fragments_init(struct ins_engine *e);
 void ins_fragments_free(struct ins_engine *e);
