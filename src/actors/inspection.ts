@@ -1,5 +1,5 @@
 // One place where every machine's steps can be watched: the states they are in now, and XState's own inspection events
-// as they happen. It only listens; nothing here changes what a machine does.
+// as they happen. It only listens; nothing here changes what a machine does, nor does what a listener throws.
 import type { InspectionEvent, StateValue } from "xstate";
 
 /** A machine and the state it is in, as `insane status --watch` shows it. */
@@ -14,6 +14,9 @@ export interface MachineState {
   readonly sessions: ReadonlyArray<number>;
 }
 
+/** What is shown as the last state of a machine that threw. */
+const FAILED = "failed";
+
 export const stateText = (value: StateValue): string =>
   typeof value === "string"
     ? value
@@ -25,6 +28,13 @@ export class Inspection {
   readonly #current = new Map<string, MachineState>();
   readonly #watchers = new Set<(state: MachineState) => void>();
   readonly #raw = new Set<(event: InspectionEvent) => void>();
+
+  readonly #defect: (cause: unknown) => void;
+
+  /** `defect`: a listener threw. */
+  constructor(defect: (cause: unknown) => void) {
+    this.#defect = defect;
+  }
 
   /** The states of all machines that live, in order of their start. */
   get current(): ReadonlyArray<MachineState> {
@@ -46,7 +56,7 @@ export class Inspection {
   /** The `inspect` option of one actor. */
   observer(actor: string, machine: string, sessions: ReadonlyArray<number>): (event: InspectionEvent) => void {
     return (event) => {
-      for (const f of this.#raw) f(event);
+      for (const f of this.#raw) this.#call(f, event);
       if (event.type !== "@xstate.snapshot") return;
       const snapshot = event.snapshot as { readonly value?: StateValue; readonly status: string };
       if (snapshot.value === undefined) return;
@@ -56,7 +66,24 @@ export class Inspection {
       const now: MachineState = { actor, machine, state, sessions };
       if (snapshot.status === "active") this.#current.set(actor, now);
       else this.#current.delete(actor);
-      for (const f of this.#watchers) f(now);
+      for (const f of this.#watchers) this.#call(f, now);
     };
+  }
+
+  /** A machine has thrown, which XState does not show as a step: it is in no state any more. */
+  failed(actor: string): void {
+    const last = this.#current.get(actor);
+    if (!last) return;
+    this.#current.delete(actor);
+    for (const f of this.#watchers) this.#call(f, { ...last, state: FAILED });
+  }
+
+  /** It is called in the middle of a machine's step: what it threw would stop that machine for good. */
+  #call<A>(f: (a: A) => void, a: A): void {
+    try {
+      f(a);
+    } catch (cause) {
+      this.#defect(cause);
+    }
   }
 }

@@ -40,6 +40,10 @@ export class Life<M extends AnyStateMachine> {
   #cancelDeadline: (() => void) | null = null;
   #actor: Actor<M> | null = null;
   #released = false;
+  /** Its scope has closed. */
+  #exited = false;
+  /** Its machine has thrown. */
+  #broken: Notice | null = null;
 
   /** `beforeDeadline`: what may make a deadline that has come harmless is looked for and sent here. */
   constructor(world: World, name: string, beforeDeadline: () => void = () => {}) {
@@ -76,8 +80,11 @@ export class Life<M extends AnyStateMachine> {
       complete: () => this.#finish((actor.getSnapshot() as { readonly output: Outcome }).output),
       error: (cause) => {
         this.#world.defect(this.name, cause);
-        // A machine that throws cannot say how it ends: release all the same.
-        this.#release();
+        this.#world.inspection.failed(this.name);
+        // A machine that throws cannot say how it ends: release all the same, and nobody waits for its end in vain.
+        this.#broken = { code: "EINTERNAL", message: `${this.name} failed inside` };
+        if (this.#exited) this.#finish(this.#brokenOutcome(this.#broken));
+        else this.#release();
       },
     });
     actor.start();
@@ -171,7 +178,9 @@ export class Life<M extends AnyStateMachine> {
           this.#world.defect(this.name, Cause.squash(exit.cause));
           this.#kept.push(this.name);
         }
-        if (this.#kept.length > 0) this.#tell({ type: "quarantine", what: this.#kept.join(", ") });
+        this.#exited = true;
+        if (this.#broken) this.#finish(this.#brokenOutcome(this.#broken));
+        else if (this.#kept.length > 0) this.#tell({ type: "quarantine", what: this.#kept.join(", ") });
         else this.#tell({ type: "released" });
       },
     });
@@ -181,7 +190,12 @@ export class Life<M extends AnyStateMachine> {
     this.send(event as EventFromLogic<M>);
   }
 
+  #brokenOutcome(notice: Notice): Outcome {
+    return { how: this.#kept.length > 0 ? "quarantined" : "closed", cause: "failure", notice, quarantined: this.#kept };
+  }
+
   #finish(outcome: Outcome): void {
+    if (this.#outcome) return;
     this.#cancelDeadline?.();
     this.#outcome = outcome;
     for (const f of this.#onEnd.splice(0)) f(outcome);

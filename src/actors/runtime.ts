@@ -83,7 +83,7 @@ export class RuntimeActor implements Host {
     this.identity = { id: randomUUID(), name: config.name, version: VERSION, pid: process.pid };
     this.world = {
       clock: SYSTEM_CLOCK,
-      inspection: new Inspection(),
+      inspection: new Inspection((cause) => this.world.defect("a listener of machines", cause)),
       warn: (about, { code, message, ...more }) => {
         if (code === "W_QUARANTINED") this.#quarantined++;
         const text = message.startsWith(about) ? message : `${about}: ${message}`;

@@ -86,6 +86,11 @@ export class SessionActor {
       },
     });
     const input = { name: this.life.name, version: PROTOCOL_VERSION, layout: LAYOUT_HASH };
+    this.life.onEnd(() => {
+      // Neither, unless its machine threw.
+      this.#leave(`${this.label} is closed`);
+      for (const stream of this.streams.values()) stream.close();
+    });
     this.#start = () => void this.life.start(machine, "session", input, [id]);
   }
 

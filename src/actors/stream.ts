@@ -120,6 +120,8 @@ export class StreamActor {
         reject(new InsaneError("ECLOSED", why));
         this.#moves.stop();
         this.#settle();
+        // None, unless its machine threw.
+        for (const child of [...this.sources.values(), ...this.sinks.values()]) child.died();
       });
       this.#start = () => {
         // A datapath may have to be opened, another may be waited for: the steps' own deadlines are shorter.

@@ -19,9 +19,9 @@ export interface ConnectionEvents {
   oversized(): void;
   /** One frame has been handed to the kernel. */
   sent(): void;
-  /** The peer is gone, or its socket is. Called once. */
+  /** The peer is gone, or its socket is. Called once, never from within `send`. */
   ended(how: "eof" | "pidfd"): void;
-  /** It does not read: the queue is full, or its oldest frame has waited too long. Called once. */
+  /** It does not read: the queue is full, or its oldest frame has waited too long. Called once, as above. */
   stuck(why: string): void;
 }
 
@@ -67,6 +67,12 @@ export const connection = (
       over = true;
       events.ended(how);
     };
+    // Whoever sends may be in the middle of a step of its own: what sending brings to light is told in another turn.
+    const endSoon = (): void => {
+      if (over) return;
+      over = true;
+      queueMicrotask(() => events.ended("eof"));
+    };
 
     const queue: Waiting[] = [];
     let timer: NodeJS.Timeout | undefined;
@@ -85,7 +91,7 @@ export const connection = (
     const put = (frame: Uint8Array, fds: ReadonlyArray<number>): "sent" | "again" => {
       const result = native.send(fd, frame, fds);
       if (result === "gone") {
-        end("eof");
+        endSoon();
         return "sent";
       }
       if (result === "sent") events.sent();
@@ -94,7 +100,7 @@ export const connection = (
     const complain = (why: string): void => {
       if (stuck || over) return;
       stuck = true;
-      events.stuck(why);
+      queueMicrotask(() => events.stuck(why));
     };
     const retry = (wait: number): void => {
       timer = setTimeout(() => {

@@ -17,7 +17,7 @@ export interface LinkMemory extends Keepable {
   forwardTail(): number;
   /** Pushed and not returned. Sampled: the two tails are not read at one moment. */
   outstanding(): number;
-  /** Everything published when `forwardTail` was read has been returned. */
+  /** Everything published when `forwardTail` was read has been returned. Not known, and so false, of memory that is gone. */
   returnedUpTo(forwardTail: number): boolean;
 }
 
@@ -31,7 +31,9 @@ export const linkMemory = (
     // Both ends write it, so nobody may seal it against the other.
     yield* sealSeals(rings.fd);
     const bell = yield* bellPair(name);
-    const word = (offset: number): number => Atomics.load(mapped.u32, offset / 4);
+    // After the scope the views are empty, and to load from them would throw: nothing is under way in memory that is gone.
+    const gone = (): boolean => mapped.u32.length === 0;
+    const word = (offset: number): number => (gone() ? 0 : Atomics.load(mapped.u32, offset / 4));
     return {
       entries,
       segment: rings,
@@ -44,7 +46,7 @@ export const linkMemory = (
         // Tails are written by applications: what cannot be is shown as the most there can be.
         return Math.min(count, entries);
       },
-      returnedUpTo: (forwardTail) => ((word(LINK.RETURN_TAIL) - forwardTail) | 0) >= 0,
+      returnedUpTo: (forwardTail) => !gone() && ((word(LINK.RETURN_TAIL) - forwardTail) | 0) >= 0,
       keepAside: () => {
         mapped.keepAside();
         bell.keepAside();

@@ -92,6 +92,9 @@ export function connect(path: string): number | null {
 export const credentials = (fd: number): { readonly pid: number; readonly uid: number; readonly gid: number } =>
   platform().socketCredentials(fd);
 
+/** What sending to a peer says that has closed its end, or is closing it at this moment. */
+const GONE: ReadonlySet<number> = new Set([ERRNO.EPIPE, ERRNO.ECONNRESET, ERRNO.ECONNREFUSED, ERRNO.ENOTCONN]);
+
 export function send(fd: number, frame: Uint8Array, fds: ReadonlyArray<number>): "sent" | "again" | "gone" {
   const passed = fds.length > 0 ? Int32Array.from(fds) : null;
   const result = platform().raw.socketSend(fd, frame, frame.byteLength, passed, fds.length);
@@ -99,7 +102,7 @@ export function send(fd: number, frame: Uint8Array, fds: ReadonlyArray<number>):
   // Too many descriptors under way to those who do not read, or no memory for it at this moment: later.
   if (result === ERRNO.EAGAIN || result === ERRNO.ETOOMANYREFS || result === ERRNO.ENOBUFS || result === ERRNO.ENOMEM)
     return "again";
-  if (result === ERRNO.EPIPE || result === ERRNO.ECONNRESET) return "gone";
+  if (GONE.has(result)) return "gone";
   check(result, "Sending a control frame", { bytes: frame.byteLength });
   return "gone";
 }

@@ -164,7 +164,7 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
     // One watch a session: whoever asks again looks elsewhere from now on.
     watches.get(session)?.();
     const stop = inspection.watch((state) => {
-      if (wanted(state.sessions)) session.rpc.tell("machine.state", state);
+      if (wanted(state.sessions)) session.life.soon(() => session.rpc.tell("machine.state", state));
     });
     const forget = session.onGone(stop);
     watches.set(session, () => {

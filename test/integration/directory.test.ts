@@ -51,7 +51,7 @@ class Host {
       network: { address: "127.0.0.1", port: 0, peers: [], helloIntervalMs: 1000, silentAfterMs: 3000, ...network },
       world: {
         clock: this.clock,
-        inspection: new Inspection(),
+        inspection: new Inspection((cause) => void this.defects.push(cause)),
         warn: () => {},
         defect: (_, cause) => void this.defects.push(cause),
       },

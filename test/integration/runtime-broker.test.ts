@@ -24,7 +24,7 @@ const silent = (session: number): LinkEnd => ({
 it("opens each link once, though opening one asks for all of them again", async () => {
   const world: World = {
     clock: new ManualClock(),
-    inspection: new Inspection(),
+    inspection: new Inspection((cause) => expect.unreachable(String(cause))),
     warn: () => {},
     defect: (_, cause) => {
       throw cause;

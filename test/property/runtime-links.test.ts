@@ -26,7 +26,7 @@ function stage() {
   const warnings: string[] = [];
   const world: World = {
     clock,
-    inspection: new Inspection(),
+    inspection: new Inspection((cause) => expect.unreachable(String(cause))),
     warn: (about, { code }) => warnings.push(`${about} ${code}`),
     defect: (about, cause) => {
       throw new Error(`${about}: ${cause}`);

@@ -159,7 +159,7 @@ export class Arena implements AsyncDisposable {
       ).catch(async (cause) => {
         const { sessions, links, peers } = await daemon.status();
         throw new Error(
-          `before ${JSON.stringify(this.#before.get(daemon))}, ${cause.message}; sessions ${sessions.map(({ name, state }) => `${name} ${state}`)}; links ${JSON.stringify(links)}; peers ${JSON.stringify(peers)}; machines ${(await daemon.machines()).map(({ actor, state }) => `${actor} ${state}`).join(", ")}`,
+          `before ${JSON.stringify(this.#before.get(daemon))}, ${cause.message}; sessions ${sessions.map(({ name, state }) => `${name} ${state}`)}; links ${JSON.stringify(links)}; peers ${JSON.stringify(peers)}; machines ${(await daemon.machines()).map(({ actor, state }) => `${actor} ${state}`).join(", ")}; failed inside: ${daemon.said(/EINTERNAL|W_QUARANTINED/)}`,
         );
       });
     }

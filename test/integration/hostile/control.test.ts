@@ -122,6 +122,26 @@ describe("a flood", () => {
     });
   });
 
+  it("of watchers that go while what they watch ends leaves nothing", async () => {
+    await arena.attack(async () => {
+      for (let round = 0; round < 24; round++) {
+        const others = await Promise.all([1, 2, 3].map((i) => HostileClient.attach(daemon.socket, `other ${i}`)));
+        const watcher = await HostileClient.attach(daemon.socket, "watcher");
+        for (const client of [...others, watcher]) {
+          const stream = await client.stream("theirs");
+          await client.sink(stream, 1);
+          await client.source(stream, 1);
+        }
+        await watcher.must("watch", { session: 0 });
+        const going = [...others, watcher];
+        // It is found gone by telling it of a step of the others; at each round at another one.
+        for (const client of going.slice(0, round % 4)) client.fling("session.close", {}, 1);
+        if (round % 2 === 0) await new Promise((resolve) => setImmediate(resolve));
+        for (const client of round % 3 === 0 ? going.reverse() : going) client[Symbol.dispose]();
+      }
+    });
+  });
+
   it("of accusations is heard once", async () => {
     await arena.attack(async () => {
       using client = await HostileClient.attach(daemon.socket);
