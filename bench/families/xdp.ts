@@ -9,11 +9,13 @@ import { rawUdpSpin } from "./rtt-udp.ts";
 
 /** A frame, with what the kernel adds, fits the page that AF_XDP has for it: no program for fragments is needed. */
 const MTU = 1500;
-/** Both copy in the kernel: there is no zero-copy without a network card that has it. */
+/** All copy in the kernel: there is no zero-copy without a network card that has it. */
 const MODES = ["native", "skb"] as const;
+/** One socket for both directions, as programs usually have it; round trips are quicker with two, as the engine has them. */
+const ONE_SOCKET = ["native-one", "skb-one"] as const;
 
-const rawXdp = (topology: Topology, kind: "rtt" | "rate"): System[] =>
-  MODES.map((mode) =>
+const rawXdp = (topology: Topology, kind: "rtt" | "rate", modes: ReadonlyArray<string> = MODES): System[] =>
+  modes.map((mode) =>
     rawPair(topology, kind, { technology: "xdp", datapath: "xdp", mode }, (self, peer) => [
       mode,
       self.address,
@@ -28,7 +30,7 @@ export const rttXdp = betweenHosts(
     payloads: [64, 1024],
     compared: ["rtt"],
   },
-  (topology) => [...insaneXdpRoundTrips(topology), ...rawXdp(topology, "rtt"), rawUdpSpin(topology)],
+  (topology) => [...insaneXdpRoundTrips(topology), ...rawXdp(topology, "rtt", [...MODES, ...ONE_SOCKET]), rawUdpSpin(topology)],
   MTU,
 );
 

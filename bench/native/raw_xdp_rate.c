@@ -92,7 +92,7 @@ int main(int argc, char **argv) {
     size_t payload = (size_t)number_argument(argv[6], 8, MAX_XDP_PAYLOAD, "PAYLOAD");
     double warmup = number_argument(argv[7], 0, 3600, "WARMUP");
     double seconds = number_argument(argv[8], 0, 3600, "SECONDS");
-    open_xdp(&x, argv[3], argv[4], port, payload, !strcmp(argv[2], "skb"));
+    open_xdp(&x, argv[3], argv[4], port, payload, mode_argument(argv[2]));
     if (!strcmp(argv[1], "receive")) return receive_frames(&x, payload, warmup, seconds);
     say_ready();
     send_frames(&x, payload);

@@ -90,7 +90,7 @@ static void ping(struct xdp *x, size_t payload, double warmup, double seconds) {
 
 int main(int argc, char **argv) {
     if (argc != 9) {
-        fprintf(stderr, "usage: raw_xdp_rtt ping|echo native|skb LOCAL PEER PORT PAYLOAD WARMUP SECONDS\n");
+        fprintf(stderr, "usage: raw_xdp_rtt ping|echo native|skb[-one] LOCAL PEER PORT PAYLOAD WARMUP SECONDS\n");
         return 2;
     }
     static struct xdp x;
@@ -98,7 +98,7 @@ int main(int argc, char **argv) {
     size_t payload = (size_t)number_argument(argv[6], 8, MAX_XDP_PAYLOAD, "PAYLOAD");
     double warmup = number_argument(argv[7], 0, 3600, "WARMUP");
     double seconds = number_argument(argv[8], 0, 3600, "SECONDS");
-    open_xdp(&x, argv[3], argv[4], port, payload, !strcmp(argv[2], "skb"));
+    open_xdp(&x, argv[3], argv[4], port, payload, mode_argument(argv[2]));
     for (uint64_t i = 0; i < POSTED; i++) post(&x, i * CHUNK);
     if (!strcmp(argv[1], "echo")) echo(&x);
     ping(&x, payload, warmup, seconds);

@@ -1,6 +1,6 @@
 /* AF_XDP as the raw peers need it: queue 0 of the interface that has LOCAL, a filter for one UDP port, the peer's address
-   from the kernel's neighbour table. One socket receives and another sends on the same memory: in one that does both, the
-   two directions share cache lines in the kernel. Set-up only; the loops are the programs' own. */
+   from the kernel's neighbour table. One socket receives and another sends on the same memory: in one that does both, as
+   programs usually have it, the two directions share cache lines in the kernel. Set-up only; the loops are the programs' own. */
 #ifndef BENCH_XDP_SOCKET_H
 #define BENCH_XDP_SOCKET_H
 
@@ -28,6 +28,10 @@ struct ring {
     uint32_t *producer, *consumer, *flags;
     void *entries;
     uint32_t index; /* our end */
+};
+
+struct xdp_mode {
+    bool generic, one_socket;
 };
 
 struct xdp {
@@ -185,8 +189,26 @@ static inline void bind_queue(struct xdp *x, unsigned interface) {
     }
 }
 
+/* native, skb: two sockets; native-one, skb-one: one. */
+static inline struct xdp_mode mode_argument(const char *text) {
+    struct xdp_mode mode = {.generic = !strncmp(text, "skb", 3), .one_socket = strstr(text, "-one") != NULL};
+    return mode;
+}
+
+/* A second socket on the memory and queue of the first, to send from. */
+static inline void open_sender(struct xdp *x, unsigned interface, const uint32_t *size) {
+    x->sender = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+    if (x->sender < 0 || setsockopt(x->sender, SOL_XDP, XDP_TX_RING, size, sizeof *size)) die("socket to send from");
+    struct sockaddr_xdp same = {.sxdp_family = AF_XDP,
+                                .sxdp_flags = XDP_SHARED_UMEM,
+                                .sxdp_ifindex = interface,
+                                .sxdp_shared_umem_fd = (uint32_t)x->fd};
+    if (bind(x->sender, (struct sockaddr *)&same, sizeof same)) die("bind the socket to send from");
+}
+
 /* Everything, up to full fill ring. Both sides use the same port on their own address. */
-static inline void open_xdp(struct xdp *x, const char *local, const char *peer, int port, size_t payload, bool generic) {
+static inline void open_xdp(struct xdp *x, const char *local, const char *peer, int port, size_t payload,
+                            struct xdp_mode mode) {
     char name[IF_NAMESIZE];
     struct in_addr address;
     uint32_t size = RING;
@@ -208,23 +230,18 @@ static inline void open_xdp(struct xdp *x, const char *local, const char *peer, 
         setsockopt(x->fd, SOL_XDP, XDP_UMEM_FILL_RING, &size, sizeof size) ||
         setsockopt(x->fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, &size, sizeof size) ||
         setsockopt(x->fd, SOL_XDP, XDP_RX_RING, &size, sizeof size) ||
+        (mode.one_socket && setsockopt(x->fd, SOL_XDP, XDP_TX_RING, &size, sizeof size)) ||
         getsockopt(x->fd, SOL_XDP, XDP_MMAP_OFFSETS, &at, &length))
         die("umem and rings");
     map_ring(x->fd, &x->rx, &at.rx, XDP_PGOFF_RX_RING, sizeof(struct xdp_desc));
     map_ring(x->fd, &x->fill, &at.fr, XDP_UMEM_PGOFF_FILL_RING, sizeof(uint64_t));
     map_ring(x->fd, &x->completion, &at.cr, XDP_UMEM_PGOFF_COMPLETION_RING, sizeof(uint64_t));
     bind_queue(x, if_nametoindex(name));
-    x->sender = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
-    struct sockaddr_xdp same = {.sxdp_family = AF_XDP,
-                                .sxdp_flags = XDP_SHARED_UMEM,
-                                .sxdp_ifindex = if_nametoindex(name),
-                                .sxdp_shared_umem_fd = (uint32_t)x->fd};
-    if (x->sender < 0 || setsockopt(x->sender, SOL_XDP, XDP_TX_RING, &size, sizeof size) ||
-        getsockopt(x->sender, SOL_XDP, XDP_MMAP_OFFSETS, &at, &length))
-        die("socket to send from");
+    x->sender = x->fd;
+    if (!mode.one_socket) open_sender(x, if_nametoindex(name), &size);
+    if (getsockopt(x->sender, SOL_XDP, XDP_MMAP_OFFSETS, &at, &length)) die("XDP_MMAP_OFFSETS");
     map_ring(x->sender, &x->tx, &at.tx, XDP_PGOFF_TX_RING, sizeof(struct xdp_desc));
-    if (bind(x->sender, (struct sockaddr *)&same, sizeof same)) die("bind the socket to send from");
-    attach_filter(x->fd, if_nametoindex(name), (uint16_t)port, generic);
+    attach_filter(x->fd, if_nametoindex(name), (uint16_t)port, mode.generic);
 }
 
 #endif
