@@ -198,7 +198,13 @@ export class Life<M extends AnyStateMachine> {
     if (this.#outcome) return;
     this.#cancelDeadline?.();
     this.#outcome = outcome;
-    for (const f of this.#onEnd.splice(0)) f(outcome);
+    for (const f of this.#onEnd.splice(0)) {
+      try {
+        f(outcome);
+      } catch (cause) {
+        this.#world.defect(this.name, cause);
+      }
+    }
   }
 }
 

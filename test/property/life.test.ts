@@ -54,6 +54,17 @@ describe("a machine made live", () => {
     expect(ends).toBe(1);
   });
 
+  it("tells everybody of its end, whoever throws", async () => {
+    const life = live();
+    life.onEnd(() => {
+      throw new Error("first");
+    });
+    const told = new Promise((resolve) => life.onEnd(resolve));
+    life.send({ type: "close" });
+    expect(await told).toMatchObject({ how: "closed" });
+    expect(defects).toEqual(["sink 1: first"]);
+  });
+
   it("goes on when who watches it throws", async () => {
     const life = live();
     const seen: string[] = [];
