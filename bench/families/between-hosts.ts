@@ -58,15 +58,19 @@ const ROLES = {
   rate: { near: "send", far: "receive", threads: "2 spin: sender on core 0, receiver on core 1" },
 } as const;
 
-/** bench/native/raw_TECHNOLOGY_rtt or _rate on both sides; `ends` is what it is told of them, before port and payload. */
+/**
+ * bench/native/raw_TECHNOLOGY_rtt or _rate on both sides; `ends` is what it is told of them, before port and payload.
+ * `variant`: the same program told to do otherwise, a system of its own.
+ */
 export function rawPair(
   { a, b }: Topology,
   kind: keyof typeof ROLES,
-  { technology, datapath, mode }: { technology: string; datapath: string; mode: string },
+  how: { technology: string; datapath: string; mode: string; variant?: string | undefined },
   ends: (self: Host, peer: Host) => (string | number)[],
 ): System {
+  const { technology, datapath, mode, variant } = how;
   const file = `raw_${technology}_${kind}`;
-  const name = `raw-${technology}`;
+  const name = ["raw", technology, ...(variant === undefined ? [] : [variant])].join("-");
   const roles = ROLES[kind];
   return {
     system: name,

@@ -11,8 +11,10 @@ const MTU = 1500;
 /** Both on the same kind of device, with the same rings (bench/native/dpdk_device.h). */
 const DEVICE = "net_af_packet";
 
-const rawDpdk = (topology: Topology, kind: "rtt" | "rate"): System =>
-  rawPair(topology, kind, { technology: "dpdk", datapath: "dpdk", mode: DEVICE }, (self, peer) => [
+/** `usual-rings`: those that the device has by itself. */
+const rawDpdk = (topology: Topology, kind: "rtt" | "rate", variant?: "usual-rings"): System =>
+  rawPair(topology, kind, { technology: "dpdk", datapath: "dpdk", mode: DEVICE, variant }, (self, peer) => [
+    variant ?? "large-rings",
     self.device,
     dpdkAddress(self),
     dpdkAddress(peer),
@@ -26,7 +28,12 @@ export const rttDpdk = betweenHosts(
     payloads: [64, 1024],
     compared: ["rtt"],
   },
-  (topology) => [...insaneDpdkRoundTrips(topology), rawDpdk(topology, "rtt"), rawUdpSpin(topology)],
+  (topology) => [
+    ...insaneDpdkRoundTrips(topology),
+    rawDpdk(topology, "rtt"),
+    rawDpdk(topology, "rtt", "usual-rings"),
+    rawUdpSpin(topology),
+  ],
   MTU,
 );
 

@@ -17,8 +17,8 @@
 #define MAX_DPDK_PAYLOAD 1458u
 /* The same rings as the library's own device, and by far the fastest of those tried: a round trip of 2.6 us, where those
    that af_packet has by itself (512 frames of 2 KiB) need 3.4. Frames must fit an mbuf, and fill their blocks. */
-#define RINGS "blocksz=2093056,framesz=65408,framecnt=256"
-#define MBUF_ROOM 65535
+#define LARGE_RINGS ",blocksz=2093056,framesz=65408,framecnt=256"
+#define LARGE_MBUF_ROOM 65535
 #define MBUFS 2047
 #define BATCH 64u
 
@@ -85,21 +85,31 @@ static inline void fill(const struct dpdk *d, struct rte_mbuf *m, size_t payload
     m->pkt_len = m->data_len;
 }
 
-static inline void open_dpdk(struct dpdk *d, const char *interface) {
+/* Rings: large, as above, or usual, the device's own. */
+static inline bool large_rings(const char *rings) {
+    if (strcmp(rings, "large-rings") && strcmp(rings, "usual-rings")) {
+        fprintf(stderr, "%s is neither large-rings nor usual-rings\n", rings);
+        exit(2);
+    }
+    return rings[0] == 'l';
+}
+
+static inline void open_dpdk(struct dpdk *d, const char *interface, bool large) {
     char cores[24], device[128];
     cpu_set_t allowed;
     int core = 0;
     if (sched_getaffinity(0, sizeof allowed, &allowed) == 0)
         while (core < CPU_SETSIZE - 1 && !CPU_ISSET(core, &allowed)) core++;
     snprintf(cores, sizeof cores, "0@%d", core);
-    snprintf(device, sizeof device, "--vdev=net_af_packet0,iface=%s," RINGS, interface);
+    snprintf(device, sizeof device, "--vdev=net_af_packet0,iface=%s%s", interface, large ? LARGE_RINGS : "");
     char *arguments[] = {"raw_dpdk", "--no-huge",    "--no-shconf", "-m", "256",  "--no-pci",
                          "--lcores", cores,          device,        "--no-telemetry", "--log-level=error"};
     rte_openlog_stream(stderr);
     if (rte_eal_init((int)(sizeof arguments / sizeof *arguments), arguments) < 0) refuse("DPDK does not start");
     struct rte_eth_conf configuration = {0};
     d->port = 0;
-    d->mbufs = rte_pktmbuf_pool_create("mbufs", MBUFS, 256, 0, MBUF_ROOM, SOCKET_ID_ANY);
+    uint16_t room = large ? LARGE_MBUF_ROOM : RTE_MBUF_DEFAULT_BUF_SIZE;
+    d->mbufs = rte_pktmbuf_pool_create("mbufs", MBUFS, 256, 0, room, SOCKET_ID_ANY);
     if (!d->mbufs || rte_eth_dev_count_avail() != 1 || rte_eth_dev_configure(d->port, 1, 1, &configuration) ||
         rte_eth_rx_queue_setup(d->port, 0, 1024, SOCKET_ID_ANY, NULL, d->mbufs) ||
         rte_eth_tx_queue_setup(d->port, 0, 1024, SOCKET_ID_ANY, NULL) || rte_eth_dev_start(d->port))

@@ -66,17 +66,17 @@ static int receive_frames(const struct dpdk *d, size_t payload, double warmup, d
 }
 
 int main(int argc, char **argv) {
-    if (argc != 10) {
-        fprintf(stderr, "usage: raw_dpdk_rate send|receive INTERFACE LOCAL PEER PEER_MAC PORT PAYLOAD WARMUP SECONDS\n");
+    if (argc != 11) {
+        fprintf(stderr, "usage: raw_dpdk_rate send|receive large-rings|usual-rings INTERFACE LOCAL PEER PEER_MAC PORT PAYLOAD WARMUP SECONDS\n");
         return 2;
     }
     struct dpdk d = {0};
-    int port = (int)number_argument(argv[6], 1, 65535, "PORT");
-    size_t payload = (size_t)number_argument(argv[7], 8, MAX_DPDK_PAYLOAD, "PAYLOAD");
-    double warmup = number_argument(argv[8], 0, 3600, "WARMUP");
-    double seconds = number_argument(argv[9], 0, 3600, "SECONDS");
-    open_dpdk(&d, argv[2]);
-    write_headers(&d, argv[3], argv[4], argv[5], port, payload);
+    int port = (int)number_argument(argv[7], 1, 65535, "PORT");
+    size_t payload = (size_t)number_argument(argv[8], 8, MAX_DPDK_PAYLOAD, "PAYLOAD");
+    double warmup = number_argument(argv[9], 0, 3600, "WARMUP");
+    double seconds = number_argument(argv[10], 0, 3600, "SECONDS");
+    open_dpdk(&d, argv[3], large_rings(argv[2]));
+    write_headers(&d, argv[4], argv[5], argv[6], port, payload);
     if (!strcmp(argv[1], "receive")) _exit(receive_frames(&d, payload, warmup, seconds));
     say_ready();
     send_frames(&d, payload);
