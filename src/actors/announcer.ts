@@ -60,7 +60,7 @@ export class Announcer {
     const began = clock.now();
     const endpoints = this.#ports.endpoints();
     const subscriptions = this.#subscriptions();
-    const technologies = [...new Set(endpoints.map(({ technology }) => technologyOf(technology)))];
+    const technologies = [...new Set(endpoints.map(({ lane }) => technologyOf(lane)))];
     this.#ports.announce({ endpoints, subscriptions, technologies, names: this.#ports.names() });
     const took = clock.now() - began;
     this.#at = clock.now() + Math.min(LONGEST_GAP_MS, Math.max(GAP_MS, SHARE * took));
@@ -69,15 +69,15 @@ export class Announcer {
   /** What the engines deliver, so that no sequence is missed. */
   #subscriptions(): Subscription[] {
     const all = this.#ports.links().flatMap((link) => {
-      const { kind, stream, technology } = link.spec;
-      if (kind !== "ingress" || technology === null || link.state !== "open") return [];
-      if (!this.#ports.isReceived(link.spec, technology)) return [];
+      const { kind, stream, lane } = link.spec;
+      if (kind !== "ingress" || lane === null || link.state !== "open") return [];
+      if (!this.#ports.isReceived(link.spec, lane)) return [];
       const { tag } = link;
       const wanted = new Set(link.tables.channels.map(({ channel }) => channel));
       return link.confirmedTables.channels
         .filter(({ channel }) => wanted.has(channel))
-        .map(({ channel }) => ({ tag, stream, channel, technology }));
+        .map(({ channel }) => ({ tag, stream, channel, lane }));
     });
-    return [...new Map(all.map((one) => [`${one.technology}:${one.tag}:${one.channel}`, one])).values()];
+    return [...new Map(all.map((one) => [`${one.lane}:${one.tag}:${one.channel}`, one])).values()];
   }
 }

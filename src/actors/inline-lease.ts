@@ -38,8 +38,8 @@ export class InlineLease {
   follow(links: Iterable<LinkActor>): void {
     const used = new Set<string>();
     for (const { spec } of this.#session === null ? [] : links) {
-      if (spec.technology === null) continue;
-      if (spec.producer.session === this.#session || spec.consumer.session === this.#session) used.add(spec.technology);
+      if (spec.lane === null) continue;
+      if (spec.producer.session === this.#session || spec.consumer.session === this.#session) used.add(spec.lane);
     }
     const before = this.#leased;
     const leased: Array<(typeof before)[number]> = [];

@@ -26,7 +26,7 @@ export interface LinkSpec {
   readonly kind: "direct" | "egress" | "ingress";
   readonly stream: string;
   /** Whose engine is the other end; null for direct links. */
-  readonly technology: Lane | null;
+  readonly lane: Lane | null;
   readonly entries: number;
   readonly producer: LinkEnd;
   readonly consumer: LinkEnd;

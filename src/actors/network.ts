@@ -126,7 +126,7 @@ export class Network {
   /** Where this host receives now. */
   get #endpoints(): DataEndpoint[] {
     return [...this.#servings.values()].flatMap(({ lane, endpoint, provider }) =>
-      endpoint === null ? [] : [{ technology: lane, ...endpoint, ...(provider === undefined ? {} : { provider }) }],
+      endpoint === null ? [] : [{ lane, ...endpoint, ...(provider === undefined ? {} : { provider }) }],
     );
   }
 
@@ -142,8 +142,8 @@ export class Network {
 
   /** See Host. */
   async retire(link: LinkActor, patienceMs: number): Promise<Marked | null> {
-    const { id, technology } = link.spec;
-    const end = technology === null ? undefined : this.end(technology);
+    const { id, lane } = link.spec;
+    const end = lane === null ? undefined : this.end(lane);
     if (!end) return null;
     return await this.#farewells.marked(linkOf(id), async () => {
       await end.retire(id, patienceMs);
@@ -173,9 +173,9 @@ export class Network {
   /** Links but those that take what comes otherwise than over the stream's own datapath: nobody's thread polls for them. */
   get mainLinks(): ReadonlyArray<LinkActor> {
     const { host } = this.#ports;
-    return host.broker.links.filter(({ spec: { kind, stream, technology, consumer } }) => {
+    return host.broker.links.filter(({ spec: { kind, stream, lane, consumer } }) => {
       if (kind !== "ingress") return true;
-      const over = technology && technologyOf(technology);
+      const over = lane && technologyOf(lane);
       return host.session(consumer.session)?.streamNamed(stream)?.member.datapath === over;
     });
   }

@@ -212,7 +212,7 @@ export class Rebinding {
 
   /** It closes: others want it no more either. */
   #ends({ life, spec }: LinkActor): boolean {
-    return life.outcome === null && this.#link(spec.kind as "egress" | "ingress", spec.technology)?.spec.id !== spec.id;
+    return life.outcome === null && this.#link(spec.kind as "egress" | "ingress", spec.lane)?.spec.id !== spec.id;
   }
 
   /** The next plan closes these. */

@@ -128,7 +128,7 @@ export class RuntimeActor implements Host {
         spread: config.network.udp.threads,
       }),
       end: (session) => this.#linkable(session),
-      engine: (technology) => this.network.end(technology),
+      engine: (lane) => this.network.end(lane),
       accused: (link, end, message) => {
         this.world.warn(link.life.name, { code: "W_EVICTED", message: `is closed for good: ${end.label}: ${message}` });
       },
@@ -249,9 +249,9 @@ export class RuntimeActor implements Host {
   }
 
   async release(link: LinkActor): Promise<void> {
-    const { technology, id } = link.spec;
+    const { lane, id } = link.spec;
     // An engine that cannot be asked any more has let go of everything.
-    await (technology && this.network.end(technology))?.hold(id, false).catch(() => {});
+    await (lane && this.network.end(lane))?.hold(id, false).catch(() => {});
   }
 
   announce(): void {

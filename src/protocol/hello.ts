@@ -23,8 +23,8 @@ export const HELLO_LIMITS = {
 
 const Id = text(/^[\x21-\x7e]{1,64}$/);
 const Endpoint = Schema.Struct({
-  /** A technology that the receiver does not know is passed over. */
-  technology: text(/^[a-z0-9-]{1,16}$/),
+  /** One that the receiver does not know is passed over. */
+  lane: text(/^[a-z0-9-]{1,16}$/),
   address: text(/^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/),
   port: whole(1, 65535),
   mtu: whole(576, 65535),
@@ -34,8 +34,8 @@ const Endpoint = Schema.Struct({
   provider: Schema.optionalKey(text(/^[\x21-\x7e]{1,32}$/)),
 });
 /**
- * A stream with the channels on which sinks want its messages, and the technology of the endpoint where they want them;
- * without one, that of kernel UDP.
+ * A stream with the channels on which sinks want its messages, and the lane of the endpoint where they want them; without
+ * one, `udp`.
  */
 const StreamEntry = Schema.Tuple([
   u32,

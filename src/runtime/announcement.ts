@@ -1,5 +1,5 @@
-// Between what a runtime announces and what hello frames carry: subscriptions grouped by stream and endpoint, technologies
-// that we do not know passed over. Pure.
+// Between what a runtime announces and what hello frames carry: subscriptions grouped by stream and endpoint, lanes and
+// technologies that we do not know passed over. Pure.
 import type { Content, HelloNames, HelloStream } from "../protocol/hello.ts";
 import { isLane, type Lane } from "../protocol/lanes.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
@@ -14,10 +14,10 @@ export function contentOf({ endpoints, technologies, subscriptions, names = [] }
     string,
     { readonly tag: number; readonly name: string; readonly at: Lane; readonly channels: Set<number> }
   >();
-  for (const { tag, stream, channel, technology } of subscriptions) {
-    const key = `${technology} ${stream}`;
+  for (const { tag, stream, channel, lane } of subscriptions) {
+    const key = `${lane} ${stream}`;
     const entry = streams.get(key);
-    if (entry === undefined) streams.set(key, { tag, name: stream, at: technology, channels: new Set([channel]) });
+    if (entry === undefined) streams.set(key, { tag, name: stream, at: lane, channels: new Set([channel]) });
     else entry.channels.add(channel);
   }
   return {
@@ -51,10 +51,10 @@ export const announcementOf = ({ endpoints, technologies, streams, names = [] }:
       sinks: (roles & 2) !== 0,
     })),
   ),
-  endpoints: endpoints.flatMap(({ technology, ...at }) => (isLane(technology) ? [{ technology, ...at }] : [])),
+  endpoints: endpoints.flatMap(({ lane, ...at }) => (isLane(lane) ? [{ lane, ...at }] : [])),
   technologies: technologies.filter(isKnown),
-  subscriptions: streams.flatMap(([tag, stream, channels, technology = DEFAULT]) =>
-    isLane(technology) ? channels.map((channel) => ({ tag, stream, channel, technology })) : [],
+  subscriptions: streams.flatMap(([tag, stream, channels, lane = DEFAULT]) =>
+    isLane(lane) ? channels.map((channel) => ({ tag, stream, channel, lane })) : [],
   ),
 });
 

@@ -267,8 +267,8 @@ export interface ExplainReport {
   readonly receivers: ReadonlyArray<ThreadReport>;
   readonly links: ReadonlyArray<{
     readonly kind: "direct" | "egress" | "ingress";
-    /** The lane by whose engine messages go or come. */
-    readonly technology: Technology | Lane;
+    /** By whose engine messages go or come; null: direct, over shared memory. */
+    readonly lane: Lane | null;
     readonly producer: string;
     readonly consumer: string;
     readonly outstanding: number;
@@ -281,7 +281,7 @@ export interface ExplainReport {
     readonly technology: Technology;
     readonly here: string;
     /** What the peer's stream is bound to: which of its endpoints messages go to, by its lane. */
-    readonly thereTechnology: Lane;
+    readonly thereLane: Lane;
     readonly there: string;
     /** False: that endpoint would lose datagrams that leave in trains (GSO), so they leave one by one. */
     readonly trains: boolean;
@@ -347,8 +347,8 @@ export interface StatusReport {
   readonly datapaths: ReadonlyArray<{
     /** A software stand-in, for tests. */
     readonly emulated: boolean;
-    /** By its lane: kernel UDP may be there several times. */
-    readonly technology: Lane;
+    /** Its technology's name; kernel UDP may be there several times. */
+    readonly lane: Lane;
     readonly state: string;
     readonly endpoint: string;
     readonly counters: Readonly<Record<string, number>>;

@@ -19,7 +19,7 @@ export interface BrokerPorts {
   /** A session's side of links; undefined while there is none. */
   end(session: number): LinkEnd | undefined;
   /** The side of a lane's engine. */
-  engine(technology: Lane): LinkEnd | undefined;
+  engine(lane: Lane): LinkEnd | undefined;
   /** That end broke the contract of the shared memory on this link. */
   accused(link: LinkActor, end: LinkEnd, message: string): void;
   added(link: LinkActor): void;
@@ -73,9 +73,9 @@ export class Broker {
   }
 
   /** The link of this kind between a session and the engine of a lane, unless it closes. */
-  linkOver(kind: "egress" | "ingress", session: number, stream: string, technology: Lane): LinkActor | undefined {
+  linkOver(kind: "egress" | "ingress", session: number, stream: string, lane: Lane): LinkActor | undefined {
     const [producer, consumer] = kind === "egress" ? [session, null] : [null, session];
-    return this.#current.get(linkKey(kind, stream, producer, consumer, technology))?.link;
+    return this.#current.get(linkKey(kind, stream, producer, consumer, lane))?.link;
   }
 
   /** How many links there would be more if this member were as given. */
@@ -157,8 +157,8 @@ export class Broker {
   }
 
   #open(wanted: WantedLink): void {
-    const { key, kind, stream, technology, tables, held } = wanted;
-    const engine = technology === null ? undefined : this.#ports.engine(technology);
+    const { key, kind, stream, lane, tables, held } = wanted;
+    const engine = lane === null ? undefined : this.#ports.engine(lane);
     const producer = wanted.producer === null ? engine : this.#ports.end(wanted.producer);
     const consumer = wanted.consumer === null ? engine : this.#ports.end(wanted.consumer);
     if (!producer || !consumer) return;
@@ -170,7 +170,7 @@ export class Broker {
         key,
         kind,
         stream,
-        technology,
+        lane,
         entries: this.#ports.entries,
         producer,
         consumer,
@@ -194,8 +194,8 @@ export class Broker {
     this.#announce(link);
   }
 
-  /** The egress link over another technology that a new one takes over from: a stream moves. */
-  #replacedBy({ kind, stream, technology, producer }: WantedLink): LinkActor | undefined {
+  /** The egress link over another lane that a new one takes over from: a stream moves. */
+  #replacedBy({ kind, stream, lane, producer }: WantedLink): LinkActor | undefined {
     if (kind !== "egress") return undefined;
     return [...(this.#bySession.get(producer ?? 0) ?? [])]
       .map(({ link }) => link)
@@ -204,7 +204,7 @@ export class Broker {
           spec.kind === kind &&
           spec.stream === stream &&
           spec.producer.session === producer &&
-          spec.technology !== technology &&
+          spec.lane !== lane &&
           state === "open",
       );
   }

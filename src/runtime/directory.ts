@@ -10,7 +10,7 @@ export interface Subscription {
   readonly stream: string;
   readonly channel: number;
   /** The endpoint at which they are wanted: that of the lane by which what the sink's stream is bound to takes this channel. */
-  readonly technology: Lane;
+  readonly lane: Lane;
 }
 
 /** A channel's name, and whether sources and sinks bear it. */
@@ -23,8 +23,8 @@ export interface ChannelName {
 }
 
 export interface DataEndpoint {
-  /** A technology that has several is known by the name of each one's lane. */
-  readonly technology: Lane;
+  /** A technology may have several, each known by its lane. */
+  readonly lane: Lane;
   /** Dotted IPv4. */
   readonly address: string;
   readonly port: number;

@@ -5,7 +5,7 @@ import type { Lane } from "../protocol/lanes.ts";
 import type { PeerInfo } from "./directory.ts";
 
 interface Sized {
-  readonly technology: Lane;
+  readonly lane: Lane;
   readonly address: string;
   readonly mtu: number;
 }
@@ -20,14 +20,14 @@ export class MtuWatch {
   look({ id, name, endpoints }: PeerInfo, ours: ReadonlyArray<Sized>): Warning[] {
     const warnings: Warning[] = [];
     for (const here of ours) {
-      const there = endpoints.find(({ technology }) => technology === here.technology);
-      if (!there || there.mtu === here.mtu || !FRAMED.includes(here.technology)) continue;
-      const about = `${id} ${here.technology} ${here.mtu} ${there.mtu}`;
+      const there = endpoints.find(({ lane }) => lane === here.lane);
+      if (!there || there.mtu === here.mtu || !FRAMED.includes(here.lane)) continue;
+      const about = `${id} ${here.lane} ${here.mtu} ${there.mtu}`;
       if (this.#told.has(about)) continue;
       this.#told.add(about);
       warnings.push({
         code: WARNING_CODES.MTU_MISMATCH,
-        message: `${name} takes datagrams of ${there.mtu} bytes at its ${here.technology} endpoint ${there.address}, and this host of ${here.mtu} bytes at ${here.address}: larger messages may be lost without a word, or refused.`,
+        message: `${name} takes datagrams of ${there.mtu} bytes at its ${here.lane} endpoint ${there.address}, and this host of ${here.mtu} bytes at ${here.address}: larger messages may be lost without a word, or refused.`,
         cure: "Give the interfaces of both hosts, and what is between them, the same MTU (`ip link set DEV mtu N`).",
       });
     }

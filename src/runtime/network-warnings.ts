@@ -33,10 +33,10 @@ export class NetworkWarnings {
     }
   }
 
-  noCoreLeft(technology: Lane): void {
+  noCoreLeft(lane: Lane): void {
     this.#tell({
       code: WARNING_CODES.TOO_MANY_SPINNERS,
-      message: `The engine of ${technology} is to spin, and this process has no core left for it: it yields instead.`,
+      message: `The engine of ${lane} is to spin, and this process has no core left for it: it yields instead.`,
       cure: "Give the process more cores, or set engine.idle to park or yield.",
     });
   }
@@ -53,18 +53,18 @@ export class NetworkWarnings {
   reach(info: PeerInfo, here: ReadonlyArray<DataEndpoint>): void {
     const { id, name, endpoints, subscriptions } = info;
     for (const warning of this.#mtu.look(info, here)) this.#tell(warning);
-    for (const technology of new Set(subscriptions.map((wanted) => wanted.technology))) {
-      const there = endpoints.find((endpoint) => endpoint.technology === technology);
-      const told = `${id} ${technology}`;
+    for (const lane of new Set(subscriptions.map((wanted) => wanted.lane))) {
+      const there = endpoints.find((endpoint) => endpoint.lane === lane);
+      const told = `${id} ${lane}`;
       // What is wanted over RDMA is wanted over UDP as well.
-      if (technology === "rdma") continue;
+      if (lane === "rdma") continue;
       // Without any datapath nothing is reached, and that has been told as such.
       if (!there || here.length === 0 || this.#unreached.has(told)) continue;
       if (here.some((ours) => reaches(ours, there))) continue;
       this.#unreached.add(told);
       this.#tell({
         code: WARNING_CODES.PEER_REFUSED,
-        message: `${name} wants messages at its ${technology} endpoint ${there.address}:${there.port}, which nothing reaches from here.`,
+        message: `${name} wants messages at its ${lane} endpoint ${there.address}:${there.port}, which nothing reaches from here.`,
         cure: "Runtimes on one host reach each other over kernel UDP: set network.xdp.enabled to false in one that has peers there.",
       });
     }

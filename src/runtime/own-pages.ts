@@ -63,7 +63,7 @@ export class OwnPages {
 
   /** Our endpoints that a peer knows as they are when it has applied that version. */
   knownAt(applied: number): Lane[] {
-    return [...this.#since].flatMap(([technology, { version }]) => (version <= applied ? [technology] : []));
+    return [...this.#since].flatMap(([lane, { version }]) => (version <= applied ? [lane] : []));
   }
 
   #publish(): void {
@@ -79,10 +79,10 @@ export class OwnPages {
 
   /** From which version on each of our endpoints is what it is. */
   #date(): void {
-    const endpoints = new Map(this.announcement.endpoints.map((one) => [one.technology, JSON.stringify(one)]));
-    for (const technology of this.#since.keys()) if (!endpoints.has(technology)) this.#since.delete(technology);
-    for (const [technology, text] of endpoints) {
-      if (this.#since.get(technology)?.text !== text) this.#since.set(technology, { text, version: this.version });
+    const endpoints = new Map(this.announcement.endpoints.map((one) => [one.lane, JSON.stringify(one)]));
+    for (const lane of this.#since.keys()) if (!endpoints.has(lane)) this.#since.delete(lane);
+    for (const [lane, text] of endpoints) {
+      if (this.#since.get(lane)?.text !== text) this.#since.set(lane, { text, version: this.version });
     }
   }
 }

@@ -38,7 +38,7 @@ export interface PlanInput {
   readonly members: ReadonlyArray<PlannedMember>;
   /** What peers that are alive want, and over which datapath of ours they can be reached. */
   readonly remote: ReadonlyArray<{
-    readonly technology: Lane;
+    readonly lane: Lane;
     readonly stream: string;
     readonly channel: number;
   }>;
@@ -74,7 +74,7 @@ export interface WantedLink {
   readonly kind: LinkKind;
   readonly stream: string;
   /** Whose engine is the other end; null for direct links. */
-  readonly technology: Lane | null;
+  readonly lane: Lane | null;
   /** Session ids; null is the engine. */
   readonly producer: number | null;
   readonly consumer: number | null;
@@ -108,8 +108,8 @@ export const linkKey = (
   stream: string,
   producer: number | null,
   consumer: number | null,
-  technology: Lane | null,
-): string => `${kind}:${producer ?? technology}>${consumer ?? technology}:${stream}`;
+  lane: Lane | null,
+): string => `${kind}:${producer ?? lane}>${consumer ?? lane}:${stream}`;
 
 /**
  * Over which datapaths a member bound to one takes messages. A sender chooses by itself, so where there is RDMA everybody
@@ -124,7 +124,7 @@ export function receivesOver(
 }
 
 /** Who a link is between. */
-export type Ends = Pick<WantedLink, "kind" | "stream" | "technology" | "producer" | "consumer">;
+export type Ends = Pick<WantedLink, "kind" | "stream" | "lane" | "producer" | "consumer">;
 
 /** What is to go over a link, if anything is. */
 export interface Request {
@@ -147,7 +147,7 @@ export const direct = (
 /** What goes to other hosts waits for the network. */
 const NETWORK: ChannelWish = { block: true, policies: [] };
 
-/** To other hosts over a technology, where `isWanted` says what they want of the member's stream. */
+/** To other hosts over a lane, where `isWanted` says what they want of the member's stream. */
 export function egress(
   producer: PlannedMember,
   over: Lane,
@@ -201,9 +201,9 @@ export function wantedLink(
   existing: (key: string) => ExistingLink | undefined,
 ): WantedLink | null {
   if (!request || request.channels.size === 0) return null;
-  const { kind, stream, producer, consumer, technology } = ends;
+  const { kind, stream, producer, consumer, lane } = ends;
   const { channels, sources, onlyIfThere, held = false } = request;
-  const key = linkKey(kind, stream, producer, consumer, technology);
+  const key = linkKey(kind, stream, producer, consumer, lane);
   const before = existing(key);
   if (onlyIfThere && !before) return null;
   const { entries, ...numbers } = number(channels, before);
@@ -212,7 +212,7 @@ export function wantedLink(
     .map((source) => ({ index: source.index, source: source.id, channel: source.channel }))
     .sort((a, b) => a.index - b.index);
   const tables = { channels: entries, sources: mine };
-  return { key, kind, stream, technology, producer, consumer, tables, ...numbers, held };
+  return { key, kind, stream, lane, producer, consumer, tables, ...numbers, held };
 }
 
 export const offeredChannels = ({ sources }: PlannedMember): Set<number> =>
@@ -232,21 +232,21 @@ export function wantedLinks(input: PlanInput, existing: ReadonlyMap<string, Exis
     if (list) list.push(member);
     else byStream.set(member.stream, [member]);
   }
-  const remote = new Set(input.remote.map(({ technology, stream, channel }) => `${technology}:${channel}:${stream}`));
+  const remote = new Set(input.remote.map(({ lane, stream, channel }) => `${lane}:${channel}:${stream}`));
   const { networks, spread = 1 } = input;
   for (const [stream, members] of byStream) {
     for (const member of members) {
       const { session } = member;
       for (const other of members) {
-        const ends = { stream, producer: session, consumer: other.session, technology: null };
+        const ends = { stream, producer: session, consumer: other.session, lane: null };
         want({ kind: "direct", ...ends }, direct(member, other));
       }
-      for (const technology of networks) {
-        const isWanted = (channel: number): boolean => remote.has(`${technology}:${channel}:${stream}`);
-        const out = { stream, producer: session, consumer: null, technology };
-        want({ kind: "egress", ...out }, egress(member, technology, networks, isWanted));
-        const back = { stream, producer: null, consumer: session, technology };
-        want({ kind: "ingress", ...back }, ingress(member, technology, networks, spread));
+      for (const lane of networks) {
+        const isWanted = (channel: number): boolean => remote.has(`${lane}:${channel}:${stream}`);
+        const out = { stream, producer: session, consumer: null, lane };
+        want({ kind: "egress", ...out }, egress(member, lane, networks, isWanted));
+        const back = { stream, producer: null, consumer: session, lane };
+        want({ kind: "ingress", ...back }, ingress(member, lane, networks, spread));
       }
     }
   }

@@ -25,8 +25,8 @@ import {
 export interface RemoteWishes {
   /** Another number whenever anything at all, or what is wanted of one stream, is something else. */
   readonly version: number;
-  versionOf(technology: Lane, stream: string): number;
-  has(technology: Lane, stream: string, channel: number): boolean;
+  versionOf(lane: Lane, stream: string): number;
+  has(lane: Lane, stream: string, channel: number): boolean;
 }
 
 export interface PlannerInput {
@@ -108,8 +108,8 @@ export class Planner {
   lost(key: string): void {
     const link = this.#wanted.get(key);
     if (!link) return;
-    const { kind, stream, producer, consumer, technology } = link;
-    this.#touched.set(key, { kind, stream, producer, consumer, technology });
+    const { kind, stream, producer, consumer, lane } = link;
+    this.#touched.set(key, { kind, stream, producer, consumer, lane });
   }
 
   /** How many links there would be more if this member were as given. */
@@ -131,10 +131,10 @@ export class Planner {
         if (other !== session) keys.add(linkKey("direct", stream, other, session, null));
       }
     }
-    for (const technology of this.#networks) {
+    for (const lane of this.#networks) {
       for (const kind of ["egress", "ingress"] as const) {
         const [producer, consumer] = kind === "egress" ? [session, null] : [null, session];
-        const ends = { kind, stream, producer, consumer, technology };
+        const ends = { kind, stream, producer, consumer, lane };
         const link = wantedLink(ends, this.#request(ends, member), existing);
         if (link) keys.add(link.key);
       }
@@ -160,23 +160,23 @@ export class Planner {
     if (remote.version === this.#remoteVersion) return;
     this.#remoteVersion = remote.version;
     for (const [stream, of] of this.#streams) {
-      for (const technology of networks) {
-        const version = remote.versionOf(technology, stream);
-        if (of.remote.get(technology) === version) continue;
-        of.remote.set(technology, version);
-        for (const session of of.members.keys()) this.#touchLink("egress", stream, session, null, technology);
+      for (const lane of networks) {
+        const version = remote.versionOf(lane, stream);
+        if (of.remote.get(lane) === version) continue;
+        of.remote.set(lane, version);
+        for (const session of of.members.keys()) this.#touchLink("egress", stream, session, null, lane);
       }
     }
   }
 
   #lookAtNetworks(networks: ReadonlyArray<Lane>): void {
     const before = this.#networks;
-    if (before.length === networks.length && before.every((technology) => networks.includes(technology))) return;
+    if (before.length === networks.length && before.every((lane) => networks.includes(lane))) return;
     this.#networks = [...networks];
     for (const member of this.#byMember.keys()) {
-      for (const technology of new Set([...before, ...networks])) {
-        this.#touchNetwork("egress", member, technology);
-        this.#touchNetwork("ingress", member, technology);
+      for (const lane of new Set([...before, ...networks])) {
+        this.#touchNetwork("egress", member, lane);
+        this.#touchNetwork("ingress", member, lane);
       }
     }
   }
@@ -236,9 +236,9 @@ export class Planner {
     }
     this.#touch(of, session, stream, offers, takes);
     const moved = !before || !after || !sameBinding(before, after);
-    for (const technology of this.#networks) {
-      if (moved || offers.size > 0) this.#touchNetwork("egress", known.member, technology);
-      if (moved || takes.size > 0) this.#touchNetwork("ingress", known.member, technology);
+    for (const lane of this.#networks) {
+      if (moved || offers.size > 0) this.#touchNetwork("egress", known.member, lane);
+      if (moved || takes.size > 0) this.#touchNetwork("ingress", known.member, lane);
     }
   }
 
@@ -251,9 +251,9 @@ export class Planner {
     }
   }
 
-  #touchNetwork(kind: "egress" | "ingress", { stream, session }: PlannedMember, technology: Lane): void {
-    if (kind === "egress") this.#touchLink(kind, stream, session, null, technology);
-    else this.#touchLink(kind, stream, null, session, technology);
+  #touchNetwork(kind: "egress" | "ingress", { stream, session }: PlannedMember, lane: Lane): void {
+    if (kind === "egress") this.#touchLink(kind, stream, session, null, lane);
+    else this.#touchLink(kind, stream, null, session, lane);
   }
 
   #touchLink(
@@ -261,10 +261,10 @@ export class Planner {
     stream: string,
     producer: number | null,
     consumer: number | null,
-    technology: Lane | null,
+    lane: Lane | null,
   ): void {
-    const key = linkKey(kind, stream, producer, consumer, technology);
-    if (!this.#touched.has(key)) this.#touched.set(key, { kind, stream, producer, consumer, technology });
+    const key = linkKey(kind, stream, producer, consumer, lane);
+    if (!this.#touched.has(key)) this.#touched.set(key, { kind, stream, producer, consumer, lane });
   }
 
   /** One link as it should be, or null. */
@@ -281,11 +281,11 @@ export class Planner {
   }
 
   /** What is to go over a link to or from an engine, if this is the member at its other end. */
-  #request({ kind, stream, technology }: Ends, member: PlannedMember): ReturnType<typeof egress> {
-    if (technology === null) return null;
-    if (kind === "ingress") return ingress(member, technology, this.#networks, this.#spread);
-    const isWanted = (channel: number): boolean => this.#remote?.has(technology, stream, channel) === true;
-    return egress(member, technology, this.#networks, isWanted);
+  #request({ kind, stream, lane }: Ends, member: PlannedMember): ReturnType<typeof egress> {
+    if (lane === null) return null;
+    if (kind === "ingress") return ingress(member, lane, this.#networks, this.#spread);
+    const isWanted = (channel: number): boolean => this.#remote?.has(lane, stream, channel) === true;
+    return egress(member, lane, this.#networks, isWanted);
   }
 }
 
@@ -296,7 +296,7 @@ function sameBinding(a: PlannedMember, b: PlannedMember): boolean {
     a.datapath === b.datapath &&
     (a.held ?? false) === (b.held ?? false) &&
     keptByA.length === keptByB.length &&
-    keptByA.every((technology) => keptByB.includes(technology))
+    keptByA.every((lane) => keptByB.includes(lane))
   );
 }
 

@@ -8,12 +8,12 @@ const DATAGRAMS: ReadonlyArray<NetworkTechnology> = ["udp", "xdp", "dpdk"];
 
 /** Whether a datapath at `here` can exchange datagrams with one at `there`. */
 export function reaches(
-  here: Pick<DataEndpoint, "technology" | "address"> & { readonly provider?: string | undefined },
+  here: Pick<DataEndpoint, "lane" | "address"> & { readonly provider?: string | undefined },
   there: DataEndpoint,
 ): boolean {
   // Between two that only receive there is nothing to say.
-  if (receivesOnly(here.technology) && receivesOnly(there.technology)) return false;
-  const [ours, theirs] = [technologyOf(here.technology), technologyOf(there.technology)];
+  if (receivesOnly(here.lane) && receivesOnly(there.lane)) return false;
+  const [ours, theirs] = [technologyOf(here.lane), technologyOf(there.lane)];
   // RDMA speaks to its like only, and to that wherever it is.
   if (ours === "rdma" || theirs === "rdma") {
     return ours === theirs && here.provider === there.provider;
@@ -41,8 +41,8 @@ export function withoutRdma(
 ): Unavailable | null {
   for (const { name, endpoints, subscriptions } of alive) {
     if (!subscriptions.some((wanted) => wanted.stream === stream)) continue;
-    const there = endpoints.find(({ technology }) => technology === "rdma");
-    if (there && reaches({ technology: "rdma", address: "", provider }, there)) continue;
+    const there = endpoints.find(({ lane }) => lane === "rdma");
+    if (there && reaches({ lane: "rdma", address: "", provider }, there)) continue;
     const has = there ? `has RDMA by ${there.provider ?? "a provider it does not name"}` : "has no RDMA";
     return {
       reason: `${name}, which wants messages of this stream, ${has}, and here it is by ${provider ?? "another"}`,

@@ -149,7 +149,7 @@ export class Routes {
 
   #dropWhatChanged(applied: Applied): void {
     const datapath = this.#ports.datapath();
-    const endpoint = this.#endpoints(applied.info.peer).find(({ technology }) => technology === applied.lane);
+    const endpoint = this.#endpoints(applied.info.peer).find(({ lane }) => lane === applied.lane);
     const current = datapath && endpoint && applied.instance === datapath.instance;
     if (!current || !same(endpoint, applied.endpoint)) this.#remove(applied);
   }
@@ -201,7 +201,7 @@ export class Routes {
     const datapath = this.#ports.datapath();
     if (!info || !datapath) return [];
     if (this.#silent.has(peer)) return this.#of(peer).map((applied) => this.#again(applied));
-    return this.#endpoints(peer).map(({ technology: lane, ...endpoint }) => {
+    return this.#endpoints(peer).map(({ lane, ...endpoint }) => {
       const number = enginePeer(peer, lane);
       const { instance } = datapath;
       let applied = this.#applied.get(number);
@@ -290,7 +290,7 @@ export class Routes {
     // One that names our own endpoint would have us talk to ourselves.
     return endpoints.filter(
       (there) =>
-        reaches({ ...here, technology: this.#ports.lane, provider: this.#ports.provider?.() }, there) &&
+        reaches({ ...here, lane: this.#ports.lane, provider: this.#ports.provider?.() }, there) &&
         !(there.address === here.address && there.port === here.port),
     );
   }

@@ -81,7 +81,7 @@ export function statusReport(of: Reported): StatusReport {
     threadMoves: of.threadMoves,
     datapaths: of.engines.flatMap((engine) =>
       [...engine.datapaths.values()].map((datapath) => ({
-        technology: datapath.lane,
+        lane: datapath.lane,
         emulated: datapath.emulated,
         state: datapath.state,
         endpoint: datapath.endpoint ? `${datapath.endpoint.address}:${datapath.endpoint.port}` : "",
@@ -150,10 +150,10 @@ export function explainReport(of: Reported, name?: string): ExplainReport[] {
 const isOver = (lane: Lane, datapath: DecisionRecord["datapath"]): boolean => technologyOf(lane) === datapath;
 
 function explainLink(link: LinkActor): ExplainReport["links"][number] {
-  const { kind, producer, consumer, technology } = link.spec;
+  const { kind, producer, consumer, lane } = link.spec;
   return {
     kind,
-    technology: technology ?? "shm",
+    lane,
     producer: producer.label,
     consumer: consumer.label,
     outstanding: link.outstanding,
@@ -168,16 +168,16 @@ function explainPeers(of: Reported, stream: string, network: DecisionRecord["dat
   return of.alive.flatMap((info) => {
     // RDMA is answered by RDMA only.
     const wanted = info.subscriptions.filter(
-      (subscription) => subscription.stream === stream && (subscription.technology === "rdma") === (network === "rdma"),
+      (subscription) => subscription.stream === stream && (subscription.lane === "rdma") === (network === "rdma"),
     );
-    return [...new Set(wanted.map(({ technology }) => technology))].map((thereTechnology) => {
-      const there = info.endpoints.find(({ technology }) => technology === thereTechnology);
+    return [...new Set(wanted.map(({ lane }) => lane))].map((thereLane) => {
+      const there = info.endpoints.find(({ lane }) => lane === thereLane);
       return {
         name: info.name,
         state: of.peers.find(({ peer }) => peer === info.peer)?.state ?? "alive",
         technology: network,
         here: here ? `${here.address}:${here.port}` : "",
-        thereTechnology,
+        thereLane,
         there: there ? `${there.address}:${there.port}` : "",
         trains: there?.trains ?? true,
       };

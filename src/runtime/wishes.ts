@@ -36,7 +36,7 @@ export class Wishes {
     if (receivesOnly(this.#ports.lane) || !info.knows.includes(this.#ports.lane)) return { wanted, collides };
     let asked = 0;
     for (const one of info.subscriptions) {
-      if (one.technology !== lane) continue;
+      if (one.lane !== lane) continue;
       if (!this.#isOurs(info, one.tag, one.stream)) collides = true;
       else if (++asked <= ROUTES_A_PEER) addRoute(wanted, one);
     }

@@ -141,9 +141,9 @@ describe.skipIf(missing !== "")(`frames that XDP sends ${missing}`, () => {
     const frames = await capture.frames(MESSAGES, size);
     const mac = /link\/ether (\S+)/.exec(hosts.b.ip("link", "show", "dev", hosts.b.interface))?.[1] ?? "none";
     const status = (await db.call("status"))["result"] as {
-      readonly datapaths: ReadonlyArray<{ readonly technology: string; readonly endpoint: string }>;
+      readonly datapaths: ReadonlyArray<{ readonly lane: string; readonly endpoint: string }>;
     };
-    const [, port] = status.datapaths.find(({ technology }) => technology === "udp")?.endpoint.split(":") ?? [];
+    const [, port] = status.datapaths.find(({ lane }) => lane === "udp")?.endpoint.split(":") ?? [];
     for (const frame of frames) {
       expect(frame).toMatchObject({
         ...{ from: hosts.a.address, to: hosts.b.address, version: "4", mac, malformed: "" },

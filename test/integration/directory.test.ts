@@ -108,7 +108,7 @@ class Host {
 }
 
 const wanting = (...subscriptions: Subscription[]): Announcement => ({
-  endpoints: [{ technology: "udp", address: "127.0.0.1", port: 4000, mtu: 1500 }],
+  endpoints: [{ lane: "udp", address: "127.0.0.1", port: 4000, mtu: 1500 }],
   technologies: ["udp"],
   subscriptions,
 });
@@ -116,7 +116,7 @@ const sub = (stream: string, channel: number): Subscription => ({
   tag: streamTag(stream),
   stream,
   channel,
-  technology: "udp",
+  lane: "udp",
 });
 
 /** A peer made by hand: a socket that says what the test wants. */
@@ -164,7 +164,7 @@ describe("runtimes that list each other", () => {
     a.directory.addPeer(b.endpoint);
     const { info } = await b.until("alive", ({ info }) => info.subscriptions.length === 3);
     expect(info).toMatchObject({ id: "a", name: "host a", endpoint: a.endpoint, technologies: ["udp"] });
-    expect(info.endpoints).toEqual([{ technology: "udp", address: "127.0.0.1", port: 4000, mtu: 1500 }]);
+    expect(info.endpoints).toEqual([{ lane: "udp", address: "127.0.0.1", port: 4000, mtu: 1500 }]);
     expect(info.subscriptions).toEqual([sub("telemetry", 7), sub("telemetry", 9), sub("video", 1)]);
     expect(b.directory.peers()).toMatchObject([{ name: "host a", state: "alive", subscriptions: 3 }]);
   });

@@ -138,7 +138,7 @@ describe("an engine in a process of its own", () => {
         (calls) => calls > 0,
         PATIENCE_MS,
       );
-      expect(hosts.a.explain("s")).toMatchObject([{ decision: { datapath: "udp" }, links: [{ technology: "udp" }] }]);
+      expect(hosts.a.explain("s")).toMatchObject([{ decision: { datapath: "udp" }, links: [{ lane: "udp" }] }]);
     }
     expect(children()).toEqual([]);
   });

@@ -57,7 +57,7 @@ describe("two runtimes", () => {
     expect(await source.settled()).toMatchObject({ consumed: 500, outstanding: 0, dropped: {} });
     expect(hosts.a.explain("s")[0]).toMatchObject({
       decision: { datapath: "udp" },
-      links: [{ kind: "egress", technology: "udp" }],
+      links: [{ kind: "egress", lane: "udp" }],
       peers: [{ name: "B", state: expect.stringMatching(/alive/) }],
     });
     await Promise.all([sa.close(), sb.close()]);

@@ -84,13 +84,13 @@ describe.skipIf(missing !== "")(`RDMA between two hosts ${missing}`, () => {
     await exchange(pb, pa, LARGEST, 100);
     expect([await sent(da, "rdma"), await sent(db, "rdma")]).toEqual([500, 100]);
     const { datapaths, engines } = await statusOf(da);
-    expect(datapaths.find(({ technology }) => technology === "rdma")).toMatchObject({
+    expect(datapaths.find(({ lane }) => lane === "rdma")).toMatchObject({
       emulated: true,
       counters: { emulated: 1 },
     });
     expect(engines.find(({ name }) => name === "engine rdma")?.mode).toBe(apart ? "process" : "thread");
     expect((await da.call("explain"))["result"]).toMatchObject([
-      { decision: { datapath: "rdma" }, peers: [{ technology: "rdma", thereTechnology: "rdma" }] },
+      { decision: { datapath: "rdma" }, peers: [{ technology: "rdma", thereLane: "rdma" }] },
     ]);
     await Promise.all([pa.call("close"), pb.call("close")].map((closing) => closing.catch(() => {})));
     for (const one of [da, db]) {

@@ -128,7 +128,7 @@ describe.skipIf(missing !== "")(`streams that move between datapaths ${missing}`
       await eventually(
         async () => ({ datapaths: (await near.status()).datapaths, rebounds: await moved() }),
         ({ datapaths, rebounds }) =>
-          rebounds.length > 2 * round || datapaths.find(({ technology }) => technology === "xdp")?.state !== "up",
+          rebounds.length > 2 * round || datapaths.find(({ lane }) => lane === "xdp")?.state !== "up",
       );
       rmSync(armed);
       await eventually(moved, (events) => events.length >= 2 * round + 1);

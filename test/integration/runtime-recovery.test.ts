@@ -188,18 +188,18 @@ describe("a runtime", () => {
     const alive = (peer: number, wanted: Subscription) =>
       directory.events?.alive({
         ...peerOf(peer, directory, [wanted]),
-        endpoints: [{ technology: "udp", address: "127.0.0.1", port: 9 + peer, mtu: 1500 }],
+        endpoints: [{ lane: "udp", address: "127.0.0.1", port: 9 + peer, mtu: 1500 }],
       });
-    alive(1, { tag, stream: "theirs", channel: 1, technology: "udp" });
+    alive(1, { tag, stream: "theirs", channel: 1, lane: "udp" });
     await eventually(
       () => warnings,
       (codes) => codes.includes("W_TAG_COLLISION"),
     );
-    alive(2, { tag, stream: "mine", channel: 1, technology: "udp" });
+    alive(2, { tag, stream: "mine", channel: 1, lane: "udp" });
     await source.matched();
     // And a name that collides with what a peer uses is refused.
     const unused = streamTag("another");
-    alive(3, { tag: unused, stream: "elsewhere", channel: 1, technology: "udp" });
+    alive(3, { tag: unused, stream: "elsewhere", channel: 1, lane: "udp" });
     await eventually(
       () => runtime.network.foreign(unused, "another"),
       (name) => name === "elsewhere",

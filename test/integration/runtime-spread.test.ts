@@ -119,13 +119,13 @@ describe.skipIf(missing !== "")(`receiving work of kernel UDP on ${THREADS} thre
     }
     const { threads, datapaths } = await statusOf(all.to);
     expect(threads.map(({ engines }) => engines)).toEqual([["udp"], ["udp-2"]]);
-    expect(datapaths.map(({ technology }) => technology)).toEqual(["udp", "udp-2"]);
+    expect(datapaths.map(({ lane }) => lane)).toEqual(["udp", "udp-2"]);
     const explained = (await all.to.call("explain"))["result"] as ReadonlyArray<Words>;
     expect(explained).toMatchObject([{ thread: { name: "udp" }, receivers: [{ name: "udp-2" }] }]);
-    const links = explained[0]?.["links"] as ReadonlyArray<{ readonly technology: string }>;
-    expect(links.map(({ technology }) => technology).sort()).toEqual(["udp", "udp-2"]);
+    const links = explained[0]?.["links"] as ReadonlyArray<{ readonly lane: string }>;
+    expect(links.map(({ lane }) => lane).sort()).toEqual(["udp", "udp-2"]);
     const peers = ((await all.from.call("explain"))["result"] as ReadonlyArray<Words>)[0]?.["peers"];
-    expect((peers as ReadonlyArray<Words>).map((peer) => peer["thereTechnology"]).sort()).toEqual(["udp", "udp-2"]);
+    expect((peers as ReadonlyArray<Words>).map((peer) => peer["thereLane"]).sort()).toEqual(["udp", "udp-2"]);
   });
 
   it("loses, doubles and reorders nothing where streams move to XDP and back, at either end", {

@@ -82,7 +82,7 @@ describe("an engine that stalls", () => {
       await first.matched(1, { signal: AbortSignal.timeout(PATIENCE_MS) });
       writeFileSync(armed, "");
       await eventually(
-        () => a.status().datapaths.find(({ technology }) => technology === "udp")?.counters["faults_struck"],
+        () => a.status().datapaths.find(({ lane }) => lane === "udp")?.counters["faults_struck"],
         (struck) => struck === 1,
         PATIENCE_MS,
       );

@@ -87,7 +87,7 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
         expect((await da.call("explain"))["result"]).toMatchObject([
           {
             decision: { datapath: from },
-            peers: [{ technology: from, thereTechnology: to, trains: mode === "native" }],
+            peers: [{ technology: from, thereLane: to, trains: mode === "native" }],
           },
         ]);
         await Promise.all([pa.call("close"), pb.call("close")].map((closing) => closing.catch(() => {})));
@@ -142,7 +142,7 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
         }
       }
       const { datapaths } = await statusOf(db);
-      expect(datapaths.find(({ technology }) => technology === "xdp")?.counters).toMatchObject({ queues_bound: 2 });
+      expect(datapaths.find(({ lane }) => lane === "xdp")?.counters).toMatchObject({ queues_bound: 2 });
     },
   );
 
@@ -194,7 +194,7 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
     expect(await boundTo(application, fast)).toEqual(["udp", ["W_FALLBACK_UDP"]]);
     const decision = (await application.call("binding", fast))["result"] as DecisionRecord;
     expect(decision.warnings[0]?.cure).toMatch(/CAP_NET_RAW/);
-    const xdp = (await statusOf(runtime)).datapaths.map(({ technology }) => technology);
+    const xdp = (await statusOf(runtime)).datapaths.map(({ lane }) => lane);
     expect(xdp).toEqual(["udp"]);
     expect(hosts.a.filtered).toBe(false);
   });
@@ -270,7 +270,7 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
     );
     expect(seen).toMatchObject({ count: 420, faults: [] });
     const { datapaths } = await statusOf(da);
-    expect(datapaths.find(({ technology }) => technology === "udp")?.counters).toMatchObject({ tx_trains: 0 });
+    expect(datapaths.find(({ lane }) => lane === "udp")?.counters).toMatchObject({ tx_trains: 0 });
   });
 
   it("takes a message that does not fit the other end's frame in fragments", async () => {

@@ -20,13 +20,13 @@ const anyName = fc
 const anyId = fc.stringMatching(/^[\x21-\x7e]{1,64}$/);
 const anyEndpoint = fc.record(
   {
-    technology: fc.constantFrom("udp", "xdp", "dpdk", "rdma", "something-new"),
+    lane: fc.constantFrom("udp", "xdp", "dpdk", "rdma", "something-new"),
     address: fc.ipV4(),
     port: fc.integer({ min: 1, max: 65535 }),
     mtu: fc.integer({ min: 576, max: 65535 }),
     trains: fc.boolean(),
   },
-  { requiredKeys: ["technology", "address", "port", "mtu"] },
+  { requiredKeys: ["lane", "address", "port", "mtu"] },
 );
 const anyStream = fc.tuple(u32, anyName, fc.uniqueArray(u32, { minLength: 1, maxLength: 600 }));
 const anyRoles = fc.integer({ min: 1, max: 3 });
@@ -94,7 +94,7 @@ describe("a hello", () => {
   it("fits with every field at its longest", () => {
     const content: Content = {
       endpoints: Array.from({ length: HELLO_LIMITS.ENDPOINTS }, () => ({
-        technology: "a".repeat(16),
+        lane: "a".repeat(16),
         address: "255.255.255.255",
         port: 65535,
         mtu: 65535,
@@ -200,7 +200,7 @@ describe("the decoder", () => {
       fault: "body",
       why: expect.stringContaining("version"),
     });
-    const at = { technology: "xdp", address: "10.0.0.1", port: 1, mtu: 1500 };
+    const at = { lane: "xdp", address: "10.0.0.1", port: 1, mtu: 1500 };
     for (const trains of [0, "no", null]) {
       const page = { index: 0, endpoints: [{ ...at, trains }], technologies: [], streams: [] };
       expect(decodeHello(wire({ ...hello, page } as unknown as Hello))).toMatchObject({

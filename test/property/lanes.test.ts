@@ -75,8 +75,8 @@ describe("what a member takes from other hosts", () => {
 });
 
 it("lanes that only receive have nothing to say to each other, and answer those that send", () => {
-  const at = (technology: DataEndpoint["technology"], host: number): DataEndpoint => ({
-    technology,
+  const at = (lane: DataEndpoint["lane"], host: number): DataEndpoint => ({
+    lane,
     address: `10.0.0.${host}`,
     port: 1,
     mtu: 1500,

@@ -5,8 +5,8 @@ import type { DataEndpoint } from "../../src/runtime/directory.ts";
 import { reaches, withoutRdma } from "../../src/runtime/reach.ts";
 
 const provider = fc.constantFrom("verbs;ofi_rxm", "net", "tcp;ofi_rxm", null);
-const endpoint = (technology: DataEndpoint["technology"], of: string | null, address = "10.0.0.2"): DataEndpoint => ({
-  technology,
+const endpoint = (lane: DataEndpoint["lane"], of: string | null, address = "10.0.0.2"): DataEndpoint => ({
+  lane,
   address,
   port: 1000,
   mtu: 65_535,
@@ -17,11 +17,11 @@ describe("RDMA", () => {
   it("reaches RDMA by the same provider and nothing else, wherever that is", () => {
     fc.assert(
       fc.property(provider, provider, fc.constantFrom("10.0.0.1", "10.0.0.2"), (here, there, address) => {
-        const ours = { technology: "rdma", address, provider: here ?? undefined } as const;
+        const ours = { lane: "rdma", address, provider: here ?? undefined } as const;
         expect(reaches(ours, endpoint("rdma", there))).toBe(here === there);
-        for (const technology of ["udp", "xdp", "dpdk"] as const) {
-          expect(reaches(ours, endpoint(technology, null))).toBe(false);
-          expect(reaches({ technology, address }, endpoint("rdma", there))).toBe(false);
+        for (const lane of ["udp", "xdp", "dpdk"] as const) {
+          expect(reaches(ours, endpoint(lane, null))).toBe(false);
+          expect(reaches({ lane, address }, endpoint("rdma", there))).toBe(false);
         }
       }),
     );
@@ -35,14 +35,14 @@ describe("RDMA", () => {
           name: `host-${i}`,
           endpoints: [endpoint("udp", null), ...(by === null && i % 2 === 0 ? [] : [endpoint("rdma", by)])],
           subscriptions: [
-            { tag: 1, stream: "other", channel: 1, technology: "udp" as const },
-            ...(wants ? [{ tag: 2, stream: "s", channel: 1, technology: "udp" as const }] : []),
+            { tag: 1, stream: "other", channel: 1, lane: "udp" as const },
+            ...(wants ? [{ tag: 2, stream: "s", channel: 1, lane: "udp" as const }] : []),
           ],
         }));
         const cannot = alive.filter(
           ({ subscriptions, endpoints }) =>
             subscriptions.some(({ stream }) => stream === "s") &&
-            !endpoints.some((at) => at.technology === "rdma" && (at.provider ?? null) === ours),
+            !endpoints.some((at) => at.lane === "rdma" && (at.provider ?? null) === ours),
         );
         const why = withoutRdma("s", ours ?? undefined, alive);
         expect(why === null).toBe(cannot.length === 0);

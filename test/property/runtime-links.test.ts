@@ -87,7 +87,7 @@ function stage() {
         key: "k",
         kind: "direct",
         stream: "s",
-        technology: null,
+        lane: null,
         entries: 16,
         producer,
         consumer,

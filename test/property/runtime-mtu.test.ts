@@ -4,7 +4,7 @@ import type { NetworkTechnology } from "../../src/protocol/qos.ts";
 import type { PeerInfo } from "../../src/runtime/directory.ts";
 import { MtuWatch } from "../../src/runtime/mtu.ts";
 
-const at = (technology: NetworkTechnology, mtu: number, address = "10.0.0.1") => ({ technology, address, mtu });
+const at = (lane: NetworkTechnology, mtu: number, address = "10.0.0.1") => ({ lane, address, mtu });
 const peer = (...endpoints: ReadonlyArray<ReturnType<typeof at>>): PeerInfo => ({
   peer: 1,
   id: "p",

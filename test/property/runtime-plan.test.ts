@@ -28,7 +28,7 @@ const input: fc.Arbitrary<PlanInput> = fc
     members: fc.uniqueArray(member, { maxLength: 8, selector: ({ session, stream }) => `${session} ${stream}` }),
     remote: fc.array(
       fc.record({
-        technology: fc.constantFrom("udp" as const, "xdp" as const),
+        lane: fc.constantFrom("udp" as const, "xdp" as const),
         stream: fc.constantFrom(...STREAMS),
         channel,
       }),
@@ -112,7 +112,7 @@ describe("the plan of links", () => {
             .map((source) => source.channel)
             .filter((c) =>
               of.remote.some(
-                (remote) => remote.technology === one.datapath && remote.stream === one.stream && remote.channel === c,
+                (remote) => remote.lane === one.datapath && remote.stream === one.stream && remote.channel === c,
               ),
             );
           const network = one.datapath !== null && of.networks.includes(one.datapath);
@@ -120,7 +120,7 @@ describe("the plan of links", () => {
             links.filter((link) => link.kind === kind && link[end] === one.session && link.stream === one.stream);
           const egress = mine("egress", "producer");
           expect(egress.length).toBe(network && wanted.length > 0 ? 1 : 0);
-          for (const link of [...egress, ...mine("ingress", "consumer")]) expect(link.technology).toBe(one.datapath);
+          for (const link of [...egress, ...mine("ingress", "consumer")]) expect(link.lane).toBe(one.datapath);
           if (egress[0]) expect(channelsOf(egress[0].tables)).toEqual(new Set(wanted));
           const ingress = mine("ingress", "consumer");
           expect(ingress.length).toBe(network && one.sinks.length > 0 ? 1 : 0);

@@ -7,14 +7,14 @@ import { type ExistingLink, type PlanInput, type PlannedMember, plan } from "../
 import { Planner, type RemoteWishes } from "../../src/runtime/planner.ts";
 
 const TECHNOLOGIES = ["udp", "xdp", "rdma"] as const;
-const technology = fc.constantFrom<NetworkTechnology>(...TECHNOLOGIES);
+const lane = fc.constantFrom<NetworkTechnology>(...TECHNOLOGIES);
 const stream = fc.constantFrom("a", "b");
 const channel = fc.integer({ min: 0, max: 4 });
 const member = fc
   .record({
     session: fc.integer({ min: 1, max: 4 }),
     stream,
-    datapath: fc.option(technology, { nil: null }),
+    datapath: fc.option(lane, { nil: null }),
     // While it moves.
     keep: fc.subarray<NetworkTechnology>([...TECHNOLOGIES], { maxLength: 1 }),
     held: fc.boolean(),
@@ -34,7 +34,7 @@ const step = fc.oneof(
     weight: 2,
     arbitrary: fc.record({ do: fc.constant("leaves" as const), session: fc.integer({ min: 1, max: 4 }), stream }),
   },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant("remote" as const), technology, stream, channel }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("remote" as const), lane, stream, channel }) },
   {
     weight: 1,
     arbitrary: fc.record({ do: fc.constant("networks" as const), networks: fc.subarray([...LANES]) }),
@@ -47,20 +47,20 @@ const step = fc.oneof(
 
 /** What other hosts want, as a set that is changed. */
 class PlayedRemote implements RemoteWishes {
-  readonly wanted = new Map<string, { technology: NetworkTechnology; stream: string; channel: number }>();
+  readonly wanted = new Map<string, { lane: NetworkTechnology; stream: string; channel: number }>();
   version = 0;
   readonly #versions = new Map<string, number>();
 
-  toggle(technology: NetworkTechnology, stream: string, channel: number): void {
-    const key = `${technology} ${stream} ${channel}`;
-    if (!this.wanted.delete(key)) this.wanted.set(key, { technology, stream, channel });
-    this.#versions.set(`${technology} ${stream}`, ++this.version);
+  toggle(lane: NetworkTechnology, stream: string, channel: number): void {
+    const key = `${lane} ${stream} ${channel}`;
+    if (!this.wanted.delete(key)) this.wanted.set(key, { lane, stream, channel });
+    this.#versions.set(`${lane} ${stream}`, ++this.version);
   }
-  versionOf(technology: Lane, stream: string): number {
-    return this.#versions.get(`${technology} ${stream}`) ?? 0;
+  versionOf(lane: Lane, stream: string): number {
+    return this.#versions.get(`${lane} ${stream}`) ?? 0;
   }
-  has(technology: Lane, stream: string, channel: number): boolean {
-    return this.wanted.has(`${technology} ${stream} ${channel}`);
+  has(lane: Lane, stream: string, channel: number): boolean {
+    return this.wanted.has(`${lane} ${stream} ${channel}`);
   }
 }
 
@@ -80,7 +80,7 @@ describe("the plan that is kept up to date", () => {
         for (const one of [...steps, { do: "plan" as const }]) {
           if (one.do === "member") members.set(`${one.member.session} ${one.member.stream}`, one.member);
           else if (one.do === "leaves") members.delete(`${one.session} ${one.stream}`);
-          else if (one.do === "remote") remote.toggle(one.technology, one.stream, one.channel);
+          else if (one.do === "remote") remote.toggle(one.lane, one.stream, one.channel);
           else if (one.do === "networks") networks = one.networks;
           else if (one.do === "hold") hold = one.which;
           else if (one.do === "ends") {

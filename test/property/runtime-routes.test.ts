@@ -123,14 +123,14 @@ function peerOf(
     id: `${peer}`,
     name: `peer ${peer}`,
     endpoint: `127.0.0.1:${peer}`,
-    endpoints: [{ technology: "udp", address: "127.0.0.1", port: at, mtu: 1500 }],
+    endpoints: [{ lane: "udp", address: "127.0.0.1", port: at, mtu: 1500 }],
     technologies: ["udp"],
     knows: ["udp"],
     subscriptions: channels.map(([stream, channel]) => ({
       tag: TAGS[stream] ?? 0,
       stream,
       channel,
-      technology: "udp",
+      lane: "udp",
     })),
   };
 }

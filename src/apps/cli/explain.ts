@@ -72,7 +72,7 @@ function describe(report: ExplainReport): string[] {
   if (links.length > 0) {
     const rows = links.map((link) => [
       link.kind,
-      link.technology,
+      link.lane ?? "shm",
       link.producer,
       link.consumer,
       String(link.outstanding),
@@ -85,7 +85,7 @@ function describe(report: ExplainReport): string[] {
       peer.name,
       peer.state,
       `${peer.technology} ${peer.here}`,
-      `${peer.thereTechnology} ${peer.there}${peer.technology === "udp" && !peer.trains ? ", datagrams one by one" : ""}`,
+      `${peer.thereLane} ${peer.there}${peer.technology === "udp" && !peer.trains ? ", datagrams one by one" : ""}`,
     ]);
     lines.push("", ...table(["PEER", "STATE", "HERE", "THERE"], rows).map((line) => `  ${line}`));
   }

@@ -146,9 +146,9 @@ function describe(report: StatusReport): string[] {
     ),
     ...section(
       "Datapaths",
-      ["NAME", "STATE", "ENDPOINT", "COUNTERS"],
+      ["LANE", "STATE", "ENDPOINT", "COUNTERS"],
       report.datapaths.map((datapath) => [
-        datapath.emulated ? `${datapath.technology} (emulated)` : datapath.technology,
+        datapath.emulated ? `${datapath.lane} (emulated)` : datapath.lane,
         state(datapath.state),
         datapath.endpoint,
         counters(datapath.counters),

@@ -103,7 +103,7 @@ const printable = (config: RuntimeConfig): unknown => ({
 });
 
 async function announce(runtime: EmbeddedRuntime, config: RuntimeConfig, json: boolean): Promise<void> {
-  const datapaths = runtime.status().datapaths.map(({ technology, endpoint }) => ({ technology, endpoint }));
+  const datapaths = runtime.status().datapaths.map(({ lane, endpoint }) => ({ lane, endpoint }));
   const hello = config.network.enabled ? `${config.network.address}:${runtime.port}` : null;
   if (json) {
     printJson(
@@ -117,7 +117,7 @@ async function announce(runtime: EmbeddedRuntime, config: RuntimeConfig, json: b
     `  applications attach to ${runtime.socket}`,
     hello === null
       ? "  shared memory only, no network"
-      : `  other hosts reach it at ${hello}, data through ${datapaths.map(({ technology, endpoint }) => `${technology} ${endpoint}`).join(", ") || "nothing"}`,
+      : `  other hosts reach it at ${hello}, data through ${datapaths.map(({ lane, endpoint }) => `${lane} ${endpoint}`).join(", ") || "nothing"}`,
   );
 }
 

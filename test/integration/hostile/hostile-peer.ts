@@ -121,7 +121,7 @@ export class HostilePeer implements AsyncDisposable {
   /** Announces streams and an endpoint, in as many pages as it takes, some at a time. */
   async announce(streams: Streams, endpoint = { address: "127.0.0.1", port: this.dataPort }): Promise<void> {
     this.#pages = paginate({
-      endpoints: [{ technology: "udp", mtu: 65535, ...endpoint }],
+      endpoints: [{ lane: "udp", mtu: 65535, ...endpoint }],
       technologies: ["udp"],
       streams,
     }).pages;
