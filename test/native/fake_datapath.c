@@ -55,6 +55,8 @@ static int fake_fds(struct ins_datapath *dp, int *out, uint32_t max) {
     return 0;
 }
 
+static int fake_holds(struct ins_datapath *dp) { return (int)fake_get(&((struct fake *)dp)->holds); }
+
 static int fake_stats(struct ins_datapath *dp, const char **names, uint64_t *values, uint32_t max) {
     (void)dp;
     (void)names;
@@ -65,17 +67,13 @@ static int fake_stats(struct ins_datapath *dp, const char **names, uint64_t *val
 
 static void fake_close(struct ins_datapath *dp) { free(dp); }
 
-static const struct ins_datapath_ops ops = {
-    .name = "fake",
-    .flags = INS_DATAPATH_CAN_PARK,
-    .bind = fake_bind,
-    .tx_burst = fake_tx,
-    .rx_burst = fake_rx,
-    .fds = fake_fds,
-    .stats = fake_stats,
-    .unbind = fake_unbind,
-    .close = fake_close,
-};
+#define OPERATIONS                                                                                                     \
+    .name = "fake", .flags = INS_DATAPATH_CAN_PARK, .bind = fake_bind, .tx_burst = fake_tx, .rx_burst = fake_rx,       \
+    .fds = fake_fds, .stats = fake_stats, .unbind = fake_unbind, .close = fake_close
+static const struct ins_datapath_ops ops = {OPERATIONS};
+static const struct ins_datapath_ops ops_that_hold = {OPERATIONS, .holds = fake_holds};
+
+void fake_may_hold(struct fake *fake) { fake->base.ops = &ops_that_hold; }
 
 struct fake *fake_new(void) {
     struct fake *fake = calloc(1, sizeof *fake);

@@ -17,6 +17,7 @@ struct fake {
     int32_t refuses;  /* -errno that every datagram gets */
     int32_t tx_error; /* what tx_burst returns instead */
     int32_t rx_error; /* what rx_burst returns */
+    uint32_t holds;   /* what was sent has not left yet */
     uint32_t hangs;   /* rx_burst does not return while it is set */
     /* Written by the engine. */
     uint32_t hanging;
@@ -27,6 +28,8 @@ struct fake {
 };
 
 struct fake *fake_new(void);
+/* To be said before the engine gets it: it tells whether it holds something back. */
+void fake_may_hold(struct fake *fake);
 void fake_free(struct fake *fake);
 void fake_set(uint32_t *field, uint32_t value);
 uint32_t fake_get(const uint32_t *field);

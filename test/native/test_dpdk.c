@@ -167,13 +167,14 @@ static void send_train(int fd, struct ins_endpoint to, uint32_t length, uint16_t
     assert_int_equal(sendmsg(fd, &message, 0), length);
 }
 
-static void trains_arrive_whole_and_where_they_do_not_fit_are_counted(void **state) {
+static void trains_arrive_whole_and_where_they_do_not_fit_that_is_told_and_they_are_counted(void **state) {
     (void)state;
     need_hosts();
     enum { SEGMENT = 1400, LENGTH = 46 * SEGMENT }; /* about what our udp datapath sends at most */
     struct side a;
     for (int whole = 1; whole >= 0; whole--) {
         open_a(&a, whole ? ON_A : "device=net_af_packet_cut,iface=" HOST_A_INTERFACE);
+        assert_int_equal(a.at.flags, whole ? 0 : INS_ENDPOINT_SINGLY); /* our own senders are told, this one is not */
         stand_in(hosts.b);
         int fd = kernel_udp(HOST_B_ADDRESS, 0);
         struct ins_endpoint kernel = {.address = address_of(HOST_B_ADDRESS), .port = port_of(fd)};
@@ -351,7 +352,7 @@ int main(void) {
         OVER(plain, full_checksums_are_right_in_the_kernels_eyes),
         OVER(plain, a_traffic_class_is_in_a_tag_where_that_is_asked_for),
         OVER(plain, frames_of_an_ordinary_device_fit_small_slots),
-        OVER(plain, trains_arrive_whole_and_where_they_do_not_fit_are_counted),
+        OVER(plain, trains_arrive_whole_and_where_they_do_not_fit_that_is_told_and_they_are_counted),
         OVER(plain, other_networks_need_a_gateway),
         OVER(plain, whom_nobody_answers_for_is_given_up_and_counted),
         OVER(plain, malformed_ip_and_udp_are_counted_by_kind),

@@ -207,6 +207,69 @@ static void a_broken_datapath_is_told_once_and_used_no_more(void **state) {
     node_close(&node);
 }
 
+/* Acknowledgements that came, as they came; *status of the last one of `command`. */
+static uint32_t acknowledged(struct node *node, int64_t command, int32_t *status) {
+    struct ins_event event;
+    uint32_t count = 0;
+    while (ins_engine_next_event(node->engine, &event))
+        if (event.type == INS_EVENT_ACK && event.a == command) {
+            count++;
+            *status = event.status;
+        }
+    return count;
+}
+
+static void a_peer_is_set_when_its_greeting_has_left(void **state) {
+    (void)state;
+    struct node node;
+    struct ins_engine_config config = node_config();
+    int32_t status = 1;
+    node_open(&node, &config, NULL);
+    struct ins_engine *e = node.engine;
+    struct fake *fake = fake_new();
+    fake_may_hold(fake);
+    node_do(&node, ins_engine_add_datapath(e, 1, &fake->base));
+    node_do(&node, ins_engine_set_peer(e, 1, 1, 1, 1, 0)); /* at once: nothing is held back */
+    assert_int_equal(fake_get(&fake->sent_count), 1);
+    assert_int_equal(fake->sent[0].type, INS_WIRE_TYPE_HEARTBEAT);
+    assert_int_equal(fake->sent[0].length, 0);
+    /* Not yet: other commands are served meanwhile. */
+    fake_set(&fake->holds, 1);
+    int64_t second = ins_engine_set_peer(e, 2, 1, 1, 2, 0), ping = ins_engine_ping(e);
+    for (uint64_t until = harness_ms() + 10000;; harness_deadline(until, "the ping's", __FILE__, __LINE__)) {
+        struct ins_event event;
+        if (!ins_engine_next_event(e, &event))
+            continue;
+        assert_int_equal(event.a, ping);
+        break;
+    }
+    fake_set(&fake->holds, 0);
+    for (uint64_t until = harness_ms() + 10000; !acknowledged(&node, second, &status);)
+        harness_deadline(until, "the peer's", __FILE__, __LINE__);
+    assert_int_equal(status, 0);
+    assert_int_equal(fake_get(&fake->sent_count), 2); /* greeted once */
+    /* One that nobody answers for is set all the same, before control gives the engine up. */
+    fake_set(&fake->holds, 1);
+    uint64_t before = harness_ms();
+    node_do(&node, ins_engine_set_peer(e, 3, 1, 1, 3, 0));
+    assert_true(harness_ms() - before >= 100);
+    /* Of one that has gone meanwhile, or whose engine ends, control hears as well. */
+    int64_t fourth = ins_engine_set_peer(e, 4, 1, 1, 4, 0), gone = ins_engine_remove_peer(e, 4);
+    uint32_t both = 0;
+    for (uint64_t until = harness_ms() + 10000; both < 2; harness_deadline(until, "both", __FILE__, __LINE__)) {
+        struct ins_event event;
+        if (ins_engine_next_event(e, &event))
+            both += (event.a == fourth || event.a == gone) && event.status == 0;
+    }
+    int64_t last = ins_engine_set_peer(e, 5, 1, 1, 5, 0);
+    for (uint64_t until = harness_ms() + 10000; fake_get(&fake->sent_count) < 5;)
+        harness_deadline(until, "the greeting of the fifth", __FILE__, __LINE__);
+    assert_int_equal(ins_engine_stop(e, 5000), 0);
+    assert_int_equal(acknowledged(&node, last, &status), 1);
+    fake_free(fake);
+    node_close(&node);
+}
+
 static uint64_t cpu_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
@@ -237,6 +300,7 @@ int main(void) {
         cmocka_unit_test(every_command_is_acknowledged_with_its_result),
         cmocka_unit_test(a_hanging_engine_acknowledges_nothing_and_does_not_end_until_it_is_free),
         cmocka_unit_test(a_broken_datapath_is_told_once_and_used_no_more),
+        cmocka_unit_test(a_peer_is_set_when_its_greeting_has_left),
         cmocka_unit_test(an_idle_engine_sleeps_and_costs_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,6 +106,26 @@ static void every_mtu_will_do(void **state) {
     }
 }
 
+/* A peer comes whose network is narrower than all before, or leaves: the same for those that were there and those that come. */
+static void what_goes_in_fragments_follows_the_peers(void **state) {
+    (void)state;
+    static struct large_bench b;
+    enum { LENGTH = 5000, NARROW = 1500, WIDE = 9000, MORE = 5, OTHER = LARGE_PEER + 1 };
+    static const uint32_t lengths[] = {LENGTH};
+    for (uint32_t narrow = 0; narrow < 2; narrow++) {
+        large_bench_open(&b, NULL, narrow ? WIDE : NARROW, 4, 1 << 16);
+        struct ins_engine *e = b.a.engine;
+        /* Another one of the first kind comes and goes again, before and after the first one moves. */
+        node_do(&b.a, ins_engine_set_peer(e, OTHER, NODE_DATAPATH, b.b.at.address, 9, narrow ? WIDE : NARROW));
+        node_do(&b.a, ins_engine_remove_peer(e, OTHER));
+        node_do(&b.a, ins_engine_set_peer(e, LARGE_PEER, NODE_DATAPATH, b.b.at.address, b.b.at.port,
+                                          narrow ? NARROW : WIDE));
+        exchange(&b, lengths, 1, MORE);
+        assert_int_equal(node_count(&b.a, INS_COUNT_tx_fragments) > 0, narrow);
+        large_bench_close(&b);
+    }
+}
+
 static void loss_duplicates_and_reordering_are_repaired(void **state) {
     (void)state;
     static struct large_bench b;
@@ -339,6 +359,7 @@ int main(void) {
         cmocka_unit_test(what_comes_in_order_is_received_in_place),
         cmocka_unit_test(a_train_is_of_one_message),
         cmocka_unit_test(every_mtu_will_do),
+        cmocka_unit_test(what_goes_in_fragments_follows_the_peers),
         cmocka_unit_test(loss_duplicates_and_reordering_are_repaired),
         cmocka_unit_test(small_ones_between_lossy_large_ones_keep_their_place),
         cmocka_unit_test(many_sources_send_at_once),

@@ -1,62 +1,10 @@
 /* Two engines with threads of their own over UDP on loopback: what one application sends, the others receive, and what is
    dropped is counted and told. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "udp_pair.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <poll.h>
-#include <string.h>
 
 #include "core/parked.h"
-#include "engine_harness.h"
-
-enum { TAG = 0xabcd, CHANNEL = 42, PEER = 5, SOURCE = 900 };
-
-struct pair {
-    struct node a, b;
-    struct exit_link exit;
-    struct entrance entrance;
-};
-
-static void pair_open_with(struct pair *p, const struct ins_engine_config *config, const char *options) {
-    node_open_at(&p->a, config, "udp", options, htonl(INADDR_LOOPBACK));
-    node_open(&p->b, config, "udp");
-    node_introduce(&p->a, &p->b, PEER);
-    exit_open(&p->exit, &p->a, 1, TAG, 1024, 512, 65536);
-    node_do(&p->a, ins_engine_add_source(p->a.engine, 1, 0, SOURCE, 3, CHANNEL));
-    entrance_open(&p->entrance, &p->b, 2, 1024);
-    node_do(&p->b, ins_engine_subscribe(p->b.engine, 2, TAG, CHANNEL, 9));
-    node_do(&p->a, ins_engine_add_route(p->a.engine, TAG, CHANNEL, PEER));
-}
-
-static void pair_open(struct pair *p, const struct ins_engine_config *config) { pair_open_with(p, config, NULL); }
-
-static void pair_close(struct pair *p) {
-    exit_close(&p->exit, &p->a);
-    entrance_close(&p->entrance, &p->b);
-    node_close(&p->a);
-    node_close(&p->b);
-}
-
-/* Takes everything there is, checks order and metadata, gives it back. */
-static uint64_t consume(struct pair *p, uint64_t next) {
-    struct ins_descriptor d[32];
-    int count = entrance_take(&p->entrance, &p->b, d, 32);
-    for (int i = 0; i < count; i++, next++) {
-        struct meta meta = entrance_meta(&p->b, &d[i]);
-        assert_int_equal(d[i].channel, 9);
-        assert_int_equal(meta.source, SOURCE);
-        assert_int_equal(meta.sequence, next);
-        assert_int_equal(meta.emit_time, next + 1000);
-        if (d[i].length >= 8)
-            assert_int_equal(entrance_mark(&p->b, &d[i]), next);
-        entrance_give(&p->entrance, &p->b, &d[i]);
-    }
-    return next;
-}
 
 static void messages_arrive_in_order_with_their_metadata(void **state) {
     (void)state;
@@ -289,84 +237,6 @@ static void parked_engines_wake_by_bell_and_by_packet_and_wake_the_application(v
     pair_close(&p);
 }
 
-static void bursts_travel_as_trains_and_arrive_whole(void **state) {
-    (void)state;
-    enum { MESSAGES = 50000, WINDOW = 400 };
-    struct pair p;
-    struct ins_engine_config config = node_config();
-    uint64_t sent = 0, received = 0, value;
-    char name[64];
-    uint32_t trains_in = 0, trains_out = 0;
-    pair_open(&p, &config);
-    HARNESS_UNTIL(received == MESSAGES, &p.a, &p.b) {
-        while (sent < MESSAGES && sent - received < WINDOW && exit_send(&p.exit, &p.a, 0, 3, sent % 97 ? 1200 : 1090, sent))
-            sent++;
-        received = consume(&p, received);
-    }
-    for (uint32_t i = 0; ins_datapath_stat(p.a.datapath, i, name, sizeof name, &value) == 0; i++)
-        trains_out += strcmp(name, "tx_trains") == 0 && value > 0;
-    for (uint32_t i = 0; ins_datapath_stat(p.b.datapath, i, name, sizeof name, &value) == 0; i++)
-        trains_in += strcmp(name, "rx_trains") == 0 && value > 0;
-    assert_int_equal(trains_out, 1);
-    assert_int_equal(trains_in, 1);
-    pair_close(&p);
-}
-
-static uint64_t statistic(struct ins_datapath *datapath, const char *which) {
-    char name[64];
-    uint64_t value = 0, found = 0;
-    for (uint32_t i = 0; ins_datapath_stat(datapath, i, name, sizeof name, &value) == 0; i++)
-        found = strcmp(name, which) == 0 ? value : found;
-    return found;
-}
-
-/* All in order, in bursts. */
-static void carry(struct pair *p, uint64_t from, uint64_t to) {
-    enum { WINDOW = 100 };
-    uint64_t sent = from, received = from;
-    HARNESS_UNTIL(received == to, &p->a, &p->b) {
-        while (sent < to && sent - received < WINDOW && exit_send(&p->exit, &p->a, 0, 3, 1200, sent))
-            sent++;
-        received = consume(p, received);
-    }
-}
-
-static void without_trains_each_datagram_leaves_by_itself(void **state) {
-    (void)state;
-    enum { MESSAGES = 2000 };
-    struct ins_engine_config config = node_config();
-    struct pair p;
-    struct ins_datapath *none;
-    struct ins_endpoint at = {.address = htonl(INADDR_LOOPBACK)};
-    static const char *const wrong[] = {"trains", "trains=", "trains=2", "trains=01", "trains=0;", "train=0"};
-    for (uint32_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        assert_int_equal(ins_datapath_open("udp", wrong[i], &at, &none), -EINVAL);
-    pair_open_with(&p, &config, "rcvbuf=1000000,trains=0,sndbuf=1000000");
-    carry(&p, 0, MESSAGES);
-    assert_int_equal(statistic(p.a.datapath, "tx_trains"), 0);
-    assert_true(statistic(p.a.datapath, "tx_calls") > 0);
-    pair_close(&p);
-}
-
-static void to_an_endpoint_that_takes_no_trains_each_leaves_by_itself(void **state) {
-    (void)state;
-    enum { MESSAGES = 2000 };
-    struct ins_engine_config config = node_config();
-    struct pair p;
-    pair_open(&p, &config);
-    const struct ins_endpoint at = p.b.at;
-    node_do(&p.a, ins_engine_set_peer(p.a.engine, PEER, NODE_DATAPATH, at.address, at.port, at.mtu | INS_ENDPOINT_SINGLY));
-    carry(&p, 0, MESSAGES);
-    assert_int_equal(statistic(p.a.datapath, "tx_trains"), 0);
-    node_do(&p.a, ins_engine_set_peer(p.a.engine, PEER, NODE_DATAPATH, at.address, at.port, at.mtu));
-    uint64_t sent = MESSAGES;
-    for (uint32_t tries = 0; tries < 50 && statistic(p.a.datapath, "tx_trains") == 0; tries++, sent += MESSAGES)
-        carry(&p, sent, sent + MESSAGES);
-    assert_true(statistic(p.a.datapath, "tx_trains") > 0);
-    assert_true(ins_engine_set_peer(p.a.engine, PEER, NODE_DATAPATH, at.address, at.port, at.mtu | 1 << 17) == -EINVAL);
-    pair_close(&p);
-}
-
 static void one_engine_serves_two_datapaths(void **state) {
     (void)state;
     enum { OTHER = NODE_DATAPATH + 1, MESSAGES = 500 };
@@ -416,9 +286,6 @@ int main(void) {
         cmocka_unit_test(an_engine_torn_down_with_everything_open_leaves_nothing_out),
         cmocka_unit_test(parked_engines_wake_by_bell_and_by_packet_and_wake_the_application),
         cmocka_unit_test(one_engine_serves_two_datapaths),
-        cmocka_unit_test(bursts_travel_as_trains_and_arrive_whole),
-        cmocka_unit_test(without_trains_each_datagram_leaves_by_itself),
-        cmocka_unit_test(to_an_endpoint_that_takes_no_trains_each_leaves_by_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,6 +99,9 @@ struct ins_datapath_ops {
     /* The one endpoint that there is to talk to, or NULL when there are several or none (on the engine's thread; NULL:
        the datapath does not care). What comes from others may then be refused by whoever is below us. */
     void (*sole_peer)(struct ins_datapath *dp, const struct ins_endpoint *peer);
+    /* 1: something that was sent is still held back below us, as by a kernel that resolves an address; what is sent from now on
+       might overtake it. 0: all has left. NULL: what is sent later never overtakes. (On the engine's thread.) */
+    int (*holds)(struct ins_datapath *dp);
     /* Gives receive slots it still holds back to the pool given by bind (on the engine's thread). */
     void (*unbind)(struct ins_datapath *dp);
     void (*close)(struct ins_datapath *dp);

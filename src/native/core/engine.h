@@ -101,7 +101,8 @@ INS_API int64_t ins_engine_add_datapath(struct ins_engine *engine, uint32_t id, 
 INS_API int64_t ins_engine_remove_datapath(struct ins_engine *engine, uint32_t id);
 /* A peer's endpoint as reached over one datapath; a peer that sends from several is several peers. address: IPv4,
    network order; port: host order. limits: largest IP datagram that it takes (with fragments, if it joins them): messages
-   beyond come back as INS_STATUS_TOO_LARGE. 0: any. With it go the endpoint's flags (ins_endpoint_limits). */
+   beyond come back as INS_STATUS_TOO_LARGE. 0: any. With it go the endpoint's flags (ins_endpoint_limits). Acknowledged when
+   what is sent there cannot be overtaken (meeting.h), after 200 ms at most; other commands are not kept waiting. */
 INS_API int64_t ins_engine_set_peer(struct ins_engine *engine, uint32_t peer, uint32_t datapath, uint32_t address,
                                     uint32_t port, uint32_t limits);
 /* The same, for one that was set before, in this engine or one that it replaces: its flows may be in the middle, so the

@@ -12,6 +12,7 @@
 #include "farewell.h"
 #include "fragments.h"
 #include "ingress.h"
+#include "meeting.h"
 #include "scheduler_port.h"
 
 struct ins_port *ins_port_find(struct ins_engine *e, uint32_t id) {
@@ -351,7 +352,8 @@ uint32_t ins_engine_execute(struct ins_engine *e) {
     while (ins_event_room(&e->events, 0) && ins_command_pop(&e->commands, &command)) {
         struct ins_event ack = {.type = INS_EVENT_ACK, .a = command.sequence};
         ack.status = execute(e, &command, &ack.value);
-        ins_event_push(&e->events, &ack, 0);
+        if (command.kind != INS_COMMAND_SET_PEER || ack.status || !ins_meeting_begin(e, &command))
+            ins_event_push(&e->events, &ack, 0);
         count++;
     }
     return count;
@@ -374,6 +376,7 @@ void ins_engine_tear_down(struct ins_engine *e) {
             ins_domain_free(command.domain);
         ins_event_push(&e->events, &ack, 0);
     }
+    ins_meetings_end(e);
     while (e->link_count)
         detach_link(e, e->links[e->link_count - 1]);
     for (uint32_t i = 0; i < INS_ENGINE_DATAPATHS; i++)

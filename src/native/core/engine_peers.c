@@ -37,6 +37,7 @@ void ins_peer_forget_endpoint(struct ins_engine *e, struct ins_peer *peer, uint3
     if (!peer->endpoints[port].used)
         return;
     ins_map_remove(&e->endpoints, endpoint_key(port, &peer->endpoints[port].at));
+    ins_fragments_parted(e, port, peer);
     peer->endpoints[port].used = 0;
     e->cached_endpoint = UINT64_MAX;
 }
@@ -71,7 +72,7 @@ int ins_peer_set(struct ins_engine *e, const struct ins_command *c) {
     peer->endpoints[number].at = c->endpoint;
     peer->endpoints[number].used = 1;
     tell_sole(e, number);
-    ins_fragments_rebound(e);
+    ins_fragments_met(e, number, peer);
     return 0;
 }
 

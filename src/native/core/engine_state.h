@@ -25,6 +25,7 @@ enum {
     INS_LINK_SOURCES = 4096,
     INS_BURST = 64,  /* most descriptors or datagrams in one go */
     INS_STAGE = 256, /* datagrams staged for one datapath */
+    INS_MEETINGS = 64, /* new peers whose greeting is on its way */
     INS_GUESTS = 7,  /* engines that one thread serves besides its own */
 };
 
@@ -136,6 +137,13 @@ struct ins_peer {
         uint64_t large_ms;              /* when that had been sent */
         uint32_t beaten; /* the last round of heartbeats in which it got one */
     } endpoints[INS_ENGINE_DATAPATHS];
+};
+
+/* A peer that was set and is not acknowledged yet (meeting.h). */
+struct ins_meeting {
+    uint32_t sequence, datapath, peer; /* of the command; ids */
+    uint32_t greeted;
+    uint64_t until_ms;
 };
 
 /* Sequence and heartbeats of one (source, peer) at the sender. */
@@ -265,6 +273,7 @@ struct ins_engine {
     struct ins_domain *domains;
     struct ins_domain *assemblies; /* pools for large messages */
     uint32_t whole;                /* payload bytes that each peer gets in one datagram, as far as is known */
+    uint32_t whole_unsure;         /* one that takes no more than that has gone: more might go now */
     struct ins_fragments *fragments; /* fragments_state.h */
     uint32_t assembling;             /* messages that are being put together */
     uint32_t expecting;              /* another one is expected: a slot is kept for it */
@@ -288,6 +297,8 @@ struct ins_engine {
     struct ins_peer *peers;
     struct ins_map peer_ids;  /* id -> index */
     struct ins_map endpoints; /* (port, address, udp port) -> index */
+    struct ins_meeting meetings[INS_MEETINGS];
+    uint32_t meeting_count;
     uint32_t peer_uid;
     uint64_t cached_endpoint; /* last one looked up; ~0: none */
     uint32_t cached_peer;

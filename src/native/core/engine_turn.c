@@ -10,6 +10,7 @@
 #include "fragments.h"
 #include "ingress.h"
 #include "liveness.h"
+#include "meeting.h"
 #include "scheduler_port.h"
 #include "tracker.h"
 
@@ -80,6 +81,8 @@ static void timers(struct ins_engine *e) {
         ins_fragments_beat(e);
         ins_liveness_beat(e);
     }
+    if (e->meeting_count)
+        ins_meetings_beat(e);
     if (!e->untold)
         return;
     /* Faults at once, the rest at most every TELL_MS. What finds no room stays and is tried again. */

@@ -8,6 +8,7 @@ int ins_fragments_init(struct ins_engine *e) {
     e->fragments = calloc(1, sizeof *e->fragments);
     if (!e->fragments)
         return -ENOMEM;
+    e->whole_unsure = 1;
     e->fragments->cached = e->fragments->following.slot = INS_NONE;
     return 0;
 }

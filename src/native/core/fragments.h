@@ -24,8 +24,9 @@ int ins_fragments_take(struct ins_engine *e, struct ins_link *link, const struct
                        const struct ins_egress_source *source, uint32_t port);
 /* Which messages of a link ins_fragments_take has to see: to be said anew when anything of that is another. */
 void ins_fragments_bound(const struct ins_engine *e, struct ins_link *link);
-/* The same for all links, after peers or datapaths have changed. */
-void ins_fragments_rebound(struct ins_engine *e);
+/* The same for all links: a peer is reached over a port from now on, or will not be any more. */
+void ins_fragments_met(struct ins_engine *e, uint32_t port, const struct ins_peer *peer);
+void ins_fragments_parted(struct ins_engine *e, uint32_t port, const struct ins_peer *peer);
 /* Stages what may go now, in turn. Returns how many fragments. */
 uint32_t ins_fragments_send(struct ins_engine *e);
 /* Something is out of the stage: sent, refused, or thrown away. `what`: as it was staged, less INS_STAGED_FRAGMENT: the index of

@@ -153,21 +153,38 @@ void ins_fragments_bound(const struct ins_engine *e, struct ins_link *link) {
     link->out.large_from = !link->out.large ? UINT32_MAX : link->out.sending ? 0 : e->whole + 1;
 }
 
-void ins_fragments_rebound(struct ins_engine *e) {
-    e->whole = INS_WIRE_MAX_PAYLOAD;
-    for (uint32_t port = 0; port < e->port_count; port++) {
-        const struct ins_datapath *dp = e->ports[port].datapath;
-        for (uint32_t i = 0; dp && i < INS_ENGINE_PEERS; i++) {
+/* Payload bytes that the peer gets in one datagram. */
+static uint32_t whole_of(const struct ins_engine *e, uint32_t port, const struct ins_peer *peer) {
+    const uint32_t splits = e->ports[port].datapath->ops->flags & INS_DATAPATH_SPLITS;
+    const uint32_t most = splits ? peer->endpoints[port].at.mtu : piece(e, port, peer);
+    return most <= HEADERS ? 0 : most - HEADERS < INS_WIRE_MAX_PAYLOAD ? most - HEADERS : INS_WIRE_MAX_PAYLOAD;
+}
+
+static uint32_t whole_of_all(const struct ins_engine *e) {
+    uint32_t least = INS_WIRE_MAX_PAYLOAD;
+    for (uint32_t port = 0; port < e->port_count; port++)
+        for (uint32_t i = 0; e->ports[port].datapath && i < INS_ENGINE_PEERS; i++) {
             const struct ins_peer *peer = &e->peers[i];
-            if (!peer->used || !peer->endpoints[port].used)
-                continue;
-            const uint32_t most = dp->ops->flags & INS_DATAPATH_SPLITS ? peer->endpoints[port].at.mtu : piece(e, port, peer);
-            if (most < e->whole + HEADERS)
-                e->whole = most > HEADERS ? most - HEADERS : 0;
+            const uint32_t whole = peer->used && peer->endpoints[port].used ? whole_of(e, port, peer) : least;
+            least = whole < least ? whole : least;
         }
-    }
-    for (uint32_t i = 0; i < e->egress.count; i++)
+    return least;
+}
+
+void ins_fragments_met(struct ins_engine *e, uint32_t port, const struct ins_peer *peer) {
+    const uint32_t before = e->whole, its = whole_of(e, port, peer);
+    /* Of many that come one after the other each is looked at once. */
+    if (e->whole_unsure)
+        e->whole = whole_of_all(e);
+    else if (its < before)
+        e->whole = its;
+    e->whole_unsure = 0;
+    for (uint32_t i = 0; i < e->egress.count && e->whole != before; i++)
         ins_fragments_bound(e, e->egress.links[i]);
+}
+
+void ins_fragments_parted(struct ins_engine *e, uint32_t port, const struct ins_peer *peer) {
+    e->whole_unsure |= whole_of(e, port, peer) <= e->whole;
 }
 
 int ins_fragments_take(struct ins_engine *e, struct ins_link *link, const struct ins_descriptor *d,

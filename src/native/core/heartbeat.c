@@ -4,15 +4,16 @@
 #include "scheduler_port.h"
 #include "wire.h"
 
-static void send_beat(struct ins_engine *e, struct ins_beat *beat) {
+/* 1: the datapath took it, or there is nobody to send it to; 0: not now. */
+static int send_beat(struct ins_engine *e, struct ins_beat *beat) {
     struct ins_port *port = &e->ports[beat->port];
     struct ins_peer *peer = &e->peers[beat->peer];
     uint32_t bytes = beat->records * INS_HEARTBEAT_RECORD_BYTES;
     beat->records = 0;
     if (!port->datapath || port->down || !peer->used || !peer->endpoints[beat->port].used)
-        return;
+        return 1;
     if (port->schedule && !ins_schedule_beat(port, INS_WIRE_HEADER + bytes))
-        return;
+        return 0;
     peer->endpoints[beat->port].beaten = e->alive_round;
     struct ins_wire wire = {.type = INS_WIRE_TYPE_HEARTBEAT, .length = bytes};
     ins_wire_write(beat->header, &wire);
@@ -24,8 +25,10 @@ static void send_beat(struct ins_engine *e, struct ins_beat *beat) {
         .to = peer->endpoints[beat->port].at,
     };
     /* Not taken is as good as lost on the way: the next one is due soon. */
-    if (port->datapath->ops->tx_burst(port->datapath, &tx, 1) == 1 && tx.error == 0)
+    int taken = port->datapath->ops->tx_burst(port->datapath, &tx, 1);
+    if (taken == 1 && tx.error == 0)
         ins_count(e, INS_COUNT_heartbeats, 1);
+    return taken != 0;
 }
 
 void ins_beats_add(struct ins_engine *e, struct ins_beats *beats, const struct ins_flow *flow) {
@@ -56,7 +59,7 @@ void ins_beats_send(struct ins_engine *e, struct ins_beats *beats) {
             send_beat(e, &beats->open[b]);
 }
 
-void ins_beat_empty(struct ins_engine *e, uint32_t peer, uint32_t port) {
+int ins_beat_empty(struct ins_engine *e, uint32_t peer, uint32_t port) {
     struct ins_beat beat = {.peer = peer, .port = port};
-    send_beat(e, &beat);
+    return send_beat(e, &beat);
 }

@@ -20,7 +20,7 @@ struct ins_beats {
 void ins_beats_add(struct ins_engine *e, struct ins_beats *beats, const struct ins_flow *flow);
 /* Sends what is left. */
 void ins_beats_send(struct ins_engine *e, struct ins_beats *beats);
-/* Sends one without a mark. */
-void ins_beat_empty(struct ins_engine *e, uint32_t peer, uint32_t port);
+/* Sends one without a mark. 0: that was not possible now. */
+int ins_beat_empty(struct ins_engine *e, uint32_t peer, uint32_t port);
 
 #endif

@@ -5,8 +5,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "udp_state.h"
@@ -134,6 +136,12 @@ static int udp_fds(struct ins_datapath *dp, int *out, uint32_t max) {
     return 1;
 }
 
+/* A datagram counts for its socket until it has left, also while the kernel keeps it because it resolves an address. */
+static int udp_holds(struct ins_datapath *dp) {
+    int bytes = 0;
+    return ioctl(((struct udp *)dp)->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
+}
+
 static int udp_stats(struct ins_datapath *dp, const char **names, uint64_t *values, uint32_t max) {
     struct udp *udp = (struct udp *)dp;
     uint32_t i = 0;
@@ -157,6 +165,7 @@ const struct ins_datapath_ops ins_udp_ops = {
     .fds = udp_fds,
     .stats = udp_stats,
     .sole_peer = ins_udp_sole_peer,
+    .holds = udp_holds,
     .unbind = ins_udp_unbind,
     .close = udp_close,
 };

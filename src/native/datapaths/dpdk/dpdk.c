@@ -96,6 +96,7 @@ static int dpdk_open(const char *options, struct ins_endpoint *at, struct ins_da
     dpdk->counters[DPDK_HUGE_PAGES] = (uint64_t)huge;
     at->port = dpdk->local.port;
     at->mtu = (uint16_t)dpdk->mtu;
+    at->flags = dpdk->singly ? INS_ENDPOINT_SINGLY : 0;
     dpdk->base.mtu = dpdk->mtu;
     *out = &dpdk->base;
     return 0;

@@ -8,7 +8,8 @@
 
 /* Options of open: "NAME=VALUE,NAME=VALUE":
      device     a virtual device with its arguments ("net_af_packet0,iface=eth0", "net_memif0,role=client,...") or a PCI
-                address ("0000:01:00.0", bound to vfio-pci). The last option, for the sake of its commas
+                address ("0000:01:00.0", bound to vfio-pci). The last option, for the sake of its commas. Where af_packet's
+                frames do not hold the longest trains, the endpoint says so (INS_ENDPOINT_SINGLY)
      interface  shorthand: an af_packet device on this interface, with frames that hold the longest trains. One of the
                 two is needed
      prefix     length of the network's prefix (default 24)

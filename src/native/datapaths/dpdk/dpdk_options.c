@@ -12,8 +12,7 @@ enum {
     /* Of af_packet's rings. */
     DEFAULT_FRAME = 2048,
     DEFAULT_BLOCK = 4096,
-    /* Holds the longest train that a kernel sender hands over in one piece on a virtual link (UDP_TRAIN_BYTES), and is about
-       the longest that fits an mbuf. 32 of them fill a block of whole pages exactly; one to a block of 64 KiB, all of them
+    /* Holds DPDK_TRAIN and the headers around it, and is about the longest that fits an mbuf. 32 of them fill a block of whole pages exactly; one to a block of 64 KiB, all of them
        would share few sets of the caches. */
     TRAIN_FRAME = 65408,
     TRAIN_BLOCK = 32 * TRAIN_FRAME,

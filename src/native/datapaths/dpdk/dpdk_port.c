@@ -65,6 +65,7 @@ static int learn(struct dpdk *dpdk, uint32_t interface_mtu) {
     uint32_t most = interface_mtu ? interface_mtu : dpdk->settings.mtu ? info.max_mtu : mtu;
     uint32_t frame = dpdk->settings.frame_bytes;
     uint32_t around = RING_HEADER + INS_ETHERNET_HEADER + (dpdk->settings.tags ? INS_VLAN_TAG : 0);
+    dpdk->singly = frame && frame - around < DPDK_TRAIN;
     if (frame && frame - around < most)
         most = frame - around;
     if (most > DPDK_MTU_MOST)

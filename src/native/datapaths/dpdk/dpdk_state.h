@@ -19,6 +19,7 @@ enum {
     DPDK_MTU_LEAST = 576,
     DPDK_MTU_MOST = 65000,
     DPDK_ROOM_MOST = 65535, /* of an mbuf's buffer */
+    DPDK_TRAIN = 65024,     /* IP bytes of the longest train that a kernel sender hands over in one piece (UDP_TRAIN_BYTES) */
     DPDK_BURST = 64,
     DPDK_ROUTES = 1024,     /* places in the hash; half of them are used at most */
     DPDK_WAITING = 256,     /* datagrams waiting for an address to be resolved */
@@ -104,6 +105,7 @@ struct dpdk {
     struct rte_mbuf *pending[DPDK_BURST];
     uint32_t mtu;
     uint32_t full_checksum;
+    uint32_t singly;      /* its frames are shorter than trains: senders are told */
     uint16_t device;      /* DPDK's number of it */
     uint16_t attached;    /* the device exists in DPDK */
     uint32_t started;
