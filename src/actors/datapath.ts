@@ -29,7 +29,8 @@ export interface DatapathPorts {
   nextId(): number;
   probe(): CapabilityRecord;
   up(endpoint: Endpoint): void;
-  down(notice: Notice): void;
+  /** `refused`: it did not open, with this error; null: it was open. */
+  down(notice: Notice, refused: InsaneError | null): void;
   /** The probe says no. */
   unavailable(reason: string): void;
   /** It gave up. */
@@ -43,6 +44,7 @@ export class DatapathActor {
   readonly #ports: DatapathPorts;
   #instance: { readonly scope: SubScope; readonly resource: DatapathResource } | null = null;
   #opening: Promise<void> = Promise.resolve();
+  #refused: InsaneError | null = null;
 
   constructor(ports: DatapathPorts) {
     this.#ports = ports;
@@ -62,7 +64,7 @@ export class DatapathActor {
           this.#opening = this.#open();
         },
         publishUp: (_, { endpoint }) => up(endpoint),
-        publishDown: (_, notice) => down(notice),
+        publishDown: (_, notice) => down(notice, this.#refused),
         detach: () => void this.#detach(),
         escalate: (_, notice) => escalated(notice),
       },
@@ -130,10 +132,12 @@ export class DatapathActor {
       const spec = { id, technology, options, at, ...(schedule === undefined ? {} : { schedule }) };
       const resource = await scope.acquireAsync(datapathResource(engine, spec));
       this.#instance = { scope, resource };
+      this.#refused = null;
       this.life.send({ type: "opened", endpoint: resource.endpoint });
     } catch (cause) {
       await scope.release();
-      const { code, message } = cause as InsaneError;
+      this.#refused = cause as InsaneError;
+      const { code, message } = this.#refused;
       this.life.send({ type: "broke", notice: { code, message } });
     }
   }

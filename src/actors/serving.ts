@@ -280,11 +280,11 @@ export class Serving {
           this.#ports.changed();
         });
       },
-      down: (notice) => {
+      down: (notice, refused) => {
         this.failure = notice;
         this.#failed ||= this.#served;
         this.#ports.down(notice, this.#served);
-        this.#settle(new InsaneError("ESYSTEM", notice.message));
+        this.#settle(refused ?? new InsaneError("ESYSTEM", notice.message));
         queueMicrotask(() => {
           void this.routes.sync();
           this.#ports.changed();

@@ -88,7 +88,7 @@ function connectTo(native: Platform, path: string): number {
     const what = fd === ERRNO.ENOENT ? "There is no socket" : "Nobody listens";
     throw new InsaneError(
       "ENORUNTIME",
-      `${what} at ${path}. Start a runtime with \`insane up\`, or name its socket in INSANE_SOCKET.`,
+      `${what} at ${path}. Start a runtime with \`insane up${path === defaultSocketPath() ? "" : ` --socket ${path}`}\`, or name another socket: the \`socket\` option, INSANE_SOCKET, or --socket.`,
       { path },
     );
   }

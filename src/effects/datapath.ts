@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
 import type { Endpoint } from "../native/engine.ts";
 import { encodeGateList, type GateList } from "../native/gate-list.ts";
-import type { InsaneError } from "../protocol/codes.ts";
+import { InsaneError } from "../protocol/codes.ts";
 import { refused } from "./attempt.ts";
 import type { EngineResource, OpenDatapath } from "./engine.ts";
 import { Quarantine } from "./quarantine.ts";
@@ -36,7 +36,7 @@ export const datapathResource = (
     const opened = yield* Effect.acquireRelease(
       Effect.tryPromise({
         try: () => engine.open(technology, options, at),
-        catch: (cause) => refused(`open datapath ${technology} at ${at.address}:${at.port}`, cause),
+        catch: (cause) => notOpened(spec, cause),
       }),
       (datapath) =>
         Effect.sync(() => {
@@ -77,3 +77,19 @@ export const datapathResource = (
       counters: () => opened.counters(),
     } satisfies DatapathResource;
   });
+
+/** What an operator can mend by himself, in his words; everything else as the system said it. */
+function notOpened({ technology, at }: DatapathSpec, cause: unknown): InsaneError {
+  const errno = cause instanceof InsaneError ? cause.details["errno"] : undefined;
+  const where = `${at.address}:${at.port}`;
+  if (errno === "EADDRINUSE") {
+    const cure = "`ss -ulnp` names it. Choose another port in the configuration (`insane up --listen ADDRESS:PORT`).";
+    const message = `UDP ${where}, for data over ${technology}, is taken by another program, perhaps another runtime: ${cure}`;
+    return new InsaneError("EADDRINUSE", message, { ...at, errno });
+  }
+  if (errno === "EADDRNOTAVAIL") {
+    const message = `No interface of this host has the address ${at.address}, for data over ${technology}: name one that \`ip address\` shows.`;
+    return new InsaneError("ECONFIG", message, { ...at, errno });
+  }
+  return refused(`open datapath ${technology} at ${where}`, cause);
+}

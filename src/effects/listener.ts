@@ -1,6 +1,6 @@
 // The runtime's listening socket as a scoped effect: its directory, a stale socket taken over, a live one refused by
 // the name of its holder, removal at the end. Who may attach is decided elsewhere.
-import { lstatSync, mkdirSync, statSync, unlinkSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
@@ -51,7 +51,7 @@ export const listener = (
   });
 
 function bind(path: string, mode: number): { fd: number; inode: number | null } {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeFolder(dirname(path));
   let fd = native.listen(path, mode);
   if (fd === "in-use") {
     if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) {
@@ -73,6 +73,23 @@ function bind(path: string, mode: number): { fd: number; inode: number | null } 
     if (fd === "in-use") throw new InsaneError("EADDRINUSE", `Another runtime has just taken ${path}.`, { path });
   }
   return { fd, inode: inodeOf(path) };
+}
+
+/**
+ * With its parents. Not by Node's own recursive mkdir: below a folder that exists and in which nothing can be made, as
+ * /proc, that one tries for ever (Node 24).
+ */
+function makeFolder(folder: string): void {
+  const mode = 0o700;
+  try {
+    mkdirSync(folder, { mode });
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === "EEXIST") return;
+    if (code !== "ENOENT" || existsSync(dirname(folder))) throw cause;
+    makeFolder(dirname(folder));
+    mkdirSync(folder, { mode });
+  }
 }
 
 /** The process that listens on `path`, or null when the socket is stale. */

@@ -6,13 +6,26 @@ import { parseEndpoint } from "./endpoint.ts";
 /** A whole number between two bounds, said in words where it is not one. */
 export const whole = (minimum: number, maximum: number, unit = "") => {
   const expected = `a whole number from ${minimum} to ${maximum}${unit}`;
-  return Schema.Number.annotate({ expected }).check(
-    Schema.makeFilter((value: number) => Number.isInteger(value) && value >= minimum && value <= maximum, { expected }),
+  // By its identifier an error names a value of another type; by `expected` one that is not allowed.
+  return Schema.Number.annotate({ identifier: expected }).check(
+    Schema.makeFilter((value: number) => Number.isInteger(value) && value >= minimum && value <= maximum, {
+      expected,
+      identifier: expected,
+    }),
+  );
+};
+export const powerOfTwo = (minimum: number, maximum: number) => {
+  const expected = `a power of two from ${minimum} to ${maximum}`;
+  return Schema.Number.annotate({ identifier: expected }).check(
+    Schema.makeFilter((n: number) => n >= minimum && n <= maximum && Number.isInteger(Math.log2(n)), {
+      expected,
+      identifier: expected,
+    }),
   );
 };
 export const text = (expected: string, test: (value: string) => boolean) =>
-  Schema.String.annotate({ expected }).check(Schema.makeFilter(test, { expected }));
-export const flag = Schema.Boolean.annotate({ expected: "true or false" });
+  Schema.String.annotate({ identifier: expected }).check(Schema.makeFilter(test, { expected, identifier: expected }));
+export const flag = Schema.Boolean.annotate({ identifier: "true or false" });
 export const interfaceName = text("the name of an interface, as `ip link` lists it", (name) =>
   /^[^\s/,=]{1,15}$/.test(name),
 );

@@ -10,7 +10,7 @@ import { LINK } from "../protocol/layout.ts";
 import { DEFAULT_MARGIN_NS, scheduleFaults } from "../qos/gates.ts";
 import type { RuleStrategy, Strategy } from "../qos/strategy.ts";
 import type { EmbedOptions, RuntimeConfig } from "./api.ts";
-import { faults, flag, hostAddress, interfaceName, Schedule, text, whole } from "./config-fields.ts";
+import { faults, flag, hostAddress, interfaceName, powerOfTwo, Schedule, text, whole } from "./config-fields.ts";
 import { ipv6Hint, isLoopback, parseEndpoint } from "./endpoint.ts";
 import { RDMA_PROVIDERS } from "./rdma.ts";
 import { Threads, threadFaults, Udp } from "./thread-fields.ts";
@@ -213,12 +213,7 @@ const Config = Schema.Struct({
     largeBytesPerStream: whole(1, 2 ** 32 - 4096, " bytes"),
   }),
   link: Schema.Struct({
-    entries: Schema.Number.check(
-      Schema.makeFilter(
-        (n: number) => n >= LINK.MIN_ENTRIES && n <= LINK.MAX_ENTRIES && Number.isInteger(Math.log2(n)),
-        { expected: `a power of two from ${LINK.MIN_ENTRIES} to ${LINK.MAX_ENTRIES}` },
-      ),
-    ),
+    entries: powerOfTwo(LINK.MIN_ENTRIES, LINK.MAX_ENTRIES),
   }),
   log: Schema.Struct({
     level: Schema.Literals(["silent", "error", "warn", "info", "debug"]),
@@ -318,15 +313,23 @@ function faultsOf(issue: SchemaIssue.Issue, whole: unknown): ConfigFault[] {
     const parent = at(DEFAULT_CONFIG, keys.slice(0, -1));
     const last = String(keys.at(-1));
     // A field that the defaults do not have either is a name nobody knows.
-    const unknown = isRecord(parent) && !Object.hasOwn(parent, last);
-    const allowed = unknown
-      ? `no field of this name; there are ${Object.keys(parent).join(", ")}`
-      : message.replace(/^Expected /, "");
+    const unknown = isRecord(parent) && !Object.hasOwn(parent, last) && message !== MISSING;
+    const allowed = unknown ? `no field of this name; there are ${Object.keys(parent).join(", ")}` : inWords(message);
     const earlier = faults.get(field);
     const either = earlier === undefined ? allowed : `${earlier.allowed} or ${allowed}`;
     faults.set(field, { field, value: at(whole, keys), allowed: either });
   }
   return [...faults.values()].map((fault) => ({ ...fault, allowed: fault.allowed + ipv6Hint(fault.value) }));
+}
+
+const MISSING = "Missing key";
+
+/** What a schema expects, for people who do not write schemas. */
+function inWords(message: string): string {
+  if (message === MISSING) return "a value, this field is needed";
+  const expected = message.replace(/^Expected /, "").replaceAll(" | ", " or ");
+  if (expected === "no excess property") return "no field of this name";
+  return expected.replace(/^object\b/, "an object { … }").replace(/^array\b/, "a list [ … ]");
 }
 
 const at = (value: unknown, keys: ReadonlyArray<PropertyKey>): unknown =>

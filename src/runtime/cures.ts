@@ -4,9 +4,9 @@ import { WARNING_CODES, type Warning, type WarningCode } from "../protocol/codes
 
 const CURES: Readonly<Partial<Record<WarningCode, string>>> = {
   [WARNING_CODES.SINK_UNCONFIRMED]:
-    "Let the application named answer its control messages (a loop that never awaits must call poll or wait); the sink gets its messages from then on.",
+    "The sink gets its messages once the one named answers: an engine on a busy host answers late, an application whose loop never awaits must call poll or wait.",
   [WARNING_CODES.SOURCE_UNCONFIRMED]:
-    "Let the application named answer its control messages; the source's messages reach it from then on.",
+    "The source's messages reach it once the one named answers: an engine on a busy host answers late, an application whose loop never awaits must call poll or wait.",
   [WARNING_CODES.REBIND_FAILED]: "Nothing now: it stays where it is. `insane explain` shows what was tried.",
   [WARNING_CODES.ENGINE_STALLED]:
     "Give the engine's thread a core of its own (engine.cpu), or fewer spinning neighbours.",

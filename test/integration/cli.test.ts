@@ -118,15 +118,30 @@ describe("insane up", () => {
     const second = await run("up", "--socket", first.socket, "--listen", "127.0.0.1:0", "--log", "silent");
     expect(second.code).toBe(5);
     expect(second.err).toContain(`process ${first.pid}`);
+    // Its port of hello frames, and that of data, which is the port after the one that is named.
+    const [hello, data] = [first.hello, first.datapaths[0]?.endpoint].map((at) => Number(at?.split(":")[1]));
+    for (const port of [hello, (data ?? 0) - 1]) {
+      const other = ["--socket", join(folder, "other.sock"), "--listen", `127.0.0.1:${port}`, "--log", "silent"];
+      const third = await run("up", ...other);
+      expect(third.code).toBe(5);
+      expect(third.err).toMatch(/^insane: EADDRINUSE: UDP 127\.0\.0\.1:\d+.* is taken by another program/);
+    }
     first.insane.child.kill("SIGKILL");
     await first.insane.exit;
     expect(existsSync(first.socket)).toBe(true);
-    const third = start(["up", "--socket", first.socket, "--listen", "127.0.0.1:0"]);
-    await third.says(/is up/);
+    const last = start(["up", "--socket", first.socket, "--listen", "127.0.0.1:0"]);
+    await last.says(/is up/);
   });
 });
 
 describe("a path for a socket", () => {
+  // Node's own recursive mkdir tries for ever there.
+  it("whose folder cannot be made is refused", async () => {
+    const insane = await run("up", "--socket", "/proc/insane/x.sock", "--no-network", "--log", "silent");
+    expect(insane.code).toBe(1);
+    expect(insane.err).toMatch(/^insane: E(SYSTEM|PERM): Cannot listen on \/proc\/insane\/x\.sock/);
+  });
+
   it("that is something else already stays what it is", async () => {
     const file = join(folder, "notes.txt");
     writeFileSync(file, "precious");

@@ -227,8 +227,8 @@ describe("two runtimes", () => {
     const [udp] = first.status().datapaths;
     const dataPort = Number(udp?.endpoint.split(":")[1]);
     await expect(start("B", { network: { dataPort } })).rejects.toMatchObject({
-      code: "ESYSTEM",
-      message: expect.stringContaining(`127.0.0.1:${dataPort}`),
+      code: "EADDRINUSE",
+      message: expect.stringContaining(`UDP 127.0.0.1:${dataPort}, for data over udp, is taken`),
     });
     expect(first.status().runtime.state).toBe("running.healthy");
   });

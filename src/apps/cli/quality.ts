@@ -35,7 +35,7 @@ export const QUALITY = {
     kind: "text",
     value: "HOW",
     among: ["on", "off"],
-    description: "may small messages share a datagram? (on)",
+    description: "may small messages share a datagram? default on",
   },
 } as const satisfies Options;
 

@@ -18,6 +18,7 @@ const INTERVAL_MS = 1000;
 
 export async function view({ values, positionals }: StreamParsed): Promise<number> {
   const name = positionals[1] as string;
+  const place = values.web === undefined ? null : placeOf(values.web);
   const signal = interruption();
   const session = await connect({
     name: `insane stream view ${name} (${process.pid})`,
@@ -34,8 +35,8 @@ export async function view({ values, positionals }: StreamParsed): Promise<numbe
     });
     const from = client;
     const { width, height, pixels, encoding } = from.server;
-    if (values.web !== undefined) {
-      browsers = await openBrowserSink({ ...placeOf(values.web), title: name });
+    if (place !== null) {
+      browsers = await openBrowserSink({ ...place, title: name });
       process.stderr.write(
         values.json ? `${JSON.stringify({ url: browsers.url })}\n` : `insane: open ${browsers.url}\n`,
       );

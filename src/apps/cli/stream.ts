@@ -16,7 +16,10 @@ const SERVE = {
   repeat: { kind: "flag", description: "serve: pictures or video again from the start" },
   fps: number("N", "serve: frames a second; default 30, video as fast as it is taken", 0.01, 10_000, true),
   "min-fps": number("N", "serve: down to this the rate follows what clients can take", 0.01, 10_000, true),
-  late: { ...text("HOW", "serve: skip frames for which there is no room (default), or wait"), among: ["skip", "wait"] },
+  late: {
+    ...text("HOW", "serve: frames for which there is no room are skipped (default), or wait"),
+    among: ["skip", "wait"],
+  },
   encoding: { ...text("NAME", "serve: raw (default), or compressed"), among: ["raw", "jpeg", "webp", "avif", "png"] },
   acceleration: { ...text("HOW", "serve: does it need more than the kernel's network?"), among: ["none", "fast"] },
   consumption: { ...text("HOW", "serve: may it spend cores on polling?"), among: ["low", "high"] },

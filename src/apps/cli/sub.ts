@@ -34,7 +34,7 @@ const spec = {
       minimum: 0.001,
       maximum: 86_400,
       fraction: true,
-      description: "give up after so long (exit code 6)",
+      description: "end after so long; exit code 6 if fewer than --count came",
     },
     rate: { kind: "flag", short: "r", description: "print messages and bytes a second instead of the messages" },
     size: {

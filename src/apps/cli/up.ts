@@ -40,10 +40,11 @@ const spec = {
 } as const satisfies CommandSpec;
 
 async function main({ values }: Parsed<typeof spec.options>): Promise<number> {
-  const settings = merge(
-    values.config === undefined ? {} : readSettings(values.config),
-    fromOptions(values),
-  ) as EmbedOptions;
+  const file: Partial<Record<string, unknown>> = values.config === undefined ? {} : { ...readSettings(values.config) };
+  const options = Object.entries(fromOptions(values));
+  // Not over what the file has in place of an object by mistake: that is to be refused.
+  const laid = options.filter(([field, value]) => typeof value !== "object" || isObject(file[field] ?? {}));
+  const settings = merge(file, Object.fromEntries(laid)) as EmbedOptions;
   const config = completeConfig(withDaemonDefaults(settings), values.config ?? "configuration");
   if (values["print-config"]) {
     printJson(printable(config));
@@ -62,6 +63,8 @@ async function main({ values }: Parsed<typeof spec.options>): Promise<number> {
   await runtime.close();
   return EXIT.OK;
 }
+
+const isObject = (value: unknown): boolean => typeof value === "object" && !Array.isArray(value);
 
 function fromOptions(values: Parsed<typeof spec.options>["values"]): EmbedOptions {
   const [address, port] = values.listen === undefined ? [] : listen(values.listen);
@@ -92,7 +95,7 @@ function listen(text: string): [string, number | undefined] {
 /** A daemon can be found: a socket at its usual place, ports that are known beforehand. */
 function withDaemonDefaults(settings: EmbedOptions): EmbedOptions {
   const port = settings.network?.port ?? DAEMON_PORT;
-  const network = { port, dataPort: port === 0 || port === 65535 ? 0 : port + 1 };
+  const network = { port, dataPort: port > 0 && port < 65535 ? port + 1 : 0 };
   return merge({ socket: defaultSocketPath(), network }, settings) as EmbedOptions;
 }
 

@@ -18,7 +18,7 @@ export function checkPattern(pattern: string): void {
   levels.forEach((level, i) => {
     const wild = level === "+" || (level === "#" && i === levels.length - 1);
     if (!wild && /[+#]/.test(level)) {
-      refuse(pattern, "wildcard", `In "${pattern}" + must be a whole level, and # the last one`);
+      refuse(pattern, "wildcard", `In "${pattern}", + must be a whole level, and # the last one`);
     }
   });
 }

@@ -63,6 +63,7 @@ export interface Daemon {
   readonly insane: Insane;
   readonly socket: string;
   readonly hello: string;
+  readonly datapaths: ReadonlyArray<{ readonly lane: string; readonly endpoint: string }>;
   readonly pid: number;
 }
 
@@ -89,7 +90,7 @@ export class CommandLine {
     const socket = join(this.folder, `${this.#sockets++}.sock`);
     const insane = this.start(["up", "--json", "--socket", socket, "--listen", "127.0.0.1:0", ...options]);
     const [line] = await insane.says(/^\{"ready".*$/m);
-    const ready = JSON.parse(line) as { readonly hello: string; readonly pid: number };
+    const ready = JSON.parse(line) as Pick<Daemon, "hello" | "pid" | "datapaths">;
     return { insane, socket, ...ready };
   };
 
