@@ -29,10 +29,34 @@ uint64_t harness_ms(void) {
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* Those that are open, for the one report of a wait that was in vain. */
+enum { NODES = 8 };
+static const struct node *open_nodes[NODES];
+
+static void note_node(const struct node *from, const struct node *to) {
+    for (int i = 0; i < NODES; i++)
+        if (open_nodes[i] == from) {
+            open_nodes[i] = to;
+            return;
+        }
+}
+
+static void print_counters(const struct node *node) {
+    for (uint32_t i = 0; i < INS_ENGINE_COUNTER_COUNT; i++) {
+        uint64_t value = node_count(node, (enum ins_engine_counter)i);
+        if (value)
+            fprintf(stderr, " %s=%llu", ins_engine_counter(i), (unsigned long long)value);
+    }
+    fprintf(stderr, "\n");
+}
+
 void harness_deadline(uint64_t until, const char *what, const char *file, int line) {
     if (harness_ms() < until)
         return;
     fprintf(stderr, "%s:%d: waited too long for: %s\n", file, line, what);
+    for (int i = 0; i < NODES; i++)
+        if (open_nodes[i])
+            print_counters(open_nodes[i]);
     abort();
 }
 
@@ -72,6 +96,7 @@ void node_open_at(struct node *node, const struct ins_engine_config *config, con
     MUST(ins_bell_pair(node->bell) == 0);
     MUST(ins_engine_create(config, node->receive, node->receive_bytes, node->parked, node->counters, 3,
                            &node->engine) == 0);
+    note_node(NULL, node);
     if (!technology)
         return;
     node->at.address = address;
@@ -80,6 +105,7 @@ void node_open_at(struct node *node, const struct ins_engine_config *config, con
 }
 
 void node_close(struct node *node) {
+    note_node(node, NULL);
     if (node->datapath) {
         node_do(node, ins_engine_remove_datapath(node->engine, NODE_DATAPATH));
         MUST(ins_datapath_close(node->datapath) == 0);
