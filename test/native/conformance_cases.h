@@ -21,7 +21,7 @@
 #include "core/wire.h"
 #include "engine_harness.h"
 
-enum { SLOTS = 128, PATIENCE_MS = 20000 };
+enum { SLOTS = 128, PATIENCE_MS = 60000 };
 
 /* One open end with its pool, used on this thread as an engine would. */
 struct end {

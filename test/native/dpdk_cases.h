@@ -19,7 +19,7 @@
 #define OWN_A "10.91.0.11"
 #define OWN_B "10.91.0.12"
 
-enum { SLOTS = 128, STRIDE = 65600, PATIENCE_MS = 20000 };
+enum { SLOTS = 128, STRIDE = 65600, PATIENCE_MS = 60000 };
 
 static struct two_hosts hosts; /* set up and torn down about each test */
 static int ready;
