@@ -1,7 +1,7 @@
 // The part of a runtime that reaches other hosts: the technologies it serves, each with an engine and a datapath, and the
 // directory of other runtimes. Nothing of it exists when the network is not enabled.
 import type { Notice } from "../../models/lifecycle.ts";
-import { InsaneError } from "../protocol/codes.ts";
+import type { CapabilityRecord } from "../protocol/control.ts";
 import { type Lane, receivesOnly, technologyOf } from "../protocol/lanes.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { type GatePort, type GateSchedule, shareOf, USUAL_MTU } from "../qos/gates.ts";
@@ -9,7 +9,7 @@ import type { DataEndpoint, Directory, PeerInfo, PeerReport } from "../runtime/d
 import { NetworkWarnings } from "../runtime/network-warnings.ts";
 import { receivesOver } from "../runtime/plan.ts";
 import type { RemoteWishes } from "../runtime/planner.ts";
-import { unprobed } from "../runtime/probe.ts";
+import { missing, unprobed } from "../runtime/probe.ts";
 import { streamsWithoutRdma, type Unavailable, withoutRdma } from "../runtime/reach.ts";
 import type { Reached } from "../runtime/reached.ts";
 import { servingPlans } from "../runtime/servings.ts";
@@ -133,6 +133,24 @@ export class Network {
   /** Lanes whose engine runs. */
   get running(): Lane[] {
     return [...this.#servings.values()].filter(({ runs }) => runs).map(({ lane }) => lane);
+  }
+
+  /** Lanes whose datapath carries messages. */
+  get up(): Lane[] {
+    return this.#endpoints.map(({ lane }) => lane);
+  }
+
+  /** Technologies that somebody has asked for and that are not up. */
+  get resting(): NetworkTechnology[] {
+    return [...this.#servings.values()].flatMap(({ lane, technology, endpoint, text }) =>
+      endpoint !== null || text === null || receivesOnly(lane) ? [] : [technology],
+    );
+  }
+
+  /** What was found of a technology, and how it is served now where somebody has asked for it. */
+  served(record: CapabilityRecord): CapabilityRecord {
+    const text = this.#servings.get(record.technology as Lane)?.text;
+    return text ? { ...record, evidence: [...record.evidence, `this runtime: ${text}`] } : record;
   }
 
   /** Those that are alive follow what they were told last. */
@@ -274,11 +292,7 @@ export class Network {
       if (host.config.network[technology].enabled !== true) continue;
       const record = host.capability(technology);
       const serving = this.#servings.get(technology);
-      if (!serving || record?.available !== true) {
-        const { reason = "it was not probed", cure = "" } = record ?? {};
-        const message = `network.${technology}.enabled is true, but there is no ${technology.toUpperCase()} here: ${reason}. ${cure}`;
-        throw new InsaneError("ESYSTEM", message);
-      }
+      if (!serving || record?.available !== true) throw missing(technology, record);
       await serving.open(START_MS);
     }
     // Peers choose it only when they have been told where it is.

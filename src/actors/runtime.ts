@@ -11,7 +11,6 @@ import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord, DecisionRecord } from "../protocol/control.ts";
 import type { NetworkTechnology, Qos } from "../protocol/qos.ts";
 import { VERSION } from "../protocol/version.ts";
-import { keepServed } from "../qos/capabilities.ts";
 import { decide } from "../qos/decide.ts";
 import { forcedStrategy } from "../qos/strategy.ts";
 import { refusalOf } from "../runtime/admission.ts";
@@ -32,7 +31,9 @@ import { Inspection, stateText } from "./inspection.ts";
 import { Life, type World } from "./life.ts";
 import type { LinkActor } from "./link.ts";
 import { Network } from "./network.ts";
+import { Offer } from "./offer.ts";
 import { SessionActor } from "./session.ts";
+import type { StreamActor } from "./stream.ts";
 import { Supervisor } from "./supervisor.ts";
 
 /** Sockets that may be connected beyond the sessions: operators, and those that are being refused. */
@@ -44,7 +45,8 @@ export interface RuntimeOptions {
   readonly config: RuntimeConfig;
   readonly strategy: Strategy | RuleStrategy | null;
   readonly log: Log;
-  probe(): ReadonlyArray<CapabilityRecord>;
+  /** `rdma`: what is known of it, where it is not to be asked. */
+  probe(rdma?: CapabilityRecord): ReadonlyArray<CapabilityRecord>;
   directory(identity: RuntimeIdentity, world: World): Directory;
 }
 
@@ -64,10 +66,10 @@ export class RuntimeActor implements Host {
   });
   readonly tags = new StreamTags((tag, name) => this.network.foreign(tag, name));
   readonly #options: RuntimeOptions;
+  readonly #offer: Offer;
   readonly #supervisor: Supervisor;
   readonly #sessions = new Map<number, SessionActor>();
   readonly #startedAt: number;
-  #capabilities: ReadonlyArray<CapabilityRecord> = [];
   #nextSession = 1;
   #nextEndpoint = 1;
   #quarantined = 0;
@@ -107,6 +109,13 @@ export class RuntimeActor implements Host {
       restarted: (name) => this.life.send({ type: "restored", what: name }),
       stopped: () => {},
       escalated: (name, why) => this.#degraded(name, { code: "W_RESTARTED", message: `${name} is given up: ${why}` }),
+    });
+    this.#offer = new Offer({
+      clock: this.world.clock,
+      probe: (rdma) => options.probe(rdma),
+      network: () => this.network,
+      fallenBack: () => this.#fallenBack(),
+      changed: () => this.datapathChanged(null),
     });
     this.network = new Network({
       host: this,
@@ -215,7 +224,7 @@ export class RuntimeActor implements Host {
   #decide(qos: Qos, soon: boolean, whose?: Whose): DecisionRecord {
     const decision = decide({
       qos,
-      capabilities: this.#offered(soon, whose?.stream),
+      capabilities: this.#offer.for(soon, whose?.stream),
       strategy: whose?.forced ? forcedStrategy(whose.forced) : this.#options.strategy,
       wait: "",
       trustDomain: whose?.trustDomain ?? identityText(ownIdentity()),
@@ -271,8 +280,7 @@ export class RuntimeActor implements Host {
   }
 
   doctor(): ReadonlyArray<CapabilityRecord> {
-    this.#capabilities = keepServed(this.#options.probe(), this.#capabilities, this.network.running);
-    return this.#capabilities;
+    return this.#offer.look();
   }
 
   explain(stream?: string): ReadonlyArray<ExplainReport> {
@@ -281,11 +289,13 @@ export class RuntimeActor implements Host {
 
   /** The probe of one technology, for its datapath. */
   capability(technology: NetworkTechnology): CapabilityRecord | undefined {
-    return this.#capabilities.find((capability) => capability.technology === technology);
+    return this.#offer.of(technology);
   }
 
   /** A datapath has come up or gone: streams decide again. */
   datapathChanged(lost: { readonly datapath: NetworkTechnology; readonly notice: Notice } | null): void {
+    if (lost) this.#offer.lookout.soon();
+    else this.#offer.refresh();
     for (const session of this.#sessions.values()) {
       for (const stream of session.streams.values()) stream.capabilitiesChanged(lost);
     }
@@ -295,12 +305,14 @@ export class RuntimeActor implements Host {
   async #start(): Promise<void> {
     const { config } = this;
     try {
-      this.#capabilities = this.#options.probe();
+      this.#offer.look();
       const accept = (fd: number): void => this.#accept(fd);
       const failed = (cause: unknown): void => this.#nobodyAccepted(cause);
       const { socket, socketMode } = config;
       if (socket !== null) this.life.acquire(listener(socket, socketMode, accept, failed));
       if (config.network.enabled) await this.network.start();
+      // Looking takes milliseconds, which a thread that polls does not have.
+      if (config.network.enabled && config.engine.mode !== "inline") this.#offer.lookout.start();
     } catch (cause) {
       const { code, message } =
         cause instanceof Error ? (cause as InsaneError) : { code: "EINTERNAL", message: String(cause) };
@@ -341,6 +353,7 @@ export class RuntimeActor implements Host {
   }
 
   #stopListening(): void {
+    this.#offer.lookout.stop();
     this.#accepting = false;
   }
 
@@ -365,13 +378,10 @@ export class RuntimeActor implements Host {
     return stream?.sourceAt(index);
   }
 
-  /** What streams can be bound to now: what the probes found, as far as this runtime is configured for it. */
-  #offered(soon: boolean, stream?: string): ReadonlyArray<CapabilityRecord> {
-    return this.#capabilities.map((capability) => {
-      if (capability.technology === "shm" || !capability.available) return capability;
-      const why = this.network.unavailable(capability.technology, soon, stream);
-      return why === null ? capability : { ...capability, available: false, reason: why.reason, cure: why.cure };
-    });
+  #fallenBack(): boolean {
+    const fallen = (code: string): boolean => code === "W_FALLBACK_UDP" || code === "W_NO_NETWORK";
+    const has = ({ decision }: StreamActor): boolean => decision?.warnings.some(({ code }) => fallen(code)) === true;
+    return [...this.#sessions.values()].some(({ streams }) => [...streams.values()].some(has));
   }
 
   #degraded(what: string, notice: Notice): void {

@@ -140,6 +140,14 @@ export class Serving {
     return datapath && datapath.instance !== null ? datapath.endpoint : null;
   }
 
+  /** How it is served now; null: nobody has asked for it. */
+  get text(): string | null {
+    const { datapath, endpoint, failure } = this;
+    if (endpoint) return `serves it at ${endpoint.address}:${endpoint.port}`;
+    if (!this.#supervised) return null;
+    return `does not serve it now (${datapath?.state ?? "its engine does not run"})${failure ? `: ${failure.message}` : ""}`;
+  }
+
   /** Its engine runs. */
   get runs(): boolean {
     return this.engine?.resource != null && this.engine.life.outcome === null;

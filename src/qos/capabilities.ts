@@ -64,16 +64,16 @@ export const probeAll = (interfaceName = "", instead: Instead = {}): CapabilityR
   probeWith(HOST, interfaceName, instead);
 
 /**
- * What was found now, but of technologies that are served what was found before: an engine in a process of its own has the
- * interface or the address, and to a probe that is a stranger who does.
+ * What streams may count on: what was found now, but of technologies that are up what was found before. That they carry
+ * messages is better evidence than a probe, which may fail of a busy host; and what breaks, its engine says.
  */
-export const keepServed = (
+export const keepUp = (
   now: ReadonlyArray<CapabilityRecord>,
   before: ReadonlyArray<CapabilityRecord>,
-  served: ReadonlyArray<string>,
+  up: ReadonlyArray<string>,
 ): ReadonlyArray<CapabilityRecord> =>
   now.map((record) => {
-    if (record.available || !served.includes(record.technology)) return record;
+    if (record.available || !up.includes(record.technology)) return record;
     return before.find(({ technology, available }) => technology === record.technology && available) ?? record;
   });
 

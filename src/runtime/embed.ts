@@ -23,7 +23,7 @@ export async function embed(options: EmbedOptions = {}): Promise<EmbeddedRuntime
     config,
     strategy: strategyOf(options, config),
     log: createLog(config.log, { runtime: config.name }),
-    probe: () => probeFor(config),
+    probe: (rdma) => probeFor(config, rdma),
     directory: ({ id, name }, world) => new HelloDirectory({ id, name, network: config.network, world }),
   });
   await runtime.start();

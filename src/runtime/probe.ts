@@ -1,5 +1,6 @@
 // What this host can offer to a runtime as it is configured: every technology probed, XDP and DPDK on what the runtime
 // would use. What the configuration excludes is told as such, not probed.
+import { InsaneError } from "../protocol/codes.ts";
 import type { CapabilityRecord } from "../protocol/control.ts";
 import type { NetworkTechnology } from "../protocol/qos.ts";
 import { type ProbeResult, probeAll, probeOf } from "../qos/capabilities.ts";
@@ -7,13 +8,15 @@ import type { RuntimeConfig } from "./api.ts";
 import { probeRdma } from "./rdma.ts";
 import { dpdkOptions, xdpInterface } from "./servings.ts";
 
-/** Read-only; nothing is left behind. */
-export const probeFor = (config: RuntimeConfig): CapabilityRecord[] =>
-  probeAll("", { xdp: () => probeXdp(config), dpdk: () => probeDpdk(config), rdma: () => probeRdma(config) });
+/** Read-only; nothing is left behind. `rdma`: what is known of it, where it is not to be asked. */
+export const probeFor = (config: RuntimeConfig, rdma?: CapabilityRecord): CapabilityRecord[] =>
+  probeAll("", { xdp: () => probeXdp(config), dpdk: () => probeDpdk(config), rdma: () => rdma ?? probeRdma(config) });
 
 function probeXdp(config: RuntimeConfig): ProbeResult {
   const at = xdpInterface(config);
-  return "why" in at ? without(at) : probeOf("xdp", `${at.name},mode=${config.network.xdp.mode}`);
+  if ("why" in at) return without(at);
+  const { mode, mtu } = config.network.xdp;
+  return probeOf("xdp", `${at.name},mode=${mode}${mtu === null ? "" : `,mtu=${mtu}`}`);
 }
 
 function probeDpdk(config: RuntimeConfig): ProbeResult {
@@ -42,3 +45,10 @@ export const unprobed = (technology: NetworkTechnology): CapabilityRecord => ({
   evidence: [],
   cure: "",
 });
+
+/** For a runtime that is configured not to start without a technology. */
+export function missing(technology: NetworkTechnology, record = unprobed(technology)): InsaneError {
+  const { reason, cure } = record;
+  const message = `network.${technology}.enabled is true, but there is no ${technology.toUpperCase()} here: ${reason}. ${cure}`;
+  return new InsaneError("ESYSTEM", message);
+}

@@ -140,7 +140,7 @@ describe.skipIf(lacks !== "")(`DPDK between two hosts ${lacks}`, { timeout: PATI
     await daemon(third, hosts.a, hosts.b, { dpdk, port: HELLO + 2 });
     const late = await decisionOf(await third.application("three"), FAST);
     expect(late.datapath).toBe("udp");
-    expect(late.warnings[0]?.message).toContain(`process ${holder.pid} serves`);
+    expect(late.warnings[0]?.message).toContain(`process ${holder.pid} (node) serves`);
   });
 
   it("serves the next stream as the first, though its own engine is what has address and port now", async () => {

@@ -199,34 +199,6 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
     expect(hosts.a.filtered).toBe(false);
   });
 
-  it("is still what it has when the host is looked at again, though another process of its own has the interface", async () => {
-    using hosts = new TwoHosts();
-    await using stage = new Stage(hosts.a.prefix);
-    const one = await daemon(stage, hosts.a, hosts.b, { engines: { process: { xdp: true } } });
-    const application = await stage.application("a");
-    await eventually(
-      () => boundTo(application, fast),
-      ([datapath]) => datapath === "xdp",
-    );
-    const records = (await one.call("doctor"))["result"] as ReadonlyArray<Words>;
-    expect(records.find(({ technology }) => technology === "xdp")).toMatchObject({ available: true });
-    expect(await boundTo(application, { ...fast, stream: "next" })).toEqual(["xdp", []]);
-  });
-
-  it("moves its streams to kernel UDP when its device is gone", async () => {
-    using hosts = new TwoHosts();
-    await using stage = new Stage(hosts.a.prefix);
-    await daemon(stage, hosts.a, hosts.b);
-    const application = await stage.application("a");
-    expect(await boundTo(application, fast)).toEqual(["xdp", []]);
-    await application.call("sink", fast);
-    hosts.a.ip("link", "del", "dev", hosts.a.interface);
-    await eventually(
-      () => boundTo(application, fast),
-      ([datapath]) => datapath === "udp",
-    );
-  });
-
   it("opens no link to a peer on the same host whose XDP nothing reaches", async () => {
     using hosts = new TwoHosts();
     await using first = new Stage(hosts.a.prefix);

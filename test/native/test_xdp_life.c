@@ -1,5 +1,5 @@
-/* The xdp datapath's surroundings: neighbours and routes, sleep, what breaks it, what it refuses, who has the interface,
-   what the probe says, and that nothing of it remains. */
+/* The xdp datapath's surroundings: neighbours and routes, sleep, what breaks it, what it refuses, and that nothing of it
+   remains. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,9 +7,11 @@
 
 #include <cmocka.h>
 
-#include <sys/wait.h>
+#include <pthread.h>
+#include <time.h>
 
 #include "datapaths/xdp_interface.h"
+#include "datapaths/xdp_state.h"
 #include "xdp_cases.h"
 
 /* ---- neighbours ---- */
@@ -153,6 +155,73 @@ static void closing_leaves_nothing_attached(void **state) {
     assert_int_equal(interface.program, 0);
 }
 
+/* ---- the kernel's queues ---- */
+
+struct two_sides {
+    struct xdp_side *has, *wants;
+};
+
+static void *let_go_when_it_is_wanted(void *both) {
+    struct two_sides *of = both;
+    while (xdp_side_stat(of->wants, "bind_retries") == 0)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    of->has->dp->ops->unbind(of->has->dp);
+    return NULL;
+}
+
+/* Where a socket was closed the kernel may have its queue for a while yet. */
+static void a_queue_that_is_busy_is_waited_for(void **state) {
+    (void)state;
+    need_hosts();
+    struct xdp_side has, wants;
+    pthread_t thread;
+    open_a(&wants, "");
+    wants.dp->ops->unbind(wants.dp);
+    struct xdp *xdp = (struct xdp *)wants.dp;
+    close(xdp->filter.link); /* so that only the queue is in the way */
+    xdp->filter.link = -1;
+    open_a(&has, "");
+    xdp_gauge(xdp, XDP_BIND_RETRIES, 0);
+    assert_int_equal(pthread_create(&thread, NULL, let_go_when_it_is_wanted, &(struct two_sides){&has, &wants}), 0);
+    int error = wants.dp->ops->bind(wants.dp, &wants.pool);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(error, 0);
+    stand_in(hosts.a);
+    assert_int_equal(has.dp->ops->bind(has.dp, &has.pool), -EBUSY); /* not waited for for good */
+    close_side(&has);
+    close_side(&wants);
+}
+
+/* In copying modes the kernel always wants to be told; a driver that looks by itself says so in the ring. */
+static void the_kernel_is_told_of_frames_only_when_it_wants_to_be(void **state) {
+    (void)state;
+    need_hosts();
+    struct xdp_side a, b;
+    open_a(&a, "");
+    open_b(&b, "");
+    assert_int_equal(xdp_side_send(&a, b.at, 64, 0, 1), 1);
+    expect(&b, 64, 0, a.at);
+    uint32_t *flags = ((struct xdp *)a.dp)->tx.flags;
+    assert_true(*flags & XDP_RING_NEED_WAKEUP);
+    uint64_t before = xdp_side_stat(&a, "tx_kicks");
+    assert_true(before > 0);
+    uint8_t data[64] = {0};
+    struct ins_tx tx = {.header = data, .header_length = 48, .payload = data, .payload_length = 16, .to = b.at};
+    *flags = 0;
+    assert_int_equal(a.dp->ops->tx_burst(a.dp, &tx, 1), 1);
+    assert_int_equal(xdp_side_stat(&a, "tx_kicks"), before);
+    *flags = XDP_RING_NEED_WAKEUP;
+    assert_int_equal(a.dp->ops->tx_burst(a.dp, &tx, 1), 1); /* takes the other along */
+    assert_true(xdp_side_stat(&a, "tx_kicks") > before);
+    for (int i = 0; i < 2; i++) {
+        struct ins_rx rx;
+        assert_int_equal(xdp_side_receive(&b, &rx), 1);
+        ins_pool_unref(&b.pool, rx.slot);
+    }
+    close_side(&a);
+    close_side(&b);
+}
+
 /* ---- refusals ---- */
 
 static void options_that_are_not_understood_are_refused(void **state) {
@@ -185,41 +254,6 @@ static void options_that_are_not_understood_are_refused(void **state) {
     assert_int_equal(a.at.address, address_of(HOST_A_ADDRESS));
     assert_int_equal(a.at.mtu, 1400);
     close_side(&a);
-}
-
-static void a_probe_says_what_is_there_and_what_to_do(void **state) {
-    (void)state;
-    need_hosts();
-    struct ins_probe probe = {0};
-    stand_in(hosts.a);
-    assert_int_equal(ins_xdp_probe(HOST_A_INTERFACE, &probe), 0);
-    assert_int_equal(probe.available, 1);
-    assert_int_equal(probe.mtu, 1500);
-    assert_non_null(strstr(probe.evidence, "driver veth"));
-    assert_non_null(strstr(probe.evidence, "mode: native; skb is the quicker one"));
-    memset(&probe, 0, sizeof probe);
-    assert_int_equal(ins_xdp_probe(HOST_A_INTERFACE ",mode=skb", &probe), 0);
-    assert_int_equal(probe.available, 1);
-    assert_non_null(strstr(probe.evidence, "mode: skb"));
-    assert_non_null(strstr(probe.reason, "generic"));
-    memset(&probe, 0, sizeof probe);
-    assert_int_equal(ins_xdp_probe("", &probe), 0);
-    assert_int_equal(probe.available, 1);
-    static const struct {
-        const char *name;
-        int error;
-    } cases[] = {{"ixd9", -ENODEV}, {HOST_A_INTERFACE ",mode=other", -ENODEV}, {"lo", -EOPNOTSUPP}, {"fe80::1", -EAFNOSUPPORT}, {HOST_A_INTERFACE, -EADDRNOTAVAIL}};
-    assert_int_equal(shell("ip addr flush dev " HOST_A_INTERFACE " && ip addr add 2001:db8::1/64 dev " HOST_A_INTERFACE), 0);
-    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        memset(&probe, 0, sizeof probe);
-        assert_int_equal(ins_xdp_probe(cases[i].name, &probe), 0);
-        assert_int_equal(probe.available, 0);
-        assert_int_equal(probe.error, cases[i].error);
-        assert_true(probe.reason[0] && probe.cure[0]);
-        assert_true(i < 3 || strstr(probe.reason, "IPv6"));
-    }
-    struct xdp_side a = {0};
-    assert_int_equal(xdp_side_open(&a, "interface=" HOST_A_INTERFACE, NULL, SLOTS, STRIDE), -EADDRNOTAVAIL);
 }
 
 static void generic_mode_works_where_the_driver_has_no_native_one(void **state) {
@@ -294,80 +328,6 @@ static void ipv6_stays_with_the_kernel(void **state) {
     close_side(&a);
 }
 
-/* Runs in a process of its own until the returned pipe end is closed; returns when it has said that it is ready. */
-static pid_t in_a_process(void (*body)(void), int *until) {
-    int said[2], hold[2];
-    char byte = 0;
-    assert_int_equal(pipe(said) | pipe(hold), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(said[0]);
-        close(hold[1]);
-        body();
-        if (write(said[1], "r", 1) == 1 && read(hold[0], &byte, 1) == 0)
-            _exit(0);
-        _exit(1);
-    }
-    assert_true(pid > 0);
-    close(said[1]);
-    close(hold[0]);
-    assert_int_equal(read(said[0], &byte, 1), 1);
-    close(said[0]);
-    *until = hold[1];
-    return pid;
-}
-
-static void hold_a(void) {
-    static struct xdp_side side;
-    stand_in(hosts.a);
-    if (xdp_side_open(&side, "", HOST_A_ADDRESS, SLOTS, STRIDE))
-        _exit(2);
-}
-
-static void the_process_that_has_the_interface_is_named(void **state) {
-    (void)state;
-    need_hosts();
-    struct ins_probe probe = {0};
-    struct xdp_side second = {0};
-    char who[64];
-    int until, status;
-    pid_t pid = in_a_process(hold_a, &until);
-    stand_in(hosts.a);
-    int error = xdp_side_open(&second, "", HOST_A_ADDRESS, SLOTS, STRIDE);
-    ins_xdp_probe(HOST_A_INTERFACE, &probe);
-    close(until);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-    assert_int_equal(error, -EBUSY);
-    assert_int_equal(probe.available, 0);
-    assert_int_equal(probe.error, -EBUSY);
-    snprintf(who, sizeof who, "process %d (test_xdp_life)", pid);
-    assert_non_null(strstr(probe.reason, who));
-    /* It ended without closing anything, and nothing of it remains. */
-    open_a(&second, "");
-    close_side(&second);
-}
-
-static void probe_as_nobody(void) {
-    struct ins_probe probe = {0};
-    stand_in(hosts.a);
-    if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534))
-        _exit(2);
-    ins_xdp_probe(HOST_A_INTERFACE, &probe);
-    if (probe.available || probe.error != -EPERM || !strstr(probe.cure, "CAP_NET_RAW"))
-        _exit(3);
-}
-
-static void without_privileges_the_probe_says_which_are_missing(void **state) {
-    (void)state;
-    need_hosts();
-    int until, status;
-    pid_t pid = in_a_process(probe_as_nobody, &until);
-    close(until);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         OVER(plain, nobody_there_is_an_error_and_no_obstacle),
@@ -376,10 +336,9 @@ int main(void) {
         OVER(plain, a_sleeper_is_woken),
         OVER(plain, an_interface_that_goes_is_noticed),
         OVER(plain, closing_leaves_nothing_attached),
+        OVER(plain, a_queue_that_is_busy_is_waited_for),
+        OVER(plain, the_kernel_is_told_of_frames_only_when_it_wants_to_be),
         OVER(plain, options_that_are_not_understood_are_refused),
-        OVER(plain, the_process_that_has_the_interface_is_named),
-        OVER(plain, without_privileges_the_probe_says_which_are_missing),
-        OVER(plain, a_probe_says_what_is_there_and_what_to_do),
         OVER(plain, generic_mode_works_where_the_driver_has_no_native_one),
         OVER(plain, ipv6_stays_with_the_kernel),
     };

@@ -12,4 +12,8 @@ void ins_probe_kernel(struct ins_probe *probe);
 /* First line of a file, without the newline; "" when it cannot be read. Returns 0 or -errno. */
 int ins_probe_line(const char *path, char *out, uint32_t bytes);
 
+/* What that process is to us: " (NAME)", and whose it is when not our user's; or that it is us, or an engine that we have in a
+   process of its own. Returns 1 when it is one of ours. */
+int ins_probe_whose(int pid, char *out, uint32_t bytes);
+
 #endif

@@ -22,7 +22,7 @@ int ins_xdp_filter_attach(struct ins_xdp_filter *filter, uint32_t interface_inde
 int ins_xdp_filter_direct(struct ins_xdp_filter *filter, uint32_t queue, int fd);
 void ins_xdp_filter_close(struct ins_xdp_filter *filter);
 
-/* Name of an attached program and the process that holds it, as far as /proc tells: "insane_40001, process 12 (node)".
+/* Name of an attached program and the process that holds it, as far as /proc tells: "program 7 "insane_40001", process 12".
    *pid: 0 when not found. Slow: it looks through /proc. */
 int ins_xdp_filter_holder(uint32_t program_id, char *out, uint32_t bytes, int *pid);
 

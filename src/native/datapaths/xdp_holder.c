@@ -8,7 +8,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "core/probe_text.h"
 #include "xdp_filter.h"
 
 static void name_of(uint32_t program_id, char *out, uint32_t bytes) {
@@ -73,11 +72,7 @@ int ins_xdp_filter_holder(uint32_t program_id, char *out, uint32_t bytes, int *p
             *pid = candidate;
     }
     closedir(processes);
-    if (*pid) {
-        char path[64], command[32];
-        snprintf(path, sizeof path, "/proc/%d/comm", *pid);
-        ins_probe_line(path, command, sizeof command);
-        snprintf(out, bytes, "%s, process %d (%s)", name, *pid, command);
-    }
+    if (*pid)
+        snprintf(out, bytes, "%s, process %d", name, *pid);
     return 0;
 }

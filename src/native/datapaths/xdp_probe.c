@@ -3,15 +3,32 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "core/probe_text.h"
 #include "xdp_state.h"
 
-enum { LOCKED_LEAST = 16 << 20 };
+enum { LOCKED_LEAST = 16 << 20, FRAGMENTS_SINCE = 6 << 8 | 6 };
+
+/* How it would be opened. */
+struct asked {
+    int generic;
+    uint32_t mtu; /* 0: as large as one buffer takes */
+};
+
+/* Major and minor number, a byte each. */
+static uint32_t kernel_release(void) {
+    struct utsname name;
+    uint32_t major = 0, minor = 0;
+    if (uname(&name) || sscanf(name.release, "%u.%u", &major, &minor) != 2)
+        return 0;
+    return major << 8 | (minor > 255 ? 255 : minor);
+}
 
 static int refuse(struct ins_probe *out, int error, const char *reason, const char *cure) {
     out->available = 0;
@@ -61,17 +78,18 @@ static void probe_memory(struct ins_probe *out) {
 }
 
 static int probe_holder(struct ins_probe *out, uint32_t program) {
-    char holder[128], reason[200];
+    char holder[128], whose[64], reason[256];
     int pid;
     if (!program) {
         ins_probe_evidence(out, "XDP program attached", "none");
         return 0;
     }
     ins_xdp_filter_holder(program, holder, sizeof holder, &pid);
-    ins_probe_evidence(out, "XDP program attached", "%s%s", holder, pid == getpid() ? ", which is us" : "");
-    if (pid == getpid())
+    int ours = pid ? ins_probe_whose(pid, whose, sizeof whose) : 0;
+    ins_probe_evidence(out, "XDP program attached", "%s%s", holder, pid ? whose : ", of no process that we may look at");
+    if (ours)
         return 0;
-    snprintf(reason, sizeof reason, "the interface has another XDP program: %s", holder);
+    snprintf(reason, sizeof reason, "the interface has another XDP program: %s%s", holder, pid ? whose : "");
     refuse(out, -EBUSY, reason, "stop that program, or use another interface; `ip link` shows what is attached");
     return -EBUSY;
 }
@@ -93,10 +111,10 @@ static int probe_features(struct ins_probe *out, const struct ins_xdp_interface 
         return 0;
     }
     uint64_t features = interface->features;
-    ins_probe_evidence(out, "driver's XDP features", "%s%s%s%s%s", features & INS_XDP_FEATURE_BASIC ? "native " : "",
-                       features & INS_XDP_FEATURE_REDIRECT ? "redirect " : "",
-                       features & INS_XDP_FEATURE_ZERO_COPY ? "zero-copy " : "",
-                       features & INS_XDP_FEATURE_RX_FRAGMENTS ? "jumbo " : "", features ? "" : "none");
+    ins_probe_evidence(out, "driver's XDP features", "%s%s%s%s", features & INS_XDP_FEATURE_BASIC ? "native" : "none",
+                       features & INS_XDP_FEATURE_REDIRECT ? ", redirect" : "",
+                       features & INS_XDP_FEATURE_ZERO_COPY ? ", zero-copy" : "",
+                       features & INS_XDP_FEATURE_RX_FRAGMENTS ? ", jumbo" : "");
     if (generic)
         return 0;
     if (features & INS_XDP_FEATURE_ZERO_COPY)
@@ -109,7 +127,39 @@ static int probe_features(struct ins_probe *out, const struct ins_xdp_interface 
     return -EOPNOTSUPP;
 }
 
-static int probe_interface(struct ins_probe *out, const char *name, int generic) {
+/* What does not fit one chunk is received in several, which AF_XDP has since Linux 6.6 and a native driver must be able to. */
+static int probe_jumbo(struct ins_probe *out, const struct ins_xdp_interface *interface, const struct asked *asked) {
+    char why[128], reason[256];
+    uint32_t release = kernel_release();
+    int kernel = release >= FRAGMENTS_SINCE;
+    int driver = asked->generic || (interface->features_known && interface->features & INS_XDP_FEATURE_RX_FRAGMENTS);
+    if (!kernel)
+        snprintf(why, sizeof why, "AF_XDP takes them since Linux 6.6, and this is %u.%u", release >> 8, release & 0xff);
+    else
+        snprintf(why, sizeof why, "the driver of %s (%s) cannot take frames of several buffers", interface->name,
+                 interface->driver[0] ? interface->driver : "unknown");
+    if (kernel && driver)
+        ins_probe_evidence(out, "jumbo", "datagrams beyond %u bytes can be taken: set network.xdp.mtu to have them",
+                           XDP_MTU_ONE_CHUNK);
+    else
+        ins_probe_evidence(out, "jumbo", "no datagrams beyond %u bytes: %s; %s", XDP_MTU_ONE_CHUNK, why,
+                           kernel ? "network.xdp.mode skb, or another driver, can" : "use Linux 6.6 or newer to have them");
+    if (asked->mtu > interface->mtu) {
+        snprintf(reason, sizeof reason, "network.xdp.mtu is %u, and the mtu of %s is %u", asked->mtu, interface->name,
+                 interface->mtu);
+        refuse(out, -EMSGSIZE, reason, "ip link set dev NAME mtu N on both hosts, or lower network.xdp.mtu");
+        return -EMSGSIZE;
+    }
+    if (asked->mtu <= XDP_MTU_ONE_CHUNK || (kernel && driver))
+        return 0;
+    snprintf(reason, sizeof reason, "network.xdp.mtu is %u, beyond one buffer: %s", asked->mtu, why);
+    refuse(out, -EOPNOTSUPP, reason,
+           kernel ? "set network.xdp.mode to skb, use an interface whose driver can, or set network.xdp.mtu to 3820 or less"
+                  : "use Linux 6.6 or newer, or set network.xdp.mtu to 3820 or less");
+    return -EOPNOTSUPP;
+}
+
+static int probe_interface(struct ins_probe *out, const char *name, const struct asked *asked) {
     struct ins_xdp_interface interface;
     int error = ins_xdp_interface_read(name, &interface);
     if (error) {
@@ -141,28 +191,40 @@ static int probe_interface(struct ins_probe *out, const char *name, int generic)
                "ethtool -L NAME combined 16 (or fewer), or open with queue=N and steer our port to it");
         return -E2BIG;
     }
-    tell_mode(out, &interface, generic);
-    error = probe_features(out, &interface, generic);
+    tell_mode(out, &interface, asked->generic);
+    error = probe_features(out, &interface, asked->generic);
+    if (!error)
+        error = probe_jumbo(out, &interface, asked);
     return error ? error : probe_holder(out, interface.program);
 }
 
-/* Takes ",mode=..." off the end of what is asked about. -1: that is no name. */
-static int split(const char *about, char *name, size_t room, int *generic) {
-    const char *comma = strchr(about, ',');
-    size_t length = comma ? (size_t)(comma - about) : strlen(about);
-    *generic = comma && strcmp(comma, ",mode=skb") == 0;
-    if (length >= room || (comma && !*generic && strcmp(comma, ",mode=native") != 0))
+/* "NAME,mode=skb,mtu=9000", all but the name as it may be. -1: that is no name. */
+static int split(const char *about, char *name, size_t room, struct asked *out) {
+    size_t length = strcspn(about, ",");
+    if (length >= room)
         return -1;
     memcpy(name, about, length);
     name[length] = '\0';
+    for (const char *at = about + length; *at; at += strcspn(at, ",")) {
+        at++;
+        char *end = NULL;
+        if (strncmp(at, "mode=skb", 8) == 0 && strcspn(at, ",") == 8)
+            out->generic = 1;
+        else if (strncmp(at, "mtu=", 4) == 0 && at[4] >= '0' && at[4] <= '9')
+            out->mtu = (uint32_t)strtoul(at + 4, &end, 10);
+        else if (strncmp(at, "mode=native", 11) != 0 || strcspn(at, ",") != 11)
+            return -1;
+        if (end && *end && *end != ',')
+            return -1;
+    }
     return 0;
 }
 
 int ins_xdp_probe(const char *about, struct ins_probe *out) {
     char name[IF_NAMESIZE] = "", asked[INET6_ADDRSTRLEN + 64];
     const char *interface_or_empty = asked;
-    int generic;
-    if (split(about ? about : "", asked, sizeof asked, &generic))
+    struct asked how = {0};
+    if (split(about ? about : "", asked, sizeof asked, &how))
         return refuse(out, -ENODEV, "what was asked about is no interface", "name one that `ip link` lists");
     ins_probe_kernel(out);
     if (probe_socket(out) || probe_program(out))
@@ -186,10 +248,10 @@ int ins_xdp_probe(const char *about, struct ins_probe *out) {
             return refuse(out, -EADDRNOTAVAIL, reason, "correct the address, or name the interface");
         interface_or_empty = name;
     }
-    if (probe_interface(out, interface_or_empty, generic))
+    if (probe_interface(out, interface_or_empty, &how))
         return 0;
     out->available = 1;
     snprintf(out->reason, sizeof out->reason, "AF_XDP works on %.32s%s%s", interface_or_empty,
-             generic ? " in generic mode" : "", out->flags & INS_PROBE_ZERO_COPY ? "" : ", copying in the kernel");
+             how.generic ? " in generic mode" : "", out->flags & INS_PROBE_ZERO_COPY ? "" : ", copying in the kernel");
     return 0;
 }

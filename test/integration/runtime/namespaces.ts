@@ -44,6 +44,8 @@ export const networkTowards = (host: NamespaceHost, other: NamespaceHost, port: 
 export class TwoHosts implements Disposable {
   readonly a: NamespaceHost;
   readonly b: NamespaceHost;
+  readonly #mtu: number;
+  readonly #queues: number;
 
   /** `queues`: of each interface, for receiving and for sending. */
   constructor(mtu = 1500, queues = 1) {
@@ -62,36 +64,28 @@ export class TwoHosts implements Disposable {
         },
       };
     }) as [NamespaceHost, NamespaceHost];
-    const numbered = ["numrxqueues", String(queues), "numtxqueues", String(queues)];
+    this.#mtu = mtu;
+    this.#queues = queues;
     try {
       for (const name of names) ip("netns", "add", name);
-      ip(
-        "link",
-        "add",
-        "veth0",
-        "mtu",
-        String(mtu),
-        "netns",
-        names[0],
-        ...numbered,
-        "type",
-        "veth",
-        "peer",
-        "name",
-        "veth0",
-        "netns",
-        names[1],
-        ...numbered,
-      );
-      ip("-n", names[1], "link", "set", "veth0", "mtu", String(mtu));
-      for (const host of [this.a, this.b]) {
-        host.ip("addr", "add", `${host.address}/24`, "dev", "veth0");
-        host.ip("link", "set", "lo", "up");
-        host.ip("link", "set", "veth0", "up");
-      }
+      for (const host of [this.a, this.b]) host.ip("link", "set", "lo", "up");
+      this.join();
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
+    }
+  }
+
+  /** Joins them, again after the interface of one was deleted. */
+  join(): void {
+    const [a, b] = [this.a.namespace, this.b.namespace];
+    const numbered = ["numrxqueues", String(this.#queues), "numtxqueues", String(this.#queues)];
+    const here = ["veth0", "mtu", String(this.#mtu), "netns", a, ...numbered];
+    ip("link", "add", ...here, "type", "veth", "peer", "name", "veth0", "netns", b, ...numbered);
+    this.b.ip("link", "set", "veth0", "mtu", String(this.#mtu));
+    for (const host of [this.a, this.b]) {
+      host.ip("addr", "add", `${host.address}/24`, "dev", "veth0");
+      host.ip("link", "set", "veth0", "up");
     }
   }
 

@@ -115,7 +115,7 @@ static int probe_pci(struct ins_probe *out, const struct dpdk_settings *settings
 }
 
 static int probe_address(struct ins_probe *out, const struct dpdk_settings *settings) {
-    char text[INET_ADDRSTRLEN], reason[160];
+    char text[INET_ADDRSTRLEN], whose[64], reason[200];
     if (!settings->address)
         return refuse(out, -EADDRNOTAVAIL, "no address is configured for DPDK",
                       "give it one of its own in the device's network, which no interface carries");
@@ -124,10 +124,11 @@ static int probe_address(struct ins_probe *out, const struct dpdk_settings *sett
     ins_probe_evidence(out, "address", "%s/%u", text, settings->prefix);
     if (!pid)
         return 0;
-    ins_probe_evidence(out, "served by", "process %d%s", pid, pid == getpid() ? ", which is us" : "");
-    if (pid == getpid())
+    int ours = ins_probe_whose(pid, whose, sizeof whose);
+    ins_probe_evidence(out, "served by", "process %d%s", pid, whose);
+    if (ours)
         return 0;
-    snprintf(reason, sizeof reason, "process %d serves %s:%u by DPDK already", pid, text, settings->port);
+    snprintf(reason, sizeof reason, "process %d%s serves %s:%u by DPDK already", pid, whose, text, settings->port);
     return refuse(out, -EADDRINUSE, reason, "stop that process, or configure another address or port");
 }
 
