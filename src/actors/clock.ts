@@ -28,6 +28,19 @@ export const SYSTEM_CLOCK: Clock = {
   },
 };
 
+/** The same, whatever falls due: what that throws, or rejects with, goes to `defect` and does not end the process. */
+export const guardedClock = ({ now, after }: Clock, defect: (cause: unknown) => void): Clock => ({
+  now,
+  after: (ms, f: () => unknown) =>
+    after(ms, async () => {
+      try {
+        await f();
+      } catch (cause) {
+        defect(cause);
+      }
+    }),
+});
+
 /** A clock that moves only when told to, for tests. */
 export class ManualClock implements Clock {
   #now = 0;

@@ -12,7 +12,7 @@ import type { EngineOptions } from "../runtime/api.ts";
 import { DatapathActor, type DatapathPorts } from "./datapath.ts";
 import { EngineEnd } from "./engine-end.ts";
 import { stateText } from "./inspection.ts";
-import { Life, type World } from "./life.ts";
+import { guarded, Life, type World } from "./life.ts";
 import { DRAIN_MS } from "./link.ts";
 
 export interface EnginePorts {
@@ -165,12 +165,12 @@ export class EngineActor {
 
   #start(): void {
     const events: EngineEvents = {
-      event: (event) => this.#event(event),
+      event: (event) => this.#guarded(() => this.#event(event)),
       overdue: (command) => this.life.send({ type: "overdue", command }),
       late: () => this.life.send({ type: "progressed" }),
       died: (how) => {
         // Its memory is ours until its scope ends.
-        this.#left(this.#resource);
+        this.#guarded(() => this.#left(this.#resource));
         this.life.send({ type: "died", how });
       },
     };
@@ -242,6 +242,10 @@ export class EngineActor {
     }
   }
 
+  #guarded(work: () => void): void {
+    guarded(this.#ports.world, this.life.name, work);
+  }
+
   #left(resource: EngineResource | null): void {
     if (resource) this.#ports.left(resource.ledger());
   }
@@ -260,7 +264,7 @@ export class EngineActor {
     // A thread is joined here and now: its answer must not wait for another turn.
     const ended = typeof stopped === "boolean" ? stopped : await stopped;
     if (resource?.pid === null && this.life.actor.getSnapshot().context.ending?.cause === "failure")
-      this.#left(resource);
+      this.#guarded(() => this.#left(resource));
     if (ended) this.life.send({ type: "stopped" });
     else this.life.send({ type: "quarantine", what: this.life.name });
   }

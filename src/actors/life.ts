@@ -21,6 +21,15 @@ export interface World {
   defect(about: string, cause: unknown): void;
 }
 
+/** Does what nobody could catch the exception of: whoever hears of something and throws keeps nobody else from hearing. */
+export function guarded(world: World, about: string, work: () => void): void {
+  try {
+    work();
+  } catch (cause) {
+    world.defect(about, cause);
+  }
+}
+
 /** A scope within a life's scope, which it closes with at the latest. */
 export interface SubScope {
   acquireAsync<A>(effect: Effect.Effect<A, InsaneError, Scope.Scope | Quarantine>): Promise<A>;
@@ -198,13 +207,7 @@ export class Life<M extends AnyStateMachine> {
     if (this.#outcome) return;
     this.#cancelDeadline?.();
     this.#outcome = outcome;
-    for (const f of this.#onEnd.splice(0)) {
-      try {
-        f(outcome);
-      } catch (cause) {
-        this.#world.defect(this.name, cause);
-      }
-    }
+    for (const f of this.#onEnd.splice(0)) guarded(this.#world, this.name, () => f(outcome));
   }
 }
 

@@ -53,7 +53,6 @@ export class LinkActor {
   /** Entries that were reclaimed and not returned. */
   abandoned = 0;
   readonly #world: World;
-  readonly #hooks: LinkHooks;
   #memory: LinkMemory | null = null;
   #target: LinkTables;
   /** Counts targets; `#known` is the one that the producer has acknowledged last. */
@@ -73,7 +72,6 @@ export class LinkActor {
     this.#world = world;
     this.spec = spec;
     this.tag = streamTag(spec.stream);
-    this.#hooks = hooks;
     this.#target = spec.tables;
     this.life = new Life(world, `link ${spec.id}`);
     const machine = linkMachine.provide({
@@ -87,7 +85,13 @@ export class LinkActor {
         closeEnds: () => this.life.soon(() => this.#closeEnds()),
       },
     });
-    this.life.onEnd(() => this.#finish());
+    // Each by itself: whatever goes wrong with one, the others hear of the end.
+    for (const role of ["producer", "consumer"] as const) this.life.onEnd(() => this.#forget(role));
+    this.life.onEnd(() => {
+      this.#memory = null;
+      this.#wake();
+    });
+    this.life.onEnd(() => hooks.ended(this));
     for (const role of ["producer", "consumer"] as const) {
       this.#unwatch.push(
         spec[role].onGone(() => {
@@ -353,17 +357,12 @@ export class LinkActor {
     cancel();
   }
 
-  #finish(): void {
-    for (const f of this.#unwatch) f();
+  #forget(role: EndRole): void {
+    for (const f of this.#unwatch.splice(0)) f();
     // A producer that was never asked may have made its consumer pools.
     const any = this.#offers.producer ?? this.#offers.consumer;
-    for (const role of ["producer", "consumer"] as const) {
-      const offer = this.#offers[role] ?? (any && { ...any, role });
-      if (offer) this.spec[role].forget(offer);
-    }
-    this.#memory = null;
-    this.#wake();
-    this.#hooks.ended(this);
+    const offer = this.#offers[role] ?? (any && { ...any, role });
+    if (offer) this.spec[role].forget(offer);
   }
 }
 

@@ -182,7 +182,7 @@ export class Network {
   linksChanged(): void {
     if (!this.#lease.taken || this.#following) return;
     this.#following = true;
-    queueMicrotask(() => {
+    this.#ports.host.life.soon(() => {
       this.#following = false;
       this.#lease.follow(this.mainLinks);
     });
@@ -355,7 +355,7 @@ export class Network {
     const key = streamsWithoutRdma(this.#servings.get("rdma")?.provider, this.alive).join("\n");
     if (key === this.#withoutKey) return;
     this.#withoutKey = key;
-    queueMicrotask(() => this.#ports.host.datapathChanged(null));
+    this.#ports.host.life.soon(() => this.#ports.host.datapathChanged(null));
   }
 
   #serving(asked: ServingPlan): Serving {
@@ -366,7 +366,7 @@ export class Network {
     if (engine !== asked.engine) this.#warnings.noCoreLeft(lane);
     const restored = (): void => {
       this.#ports.restored(lane);
-      queueMicrotask(() => host.datapathChanged(null));
+      host.life.soon(() => host.datapathChanged(null));
     };
     return new Serving(
       { ...asked, engine, ...(this.#schedule === null ? {} : { schedule: this.#schedule }) },
@@ -393,7 +393,7 @@ export class Network {
           if (served || technology === "udp") this.#ports.degraded(lane, notice);
           // One lane of several fails by itself: its channels wait for it, and streams stay where they are.
           const lost = receivesOnly(lane) ? null : { datapath: technology, notice };
-          queueMicrotask(() => host.datapathChanged(lost));
+          host.life.soon(() => host.datapathChanged(lost));
         },
         escalated: (notice) => this.#ports.degraded(lane, notice),
         changed: () => {

@@ -28,6 +28,8 @@ import { type ClientNotification, checkNotification, checkParams, checkResult } 
 export const MAX_FAULTS = 32;
 /** Requests of a session that may be under way at a time. */
 const MAX_REQUESTS = 1024;
+/** Requests of ours that a session may owe an answer to: more than it has links, each asked for several things. */
+const MAX_OWED = 8192;
 /** Longest message of an error without an answer, in UTF-16 units. */
 const LONGEST = 4000;
 
@@ -47,6 +49,8 @@ export interface RpcHandlers {
   notification(notice: ClientNotification): void;
   /** The sender was told what was wrong; `count` is how often that has happened. */
   fault(error: InsaneError, count: number): void;
+  /** It owes more answers than it may. */
+  silent(owed: number): void;
   /** Something failed that should not. */
   defect(cause: unknown): void;
 }
@@ -81,18 +85,27 @@ export class RpcChannel {
     if (this.#closed || !connection) {
       return Promise.reject(this.#closed ?? new InsaneError("ECLOSED", "The session is not connected."));
     }
+    if (this.#pending.size >= MAX_OWED) this.#handlers.silent(this.#pending.size);
     return new Promise((resolve, reject) => {
       const id = this.#nextId;
       this.#nextId = this.#nextId === 0xffffffff ? 1 : this.#nextId + 1;
       const frame = encodeRequest(id, method, params);
-      this.#pending.set(id, { method, resolve, reject });
       connection.send(frame, fds);
+      this.#pending.set(id, { method, resolve, reject });
     });
   }
 
+  /** Never throws: whoever tells of something may be in the middle of a step of its own. */
   tell<N extends RuntimeNotificationName>(method: N, params: RuntimeNotificationTable[N]["Type"]): void {
-    if (this.#closed) return;
-    this.#connection()?.send(encodeNotification(method, params));
+    try {
+      this.#tell(method, params);
+    } catch (cause) {
+      this.#handlers.defect(cause);
+    }
+  }
+
+  #tell<N extends RuntimeNotificationName>(method: N, params: RuntimeNotificationTable[N]["Type"]): void {
+    if (!this.#closed) this.#connection()?.send(encodeNotification(method, params));
   }
 
   /** One frame as it came. Never throws. */
@@ -114,7 +127,7 @@ export class RpcChannel {
     const { code, message, details } = toFailure(error);
     const brief = { code, message: message.length > LONGEST ? `${message.slice(0, LONGEST)}...` : message };
     try {
-      this.tell("protocol.error", details ? { ...brief, details } : brief);
+      this.#tell("protocol.error", details ? { ...brief, details } : brief);
     } catch {
       // The details quote too much of what came.
       this.tell("protocol.error", brief);
@@ -152,11 +165,19 @@ export class RpcChannel {
     try {
       this.#connection()?.send(frame, reply?.fds ?? []);
     } catch (cause) {
-      // No descriptor left to keep the answer's for a peer that does not read.
-      this.#connection()?.send(encodeFailure(id, toFailure(cause)));
+      // What it was to be given is gone already.
+      this.#failed(id, cause);
       return;
     }
     reply?.sent?.();
+  }
+
+  #failed(id: number, cause: unknown): void {
+    try {
+      this.#connection()?.send(encodeFailure(id, toFailure(cause)));
+    } catch (twice) {
+      this.#handlers.defect(twice);
+    }
   }
 
   #settle(frame: ResponseFrame): void {

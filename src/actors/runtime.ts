@@ -24,7 +24,7 @@ import type { Log } from "../runtime/log.ts";
 import { explainReport, type Reported, statusReport } from "../runtime/status.ts";
 import { StreamTags } from "../runtime/stream-tags.ts";
 import { identityText, ownIdentity } from "../runtime/trust.ts";
-import { SYSTEM_CLOCK } from "./clock.ts";
+import { guardedClock, SYSTEM_CLOCK } from "./clock.ts";
 import type { Marked } from "./farewells.ts";
 import type { Host, RuntimeIdentity, Whose } from "./host.ts";
 import { Inspection, stateText } from "./inspection.ts";
@@ -84,7 +84,7 @@ export class RuntimeActor implements Host {
     this.log = log;
     this.identity = { id: randomUUID(), name: config.name, version: VERSION, pid: process.pid };
     this.world = {
-      clock: SYSTEM_CLOCK,
+      clock: guardedClock(SYSTEM_CLOCK, (cause) => this.world.defect("a timer", cause)),
       inspection: new Inspection((cause) => this.world.defect("a listener of machines", cause)),
       warn: (about, { code, message, ...more }) => {
         if (code === "W_QUARANTINED") this.#quarantined++;
@@ -150,10 +150,10 @@ export class RuntimeActor implements Host {
         if (link.spec.kind === "ingress") this.network.announce();
       },
       ended: (link) => {
-        for (const { index } of link.tables.sources) this.#sourceOf(link.spec, index)?.linked(link, false);
-        if (link.spec.kind === "ingress") this.network.announce();
         const quarantined = link.life.outcome?.quarantined ?? [];
         this.life.send({ type: "childEnded", kind: "link", quarantined });
+        for (const { index } of link.tables.sources) this.#sourceOf(link.spec, index)?.linked(link, false);
+        if (link.spec.kind === "ingress") this.network.announce();
         this.network.linksChanged();
       },
     });
@@ -347,8 +347,8 @@ export class RuntimeActor implements Host {
       this.#sessions.delete(id);
       this.broker.forget(id);
       this.life.send({ type: "childEnded", kind: "session", quarantined });
-      this.membersChanged();
     });
+    session.life.onEnd(() => this.membersChanged());
     session.start(fd);
   }
 

@@ -17,7 +17,7 @@ import type { PeerInfo } from "../runtime/directory.ts";
 import { enginePeers, Routes } from "../runtime/routes.ts";
 import type { DatapathActor } from "./datapath.ts";
 import { EngineActor } from "./engine.ts";
-import type { World } from "./life.ts";
+import { guarded, type World } from "./life.ts";
 import type { Child, Supervisor } from "./supervisor.ts";
 
 const POLICY: RestartPolicy = {
@@ -77,7 +77,6 @@ export class Serving {
   /** What the last instance failed of; null while it is up or was never opened. */
   failure: Notice | null = null;
   readonly #ports: ServingPorts;
-  #supervised = false;
   /** Of the last endpoint that was up; null: as the plan says. */
   #port: number | null = null;
   #served = false;
@@ -108,13 +107,18 @@ export class Serving {
       patienceMs: ports.patienceMs,
       collision: ports.collision,
       refused: (code, message) => ports.world.warn("routes", { code, message }),
-      applied: ports.changed,
+      applied: () => guarded(ports.world, "routes", ports.changed),
       failed: (cause) => {
         // Of what is late the engine's machine has warned; it is said anew when that has recovered, or there is another.
         const told = cause instanceof InsaneError && (cause.code === "ECLOSED" || cause.code === "ETIMEDOUT");
         if (!told) ports.world.defect("routes", cause);
       },
     });
+  }
+
+  /** Somebody looks after its engine: it runs, or is about to. One that was given up begins anew when it is wanted. */
+  get #supervised(): boolean {
+    return this.#ports.supervisor.names.includes(this.plan.name);
   }
 
   get technology(): NetworkTechnology {
@@ -189,10 +193,7 @@ export class Serving {
       cancel = world.clock.after(ms, () => waiter.reject(new InsaneError("ETIMEDOUT", late)));
     });
     if (this.#supervised) this.datapath?.again();
-    else {
-      this.#supervised = true;
-      supervisor.supervise({ name: this.plan.name, policy: POLICY, start: () => this.#start() });
-    }
+    else supervisor.supervise({ name: this.plan.name, policy: POLICY, start: () => this.#start() });
     try {
       await up;
     } finally {
@@ -282,7 +283,7 @@ export class Serving {
         this.#upAt = this.#ports.world.clock.now();
         this.#ports.up();
         // In a turn of its own: the machine has to be up before anybody asks whether it is.
-        queueMicrotask(() => {
+        engine.life.soon(() => {
           void this.routes.sync();
           this.#settle(null);
           this.#ports.changed();
@@ -293,7 +294,7 @@ export class Serving {
         this.#failed ||= this.#served;
         this.#ports.down(notice, this.#served);
         this.#settle(refused ?? new InsaneError("ESYSTEM", notice.message));
-        queueMicrotask(() => {
+        engine.life.soon(() => {
           void this.routes.sync();
           this.#ports.changed();
         });

@@ -13,7 +13,7 @@ import { serveNotification, serveRequest } from "../runtime/requests.ts";
 import { ownIdentity, type TrustDomain, trustDomain } from "../runtime/trust.ts";
 import type { Host } from "./host.ts";
 import { stateText } from "./inspection.ts";
-import { Life } from "./life.ts";
+import { guarded, Life } from "./life.ts";
 import { MAX_FAULTS, type Reply, RpcChannel } from "./rpc-channel.ts";
 import { SessionEnd } from "./session-end.ts";
 import { StreamActor } from "./stream.ts";
@@ -72,6 +72,8 @@ export class SessionActor {
         if (count >= MAX_FAULTS)
           this.violation(`${this.label} sent ${count} bad control frames, the last: ${error.message}`);
       },
+      // Whoever asks may be in the middle of a step.
+      silent: (owed) => this.life.soon(() => this.violation(`${this.label} owes ${owed} answers`)),
       defect: (cause) => host.world.defect(this.life.name, cause),
     });
     const machine = sessionMachine.provide({
@@ -194,7 +196,7 @@ export class SessionActor {
 
   unreserve(bytes: number): void {
     this.#reserved -= bytes;
-    for (const f of [...this.#roomListeners]) f();
+    for (const f of [...this.#roomListeners]) guarded(this.#host.world, this.life.name, f);
   }
 
   /** Calls back whenever it may reserve more than before; the result takes that back. */
@@ -249,13 +251,15 @@ export class SessionActor {
     const stream = new StreamActor(this.#host, this, this.#nextStream++, name, tag, qos, promised);
     this.streams.set(stream.id, stream);
     this.life.send({ type: "childAdded", kind: "stream" });
-    stream.life.onEnd(({ quarantined }) => {
+    stream.life.onEnd(() => {
       this.streams.delete(stream.id);
       this.#host.tags.release(name);
       promised.release();
       this.#host.membersChanged();
-      this.life.send({ type: "childEnded", kind: "stream", quarantined });
+      this.#host.broker.forget(this.id, name);
     });
+    // By itself: whatever goes wrong with the rest, the session does not wait for a stream that has ended.
+    stream.life.onEnd(({ quarantined }) => this.life.send({ type: "childEnded", kind: "stream", quarantined }));
     stream.start();
     return stream;
   }
@@ -325,8 +329,9 @@ export class SessionActor {
     if (this.gone) return;
     this.gone = true;
     this.rpc.close(new InsaneError("ECLOSED", why));
-    for (const f of [...this.#goneListeners]) f();
+    const listeners = [...this.#goneListeners];
     this.#goneListeners.clear();
+    for (const f of listeners) guarded(this.#host.world, this.life.name, f);
   }
 
   #closeStreams(dead: boolean): void {

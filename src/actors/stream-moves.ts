@@ -62,7 +62,7 @@ export class StreamMoves {
   bind(): void {
     const { host, whose, qos } = this.#ports;
     const opening = host.prepare(qos(), whose());
-    if (opening) void opening.then(() => this.#answer("bound", this.#decide()));
+    if (opening) this.#ports.soon(() => opening.then(() => this.#answer("bound", this.#decide())));
     else this.#answer("bound", this.#decide());
   }
 

@@ -297,15 +297,23 @@ export class StreamActor {
       throw new InsaneError("EVALUE", why, { field: "qos.maxMessage" });
     }
     await this.bound;
-    this.#qos = await this.#promised.change(classed(qos), this.#host.broker.links, this.#session.id);
+    this.#mustLive();
+    const changed = await this.#promised.change(classed(qos), this.#host.broker.links, this.#session.id);
+    // Nobody would tell those who begin to wait after its end.
+    this.#mustLive();
+    this.#qos = changed;
     this.#forced = forced;
     const settled = new Promise<void>((resolve) => void this.#settling.add(resolve));
     this.#moves.asked = why;
     this.life.send({ type: "rebind", reason: why });
     await settled;
-    const { decision } = this;
-    if (this.closing || !decision) throw new InsaneError("ECLOSED", `Stream ${this.name} was closed meanwhile.`);
-    return decision;
+    this.#mustLive();
+    return this.decision as DecisionRecord;
+  }
+
+  #mustLive(): void {
+    if (!this.closing && this.life.outcome === null && this.decision) return;
+    throw new InsaneError("ECLOSED", `Stream ${this.name} was closed meanwhile.`);
   }
 
   close(): void {
@@ -344,13 +352,14 @@ export class StreamActor {
     into.set(child.spec.id, child);
     this.#membership.changed();
     this.life.send({ type: "childAdded", kind });
-    child.life.onEnd(({ quarantined }) => {
+    child.life.onEnd(() => {
       into.delete(child.spec.id);
       this.#membership.changed();
       this.#session.giveStatsBlock(child.spec.stats);
       this.#host.membersChanged();
-      this.life.send({ type: "childEnded", kind, quarantined });
     });
+    // By itself: whatever goes wrong with the rest, the stream does not wait for a child that has ended.
+    child.life.onEnd(({ quarantined }) => this.life.send({ type: "childEnded", kind, quarantined }));
     child.start();
   }
 

@@ -118,7 +118,8 @@ export class ControlConnection {
   }
   /** False: not now. A socket that is broken shows at the next receive. */
   private put(frame: Uint8Array): boolean {
-    return this.platform.raw.socketSend(this.fd, frame, frame.byteLength, null, 0) !== ERRNO.EAGAIN;
+    const result = this.platform.raw.socketSend(this.fd, frame, frame.byteLength, null, 0);
+    return result !== ERRNO.EAGAIN && result !== ERRNO.ENOBUFS && result !== ERRNO.ENOMEM;
   }
 
   /** Takes every frame there is. Returns their number. */

@@ -62,15 +62,21 @@ export const connection = (
     yield* Effect.addFinalizer(() => Effect.sync(() => native.close(fd)));
     const credentials = yield* attempt("ask who connected", () => native.credentials(fd));
     let over = false;
+    const watches: Array<() => void> = [];
+    /** Nothing is looked at from now on: what is gone stays readable, and would call back until its owner has let go of it. */
+    const cease = (): void => {
+      over = true;
+      for (const stop of watches) stop();
+    };
     const end = (how: "eof" | "pidfd"): void => {
       if (over) return;
-      over = true;
+      cease();
       events.ended(how);
     };
     // Whoever sends may be in the middle of a step of its own: what sending brings to light is told in another turn.
     const endSoon = (): void => {
       if (over) return;
-      over = true;
+      cease();
       queueMicrotask(() => events.ended("eof"));
     };
 
@@ -105,9 +111,14 @@ export const connection = (
     const retry = (wait: number): void => {
       timer = setTimeout(() => {
         let moved = false;
-        while (!over && queue[0] && put(queue[0].frame, queue[0].fds) === "sent") {
-          drop(queue.shift() as Waiting);
-          moved = true;
+        try {
+          while (!over && queue[0] && put(queue[0].frame, queue[0].fds) === "sent") {
+            drop(queue.shift() as Waiting);
+            moved = true;
+          }
+        } catch (cause) {
+          complain(`cannot be sent what waits for it: ${(cause as Error).message}`);
+          return;
         }
         if (over || !queue[0]) return;
         const waited = performance.now() - queue[0].since;
@@ -130,7 +141,8 @@ export const connection = (
       }),
     );
     yield* Effect.addFinalizer(() => Effect.sync(stop));
-    if (credentials.pid !== process.pid) yield* watchProcess(credentials.pid, () => end("pidfd"));
+    watches.push(stop);
+    if (credentials.pid !== process.pid) watches.push(yield* watchProcess(credentials.pid, () => end("pidfd")));
 
     return {
       credentials,
@@ -159,7 +171,7 @@ export const connection = (
   });
 
 /** Death by pidfd: a child that was forked from the application keeps its socket open, but not its life. */
-const watchProcess = (pid: number, died: () => void): Effect.Effect<void, InsaneError, Scope.Scope> =>
+const watchProcess = (pid: number, died: () => void): Effect.Effect<() => void, InsaneError, Scope.Scope> =>
   Effect.gen(function* () {
     const opened = yield* Effect.acquireRelease(
       attempt(`watch process ${pid}`, () => native.processFd(pid)),
@@ -169,8 +181,9 @@ const watchProcess = (pid: number, died: () => void): Effect.Effect<void, Insane
       // Gone already; told in a turn of its own, when its owner is ready to hear it.
       const soon = setTimeout(died, 0);
       yield* Effect.addFinalizer(() => Effect.sync(() => clearTimeout(soon)));
-      return;
+      return () => {};
     }
     const stop = yield* attempt(`watch process ${pid}`, () => native.wakeOnReadable(opened, died));
     yield* Effect.addFinalizer(() => Effect.sync(stop));
+    return stop;
   });

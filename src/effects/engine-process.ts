@@ -256,7 +256,10 @@ class EngineProcess {
     this.#settle();
     for (const unwatch of Object.values(this.#watched)) unwatch();
     for (const fd of [this.#socket, this.#words, this.#life]) native.close(fd);
-    return !this.#alive;
+    const ended = !this.#alive;
+    // One that cannot be killed is not talked to any more either: these numbers will be others' descriptors.
+    this.#alive = false;
+    return ended;
   }
 
   // ---- what it says ----

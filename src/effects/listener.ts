@@ -41,10 +41,20 @@ export const listener = (
           // Out of descriptors, say: who waits is left waiting for a moment, and the loop is not kept busy.
           failed(cause);
           stop();
-          const timer = setTimeout(watch, PAUSE_MS);
-          stop = () => clearTimeout(timer);
+          later();
         }
       });
+    };
+    const later = (): void => {
+      const timer = setTimeout(() => {
+        try {
+          watch();
+        } catch (cause) {
+          failed(cause);
+          later();
+        }
+      }, PAUSE_MS);
+      stop = () => clearTimeout(timer);
     };
     yield* Effect.acquireRelease(attempt(`watch ${path}`, watch), () => Effect.sync(() => stop()));
     return { path };

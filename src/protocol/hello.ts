@@ -8,6 +8,10 @@ import { HELLO, WIRE, WIRE_TYPE } from "./wire.ts";
 const whole = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }));
 const u32 = whole(0, 0xffffffff);
 const text = (pattern: RegExp) => Schema.String.check(Schema.isPattern(pattern));
+/** Of streams and channels, as control takes them (control.ts, Name): what is told of them must fit its frames. */
+const name = text(/^[^\p{Cc}]{1,200}$/u).check(
+  Schema.makeFilter((one: string) => Buffer.byteLength(one) <= 200, { expected: "at most 200 bytes" }),
+);
 const list = <S extends Schema.Top>(item: S, max: number) => Schema.Array(item).check(Schema.isMaxLength(max));
 
 /** Limits that bound what a peer can make us keep. */
@@ -37,18 +41,10 @@ const Endpoint = Schema.Struct({
  * A stream with the channels on which sinks want its messages, and the lane of the endpoint where they want them; without
  * one, `udp`.
  */
-const StreamEntry = Schema.Tuple([
-  u32,
-  text(/^[^\p{Cc}]{1,200}$/u),
-  Schema.Array(u32),
-  Schema.optionalKey(text(/^[a-z0-9-]{1,16}$/)),
-]);
+const StreamEntry = Schema.Tuple([u32, name, Schema.Array(u32), Schema.optionalKey(text(/^[a-z0-9-]{1,16}$/))]);
 
 /** Named channels of a stream: number, name, and whether there are sources (1), sinks (2) or both (3). */
-const NamesEntry = Schema.Tuple([
-  text(/^[^\p{Cc}]{1,200}$/u),
-  Schema.Array(Schema.Tuple([u32, text(/^[^\p{Cc}]{1,200}$/u), whole(1, 3)])),
-]);
+const NamesEntry = Schema.Tuple([name, Schema.Array(Schema.Tuple([u32, name, whole(1, 3)]))]);
 
 const Page = Schema.Struct({
   /** From 0. */

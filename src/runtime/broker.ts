@@ -125,11 +125,12 @@ export class Broker {
     this.#bySession.clear();
   }
 
-  /** A session has ended: what was remembered of its links is forgotten. */
-  forget(session: number): void {
+  /** A session, or its stream of this name, has ended: what was remembered of those links is forgotten. */
+  forget(session: number, stream?: string): void {
     for (const key of this.#failures.keys()) {
-      const [, ends = ""] = key.split(":");
-      if (ends.split(">").includes(String(session))) this.#failures.delete(key);
+      const [kind = "", ends = ""] = key.split(":", 2);
+      const of = key.slice(kind.length + ends.length + 2);
+      if (ends.split(">").includes(String(session)) && (stream ?? of) === of) this.#failures.delete(key);
     }
   }
 

@@ -54,8 +54,11 @@ export class Gates {
   admit(stream: string, qos: Qos): Promised {
     let held = this.#promise(stream, qos);
     let now = qos;
+    let over = false;
     return {
       change: async (to, links, session) => {
+        // Nobody would give back what is promised to a stream that has ended.
+        if (over) throw new InsaneError("ECLOSED", `Stream ${stream} is closed.`, { stream });
         const before = held;
         this.#add(before, -1);
         try {
@@ -74,6 +77,7 @@ export class Gates {
         return to;
       },
       release: () => {
+        over = true;
         this.#add(held, -1);
         held = NOTHING;
       },

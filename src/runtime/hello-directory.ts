@@ -5,7 +5,7 @@ import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Scope from "effect/Scope";
-import type { World } from "../actors/life.ts";
+import { guarded, type World } from "../actors/life.ts";
 import { PeerActor } from "../actors/peer.ts";
 import { datagramSocket } from "../effects/datagram-socket.ts";
 import { InsaneError, type Warning } from "../protocol/codes.ts";
@@ -74,6 +74,7 @@ export class HelloDirectory implements Directory {
   #lastNumber = 0;
   #sequence = 0n;
   #stopping: Promise<void> | null = null;
+  readonly #failed = (cause: unknown): void => this.#world.defect("directory", cause);
 
   constructor(options: HelloDirectoryOptions) {
     this.#options = options;
@@ -98,8 +99,10 @@ export class HelloDirectory implements Directory {
     const socket = exit.value;
     this.#socket = socket;
     this.#port = socket.address().port;
-    socket.on("message", (frame, { address, port }) => this.#receive(frame, formatEndpoint({ address, port })));
-    socket.on("error", (cause) => this.#world.defect("directory", cause));
+    socket.on("message", (frame, { address, port }) => {
+      guarded(this.#world, "directory", () => this.#receive(frame, formatEndpoint({ address, port })));
+    });
+    socket.on("error", this.#failed);
     if (!isLoopback(address)) this.#warn(unauthenticated(address));
     // What was announced before goes out with the first hello.
     this.#own.flush();
@@ -359,7 +362,7 @@ export class HelloDirectory implements Directory {
       }
       if (peer.applying && peer.lastApplied !== `${id} ${version}`) {
         peer.lastApplied = `${id} ${version}`;
-        void peer.applying.then(() => this.#inForce(peer, id, version));
+        peer.applying.then(() => this.#inForce(peer, id, version)).catch(this.#failed);
       }
     }
   }

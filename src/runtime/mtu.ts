@@ -3,6 +3,7 @@
 import { WARNING_CODES, type Warning } from "../protocol/codes.ts";
 import type { Lane } from "../protocol/lanes.ts";
 import type { PeerInfo } from "./directory.ts";
+import { Told } from "./told.ts";
 
 interface Sized {
   readonly lane: Lane;
@@ -14,7 +15,7 @@ interface Sized {
 const FRAMED: ReadonlyArray<Lane> = ["udp", "xdp", "dpdk"];
 
 export class MtuWatch {
-  readonly #told = new Set<string>();
+  readonly #told = new Told();
 
   /** What is to be said of a peer, given our own endpoints; nothing that has been said already. */
   look({ id, name, endpoints }: PeerInfo, ours: ReadonlyArray<Sized>): Warning[] {
@@ -22,9 +23,7 @@ export class MtuWatch {
     for (const here of ours) {
       const there = endpoints.find(({ lane }) => lane === here.lane);
       if (!there || there.mtu === here.mtu || !FRAMED.includes(here.lane)) continue;
-      const about = `${id} ${here.lane} ${here.mtu} ${there.mtu}`;
-      if (this.#told.has(about)) continue;
-      this.#told.add(about);
+      if (!this.#told.first(`${id} ${here.lane} ${here.mtu} ${there.mtu}`)) continue;
       warnings.push({
         code: WARNING_CODES.MTU_MISMATCH,
         message: `${name} takes datagrams of ${there.mtu} bytes at its ${here.lane} endpoint ${there.address}, and this host of ${here.mtu} bytes at ${here.address}: larger messages may be lost without a word, or refused.`,

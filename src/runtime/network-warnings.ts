@@ -7,6 +7,7 @@ import type { RuntimeConfig } from "./api.ts";
 import type { DataEndpoint, PeerInfo } from "./directory.ts";
 import { MtuWatch } from "./mtu.ts";
 import { reaches } from "./reach.ts";
+import { Told } from "./told.ts";
 
 /** Least receive buffer of the data socket that is not worth a warning, bytes. */
 const RECEIVE_BUFFER = 4 * 2 ** 20;
@@ -15,7 +16,7 @@ export class NetworkWarnings {
   readonly #tell: (warning: Warning) => void;
   readonly #mtu = new MtuWatch();
   /** Endpoints of peers that were told to be out of reach. */
-  readonly #unreached = new Set<string>();
+  readonly #unreached = new Told();
   /** Technologies that were told to be unable to sleep. */
   readonly #restless = new Set<NetworkTechnology>();
 
@@ -55,13 +56,12 @@ export class NetworkWarnings {
     for (const warning of this.#mtu.look(info, here)) this.#tell(warning);
     for (const lane of new Set(subscriptions.map((wanted) => wanted.lane))) {
       const there = endpoints.find((endpoint) => endpoint.lane === lane);
-      const told = `${id} ${lane}`;
       // What is wanted over RDMA is wanted over UDP as well.
       if (lane === "rdma") continue;
       // Without any datapath nothing is reached, and that has been told as such.
-      if (!there || here.length === 0 || this.#unreached.has(told)) continue;
+      if (!there || here.length === 0) continue;
       if (here.some((ours) => reaches(ours, there))) continue;
-      this.#unreached.add(told);
+      if (!this.#unreached.first(`${id} ${lane}`)) continue;
       this.#tell({
         code: WARNING_CODES.PEER_REFUSED,
         message: `${name} wants messages at its ${lane} endpoint ${there.address}:${there.port}, which nothing reaches from here.`,

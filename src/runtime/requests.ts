@@ -97,7 +97,7 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
     const member = stream.member;
     const sources = [...member.sources, { id: 0, index: 0, channel }];
     const release = reserveLinks(host, session, { ...member, sources }, `a source of channel ${channel}`);
-    const source = stream.addSource(channel, name);
+    const source = held(release, () => stream.addSource(channel, name));
     source.life.onEnd(release);
     if (!(await source.opened)) throw closedMeanwhile("source", channel, source.life.outcome?.notice?.message);
     const { id: number, index, stats } = source.spec;
@@ -116,7 +116,7 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
     const member = stream.member;
     const sinks = [...member.sinks, { channel, block: policy.kind === "block", policy }];
     const release = reserveLinks(host, session, { ...member, sinks }, `a sink of channel ${channel}`);
-    const sink = stream.addSink(channel, policy, name);
+    const sink = held(release, () => stream.addSink(channel, policy, name));
     sink.life.onEnd(release);
     const unconfirmed = await sink.opened;
     if (!unconfirmed) throw closedMeanwhile("sink", channel, sink.life.outcome?.notice?.message);
@@ -231,6 +231,16 @@ function reserveLinks(host: Host, session: SessionActor, member: PlannedMember, 
   const bytes = links * linkBytes(host.config.link.entries);
   session.reserve(bytes, `The ${links} links of ${what}`);
   return () => session.unreserve(bytes);
+}
+
+/** What was reserved for something is given back at once when that does not come about. */
+function held<A>(release: () => void, make: () => A): A {
+  try {
+    return make();
+  } catch (cause) {
+    release();
+    throw cause;
+  }
 }
 
 function streamOf(session: SessionActor, id: number): StreamActor {

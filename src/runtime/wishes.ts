@@ -4,6 +4,7 @@ import { WARNING_CODES, type Warning } from "../protocol/codes.ts";
 import { type Lane, receivesOnly } from "../protocol/lanes.ts";
 import type { PeerInfo } from "./directory.ts";
 import { addRoute, type RouteTable } from "./route-table.ts";
+import { Told } from "./told.ts";
 
 export interface WishPorts {
   /** The engine's. */
@@ -21,8 +22,8 @@ export const ROUTES_A_PEER = 16_384;
 
 export class Wishes {
   readonly #ports: WishPorts;
-  readonly #collisions = new Set<string>();
-  readonly #refused = new Set<string>();
+  readonly #collisions = new Told();
+  readonly #refused = new Told();
 
   constructor(ports: WishPorts) {
     this.#ports = ports;
@@ -48,18 +49,13 @@ export class Wishes {
   }
 
   refuse({ peer, name, endpoint }: PeerInfo, code: Warning["code"], why: string): void {
-    const key = `${peer} ${code}`;
-    if (this.#refused.has(key)) return;
-    this.#refused.add(key);
-    this.#ports.refused(code, `Peer ${name} at ${endpoint} ${why}.`);
+    if (this.#refused.first(`${peer} ${code}`)) this.#ports.refused(code, `Peer ${name} at ${endpoint} ${why}.`);
   }
 
   #isOurs(info: PeerInfo, tag: number, stream: string): boolean {
     const owner = this.#ports.owner(tag);
     if (owner === undefined || owner === stream) return true;
-    const collision = `${info.peer}:${stream}`;
-    if (!this.#collisions.has(collision)) this.#ports.collision(info, stream, owner);
-    this.#collisions.add(collision);
+    if (this.#collisions.first(`${info.peer}:${stream}`)) this.#ports.collision(info, stream, owner);
     return false;
   }
 }
