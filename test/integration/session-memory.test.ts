@@ -71,6 +71,21 @@ describe("a control connection", () => {
     close();
   });
 
+  it("whose peer is gone does not keep the event loop busy until its owner lets go of it", async () => {
+    const { close, there } = open(8);
+    native.close(there);
+    const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
+    while (told.length === 0) await soon();
+    const before = performance.eventLoopUtilization();
+    const cpu = process.cpuUsage();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const { user, system } = process.cpuUsage(cpu);
+    expect(told).toEqual(["ended eof"]);
+    expect(performance.eventLoopUtilization(before).utilization).toBeLessThan(0.5);
+    expect((user + system) / 1000).toBeLessThan(150);
+    close();
+  });
+
   it("tells of a peer that does not read after the send that finds it out, not within it", async () => {
     const { made, close, there } = open(8);
     while (made.queued < 8) made.send(new Uint8Array(512));

@@ -274,6 +274,20 @@ describe("a stream", () => {
     );
   });
 
+  it("that has left is promised nothing any more", async () => {
+    const gates = new Gates({
+      decide: (qos) => decide({ qos, capabilities: UDP, wait: "", trustDomain: "", now: new Date(0) }),
+      port: () => ({ schedule: HALVES, mtu: 1500 }),
+    });
+    const qos = completeQos({ timeSensitivity: "time-sensitive", maxMessage: 10_000 });
+    // Two fit into the window of a cycle, three do not.
+    for (let i = 0; i < 8; i++) {
+      const promised = gates.admit("s", qos);
+      promised.release();
+      await expect(promised.change(qos, [], 1)).rejects.toMatchObject({ code: "ECLOSED" });
+    }
+  });
+
   it("is warned only where there is no schedule", () => {
     const qos = completeQos({ timeSensitivity: "time-sensitive" });
     const codes = (timeAware: boolean): string[] =>

@@ -232,6 +232,44 @@ describe("an order that makes no sense", () => {
     });
   });
 
+  it("for another quality of a stream that closes at that moment is answered", async () => {
+    await arena.attack(async () => {
+      using client = await HostileClient.attach(daemon.socket);
+      for (let i = 0; i < 20; i++) {
+        const stream = await client.stream(`mine ${i}`);
+        // Both are read in one turn, as a rule.
+        client.fling("stream.setQos", { stream, qos: { ...QOS, consumption: "high" } }, 1000 + i);
+        client.fling("stream.close", { stream }, 2000 + i);
+        for (const id of [1000 + i, 2000 + i]) {
+          await client.until(
+            (seen) => seen.find((frame) => frame.type === "response" && frame.id === id),
+            `the answer to ${id}`,
+          );
+        }
+      }
+    });
+  });
+
+  it("for what cannot be opened costs nothing that was reserved for it", async () => {
+    await arena.attack(async () => {
+      using client = await HostileClient.attach(daemon.socket);
+      const stream = await client.stream(CALM);
+      await client.source(stream, 5);
+      await client.must("sink.open", { stream, channel: 1, policy: { kind: "drop-newest" }, name: "taken" });
+      const large = await client.stream("large", { maxMessage: 128 * 1024 * 1024 });
+      const held = async (): Promise<unknown> =>
+        (await client.ask("pool.open", { stream: large })).error?.details?.["held"];
+      const before = await held();
+      expect(before).toBeGreaterThan(0);
+      for (let i = 0; i < 10; i++) {
+        // It would bring about a link to the innocent sink.
+        const { error } = await client.ask("source.open", { stream, channel: 1, name: `another ${i}` });
+        expect(error).toMatchObject({ code: "ECOLLISION" });
+      }
+      expect(await held()).toBe(before);
+    });
+  });
+
   it("is refused, whatever it is", async () => {
     await arena.attack(async () => {
       using client = new HostileClient(daemon.socket);

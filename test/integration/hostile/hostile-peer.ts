@@ -119,11 +119,16 @@ export class HostilePeer implements AsyncDisposable {
   }
 
   /** Announces streams and an endpoint, in as many pages as it takes, some at a time. */
-  async announce(streams: Streams, endpoint = { address: "127.0.0.1", port: this.dataPort }): Promise<void> {
+  async announce(
+    streams: Streams,
+    endpoint = { address: "127.0.0.1", port: this.dataPort },
+    names: HelloPage["names"] = [],
+  ): Promise<void> {
     this.#pages = paginate({
       endpoints: [{ lane: "udp", mtu: 65535, ...endpoint }],
       technologies: ["udp"],
       streams,
+      names,
     }).pages;
     this.version++;
     for (const [i, page] of this.#pages.entries()) {

@@ -5,6 +5,7 @@ import { WIRE, WIRE_TYPE } from "../../../src/protocol/wire.ts";
 import { eventually, type TestProcess } from "../runtime/processes.ts";
 import type { Arena } from "./arena.ts";
 import type { Daemon } from "./daemon.ts";
+import { HostileClient } from "./hostile-client.ts";
 import { bound, datagram, HostilePeer, heartbeat } from "./hostile-peer.ts";
 import { CALM, endOf, type TwoHosts, twoHosts, VICTIM_CHANNEL } from "./two-hosts.ts";
 
@@ -170,6 +171,32 @@ describe("a host", () => {
           if (i % 3 !== 0) await new Promise((resolve) => setTimeout(resolve, i % 7));
           peer.bye();
         }
+      }),
+    );
+  });
+
+  it("whose names are longer than a frame has room for does not end the runtime that tells of them", async () => {
+    await arena.attack(() =>
+      mallory(async (peer) => {
+        using watching = await HostileClient.attach(here.socket, "watching");
+        await watching.must("channels.watch", { on: true });
+        const at = { address: "127.0.0.1", port: peer.dataPort };
+        const long = "\u{1f41f}".repeat(190);
+        const channels = Array.from({ length: 200 }, (_, i) => [i, `${long}${i}`, 3] as const);
+        await peer.announce([[TAG, CALM, [1]]], at, [["long", channels]]);
+        await arena.calm(300);
+        // Names as long as they may be are told, all of them.
+        const most = "\u{1f41f}".repeat(49);
+        const short = channels.map(([i]) => [i, `${most}${i}`, 3] as const);
+        await peer.announce([[TAG, CALM, [1]]], at, [[most, short]]);
+        const told = new Set<string>();
+        await watching.until((frames) => {
+          for (const frame of frames.splice(0) as typeof frames) {
+            if (frame.type !== "notification" || frame.method !== "channels.changed") continue;
+            for (const { name } of (frame.params as { channels: Array<{ name: string }> }).channels) told.add(name);
+          }
+          return told.size >= 200 || undefined;
+        }, "the names");
       }),
     );
   });
