@@ -52,7 +52,7 @@ command -v cc >/dev/null 2>&1 || { say "no C compiler: install one (Debian: apt-
 # The stamp is a copy of the lock file that was last installed whole.
 stamp=node_modules/.insane-installed
 if ! cmp -s package-lock.json "$stamp"; then
-  say "installing packages from npm"
+  say "installing packages from npm (a minute or so)"
   mode=ci
   # On top of what is there, so that a program which runs from node_modules meanwhile keeps its files.
   [ -e "$stamp" ] && mode='install --no-save'

@@ -1,8 +1,8 @@
 // Reference pages against the code they describe: nothing missing, nothing that is not there (any more).
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { CommandSpec } from "../../src/apps/cli/arguments.ts";
+import { COMMON, type CommandSpec } from "../../src/apps/cli/arguments.ts";
 import { ERROR_CODES, WARNING_CODES } from "../../src/protocol/codes.ts";
 import { completeConfig, DEFAULT_CONFIG } from "../../src/runtime/config.ts";
 
@@ -76,6 +76,84 @@ describe("docs/cli.md", () => {
       expect(text).toContain(`## insane ${name}\n`);
       for (const option of Object.keys(command.spec.options))
         expect(text, `${name} --${option}`).toContain(`--${option}`);
+    }
+  });
+});
+
+const root = join(import.meta.dirname, "../..");
+const pages = ["", "docs", "examples"]
+  .flatMap((folder) =>
+    folder === ""
+      ? readdirSync(root).map((name) => name)
+      : readdirSync(join(root, folder), { recursive: true, encoding: "utf8" }).map((name) => join(folder, name)),
+  )
+  .filter((name) => name.endsWith(".md"));
+const textOf = (name: string): string => readFileSync(join(root, name), "utf8");
+
+describe("every page", () => {
+  const anchor = (heading: string): string =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+      .trim()
+      .replaceAll(" ", "-");
+
+  it("links only to what is there, headings included", () => {
+    const broken = pages.flatMap((name) =>
+      [...textOf(name).matchAll(/\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)/g)].flatMap(([link, path = "", section]) => {
+        const target = path === "" ? join(root, name) : join(root, dirname(name), path);
+        if (!existsSync(target)) return [`${name}: ${link}`];
+        if (section === undefined) return [];
+        const headings = [...readFileSync(target, "utf8").matchAll(/^#+ (.+)$/gm)].map(([, text = ""]) => anchor(text));
+        return headings.includes(section) ? [] : [`${name}: ${link}`];
+      }),
+    );
+    expect(pages.length).toBeGreaterThan(30);
+    expect(broken).toEqual([]);
+  });
+
+  it("names only commands, scripts and options that exist", async () => {
+    const { scripts } = JSON.parse(textOf("package.json")) as { readonly scripts: Readonly<Record<string, string>> };
+    const said = pages.flatMap((name) =>
+      [...textOf(name).matchAll(/`((?:npm run |insane )[^`\n]+)`|^(npm run [^#\n]+)/gm)].map(([, code, line]) => ({
+        name,
+        words: (code ?? line ?? "").trim().split(/\s+/),
+      })),
+    );
+    expect(said.length).toBeGreaterThan(50);
+    for (const { name, words } of said) {
+      const where = `${name}: ${words.join(" ")}`;
+      if (words[0] === "npm") expect(Object.keys(scripts), where).toContain(words[2]);
+      const line = words[0] === "insane" ? words.slice(1) : words[2] === "insane" ? words.slice(4) : [];
+      const [command = ""] = line;
+      if (!/^[a-z]/.test(command) || command === "native") continue;
+      expect(existsSync(join(root, `src/apps/cli/${command}.ts`)), where).toBe(true);
+      const { spec } = ((await import(`../../src/apps/cli/${command}.ts`)) as { command: { spec: CommandSpec } })
+        .command;
+      const options = Object.keys({ ...spec.options, ...COMMON });
+      for (const word of line) if (word.startsWith("--")) expect(options, where).toContain(word.slice(2));
+    }
+  });
+});
+
+describe("ARCHITECTURE.md", () => {
+  it("has every folder of src/, and none that is not there", () => {
+    const named = rows(textOf("ARCHITECTURE.md")).flatMap(([folder = ""]) =>
+      [...folder.matchAll(/`([^`]+)`/g)].map(([, path = ""]) => path),
+    );
+    for (const entry of readdirSync(join(root, "src"), { withFileTypes: true })) {
+      const folder = `src/${entry.name}/`;
+      if (entry.isDirectory())
+        expect(named.filter((path) => path.startsWith(folder)).length, folder).toBeGreaterThan(0);
+    }
+    for (const path of named) {
+      // A name beside another one is in the same folder.
+      if (!path.endsWith("/")) continue;
+      const places = [root, join(root, "src/native/datapaths")];
+      expect(
+        places.some((place) => existsSync(join(place, path))),
+        path,
+      ).toBe(true);
     }
   });
 });

@@ -97,6 +97,7 @@ function overview(): string {
     "",
     ...columns(rows),
     "",
+    "First steps: insane up; then, in other shells, insane sub greetings and insane pub greetings hello.",
     "insane COMMAND --help tells more; insane --version prints the version.",
     "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 no runtime, 4 wrong configuration,",
     "            5 socket or port taken, 6 timed out.",
