@@ -2,6 +2,7 @@
 // several at a time, while two hosts and their applications exchange messages.
 import { expect, it } from "vitest";
 import { streamTag } from "../../src/protocol/qos.ts";
+import { encodeNotification } from "../../src/protocol/rpc.ts";
 import { Arena } from "../integration/hostile/arena.ts";
 import type { Daemon } from "../integration/hostile/daemon.ts";
 import { HostileClient, type HostileLink, QOS } from "../integration/hostile/hostile-client.ts";
@@ -18,6 +19,9 @@ const random = mulberry(seed);
 const upTo = (n: number): number => Math.floor(random() * n);
 const pick = <T>(of: ReadonlyArray<T>): T => of[upTo(of.length)] as T;
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** Sessions up to here are of those who do no harm, or watch. */
+const LAST_INNOCENT = 40;
+const NAMES = ["a", "b", "\u{1f41f}".repeat(50)];
 const INTERESTING = [0, 1, 63, 64, 65, 1023, 1024, 0xffff, 0x10000, 0x7fffffff, 0x80000000 | 0, -1, -64];
 const word = (): number => (random() < 0.5 ? pick(INTERESTING) : upTo(2 ** 32) | 0);
 
@@ -46,7 +50,22 @@ function scribble(link: HostileLink): void {
 }
 
 const ORDERS: ReadonlyArray<() => readonly [string, unknown]> = [
-  () => ["stream.open", { name: pick([CALM, "other", "third"]), qos: { ...QOS, maxMessage: pick([1, 4096, 65536]) } }],
+  () => [
+    "stream.open",
+    { name: pick([CALM, "other", "third"]), qos: { ...QOS, maxMessage: pick([1, 4096, 65536, 2 ** 20]) } },
+  ],
+  () => [
+    "stream.setQos",
+    { stream: upTo(4), qos: { ...QOS, consumption: pick(["low", "high"]), batching: pick([true, false]) } },
+  ],
+  () => ["stream.setQos", { stream: upTo(4), qos: { ...QOS, acceleration: "fast" } }],
+  () => [
+    "stream.rebind",
+    { session: LAST_INNOCENT + upTo(400), stream: CALM, technology: pick(["auto", "udp", "xdp"]) },
+  ],
+  () => ["channels.watch", { on: random() < 0.7 }],
+  () => ["source.open", { stream: upTo(4), channel: pick([7, 8, VICTIM_CHANNEL]), name: pick(NAMES) }],
+  () => ["sink.open", { stream: upTo(4), channel: pick([7, 8]), policy: { kind: "block" }, name: pick(NAMES) }],
   () => ["pool.open", { stream: upTo(4) }],
   () => ["pool.mapped", { stream: upTo(4) }],
   () => ["source.open", { stream: upTo(4), channel: pick([1, 2, 5, VICTIM_CHANNEL]) }],
@@ -65,21 +84,36 @@ const ORDERS: ReadonlyArray<() => readonly [string, unknown]> = [
 async function attack(daemon: Daemon): Promise<void> {
   using client = new HostileClient(daemon.socket);
   if (random() < 0.1) return;
-  if (client.fd < 0 || (await client.hello({ name: "random" }).catch(() => null)) === null) return;
+  const role = random() < 0.1 ? "operator" : "application";
+  if (client.fd < 0 || (await client.hello({ name: "random", role }).catch(() => null)) === null) return;
   if (random() < 0.95) client.fling("session.mapped", {}, 1);
   if (random() < 0.2) client.instead.set(pick(["link.open", "link.update", "link.close"]), null);
+  let gone = false;
+  if (random() < 0.15) {
+    const die = (): void => {
+      gone = true;
+      client.close();
+    };
+    // In the middle of what it is asked, with an answer or without.
+    client.instead.set(pick(["link.open", "link.update", "link.close", "link.pools"]), ({ id }) => {
+      if (random() < 0.5) client.refuse(id, { code: pick(["ECLOSED", "EINTERNAL", "nonsense"]), message: "no" });
+      die();
+    });
+  }
   if (random() < 0.8) {
     client.fling("stream.open", { name: CALM, qos: QOS }, 2);
     client.fling("pool.open", { stream: 1 }, 3);
     client.fling("pool.mapped", { stream: 1 }, 4);
   }
-  for (let step = 0; step < 5 + upTo(40) && !client.ended; step++) {
+  for (let step = 0; step < 5 + upTo(40) && !client.ended && !gone; step++) {
     const what = random();
-    if (what < 0.5) client.fling(...pick(ORDERS)(), 10 + step);
+    // Some at a time are read in one turn.
+    if (what < 0.5) for (let i = upTo(4); i >= 0; i--) client.fling(...pick(ORDERS)(), 10 + 10 * step + i);
+    else if (what < 0.53) client.raw(encodeNotification("link.fault", { link: upTo(6), what: "lies" }));
     else if (what < 0.55) client.raw(Uint8Array.from({ length: 1 + upTo(300) }, () => upTo(256)));
     else if (client.links.length > 0) for (let i = upTo(6); i >= 0; i--) scribble(pick(client.links));
     if (random() < 0.3) await pause(upTo(8));
-    client.look();
+    if (!gone) client.look();
   }
 }
 
@@ -103,8 +137,11 @@ async function disturb(peer: HostilePeer, wanted: () => boolean): Promise<void> 
         peer.raw(Uint8Array.from({ length: upTo(300) }, () => upTo(256)));
         break;
       default:
-        if (random() < 0.1) await peer.announce([[pick([tag, upTo(1000)]), pick([CALM, "x"]), [1, upTo(5), 9999]]]);
-        else if (random() < 0.05) {
+        if (random() < 0.1) {
+          const streams = [[pick([tag, upTo(1000)]), pick([CALM, "x"]), [1, upTo(5), 9999]] as const];
+          const names = [[pick([CALM, "x"]), [[pick([7, 8, upTo(100)]), `${pick(NAMES)}${upTo(9)}`, 3]]] as const];
+          await peer.announce(streams, undefined, random() < 0.5 ? (names as never) : []);
+        } else if (random() < 0.05) {
           peer.bye();
           peer.id = `random-${upTo(2 ** 31)}`;
         }
