@@ -63,10 +63,14 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
     result: { decision: await openStreamOf(session, stream).rebind("qos", qos) },
   }),
 
-  "stream.rebind": async (host, _, { session: id, stream: name, technology, ...change }) => {
+  "stream.rebind": async (host, asks, { session: id, stream: name, technology, ...change }) => {
     const session = host.session(id);
-    const stream = session?.streamNamed(name);
-    if (!session || !stream) throw session ? noSuch("stream", name) : noSuch("session", id);
+    if (!session) throw noSuch("session", id);
+    if (!mayMove(asks, session)) {
+      throw new InsaneError("EPERM", `${session.label} is another user's: its streams are not yours to move.`);
+    }
+    const stream = session.streamNamed(name);
+    if (!stream) throw noSuch("stream", name);
     const changed = Object.keys(change).length > 0;
     const forced = technology === "auto" ? null : technology;
     const decision = await stream.rebind(changed ? "qos" : "requested", { ...stream.qos, ...change }, forced);
@@ -174,6 +178,10 @@ const handlers: { readonly [M in ClientMethodName]: Handler<M> } = {
     return { result: { machines } };
   },
 };
+
+/** Whoever is trusted as the runtime itself is, and root, moves anybody's streams; others move those of their own user. */
+const mayMove = ({ domain, who }: SessionActor, whose: SessionActor): boolean =>
+  domain === null || who.uid === 0 || who.uid === whose.who.uid;
 
 /** What an operator may ask, who has no pages. */
 const FOR_OPERATORS: ReadonlySet<string> = new Set([

@@ -51,4 +51,18 @@ describe("a user with as many sessions as one user may have", () => {
       expect((await stranger("hello", socket)).code).toBeNull();
     });
   });
+
+  it.skipIf(!canBeNobody())("has its streams moved by nobody else", async () => {
+    await crowd(async (socket, [first]) => {
+      await first?.ask("session.mapped", {});
+      const qos = { acceleration: "none", consumption: "low", timeSensitivity: "best-effort", maxMessage: 64 };
+      expect((await first?.ask("stream.open", { name: "theirs", qos }))?.error).toBeNull();
+      expect(await stranger("rebind", socket)).toMatchObject({
+        code: "EPERM",
+        message: expect.stringMatching(/another user's/),
+      });
+      const move = { session: 1, stream: "theirs", technology: "auto", consumption: "high" };
+      expect((await first?.ask("stream.rebind", move))?.error).toBeNull();
+    });
+  });
 });

@@ -1,4 +1,5 @@
-// Another user, for tests: says hello to a socket, or tries to start a runtime on it, and prints what it was answered.
+// Another user, for tests: says hello to a socket, tries to move a stream of the first session there, or to start a runtime on
+// it, and prints what it was answered.
 import { InsaneError, Runtime } from "../../../src/index.ts";
 import { RawClient } from "./raw-client.ts";
 
@@ -10,7 +11,9 @@ try {
     console.log(JSON.stringify({ code: null }));
   } else {
     using client = new RawClient(socket);
-    const { error } = await client.hello();
+    const hello = await client.hello({ role: what === "rebind" ? "operator" : "application" });
+    const move = { session: 1, stream: "theirs", technology: "auto", consumption: "high" };
+    const { error } = what === "rebind" && !hello.error ? await client.ask("stream.rebind", move) : hello;
     console.log(JSON.stringify({ code: error?.code ?? null, message: error?.message }));
   }
 } catch (error) {
