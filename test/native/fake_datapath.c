@@ -23,7 +23,8 @@ static int fake_tx(struct ins_datapath *dp, struct ins_tx *tx, uint32_t count) {
         return error;
     uint32_t takes = fake_get(&fake->takes), taken = count < takes ? count : takes;
     for (uint32_t i = 0; i < taken; i++) {
-        tx[i].error = (int32_t)fake_get((uint32_t *)&fake->refuses);
+        uint32_t only = fake_get(&fake->refuses_port);
+        tx[i].error = only && only != tx[i].to.port ? 0 : (int32_t)fake_get((uint32_t *)&fake->refuses);
         uint32_t at = fake->sent_count;
         if (at < FAKE_SENT) {
             ins_wire_parse(tx[i].header, INS_WIRE_HEADER + tx[i].payload_length, &fake->sent[at]);

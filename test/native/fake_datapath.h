@@ -15,6 +15,7 @@ struct fake {
     /* Set by the test, read by the engine. */
     uint32_t takes;   /* datagrams it takes from now on; UINT32_MAX: all */
     int32_t refuses;  /* -errno that every datagram gets */
+    uint32_t refuses_port; /* but for those to other ports, if it is not 0 */
     int32_t tx_error; /* what tx_burst returns instead */
     int32_t rx_error; /* what rx_burst returns */
     uint32_t holds;   /* what was sent has not left yet */

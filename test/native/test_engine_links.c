@@ -151,6 +151,45 @@ static void what_cannot_be_sent_comes_back_with_the_reason(void **state) {
     bench_close(&b);
 }
 
+/* Else its receivers would find it missing as well, and it would be counted at both ends. */
+static void what_no_peer_was_sent_takes_no_sequence(void **state) {
+    (void)state;
+    enum { MESSAGES = 40, PEERS = 2, SOME = 5 };
+    struct bench b;
+    bench_open(&b, PEERS);
+    uint64_t mark = 0;
+    /* Alone and in shared datagrams, from the first one of a flow on and later. */
+    for (uint32_t round = 0; round < 2; round++) {
+        fake_set((uint32_t *)&b.fake->refuses, (uint32_t)-ENETUNREACH);
+        for (uint32_t i = 0; i < MESSAGES; i++)
+            assert_int_equal(exit_send(&b.exit, &b.node, 2, 3, i % 2 ? PAYLOAD : 8, mark++), 1);
+        settle(&b, mark);
+        assert_int_equal(b.exit.returned[INS_STATUS_NETWORK], (round + 1) * MESSAGES);
+        fake_set((uint32_t *)&b.fake->refuses, 0);
+        uint32_t before = fake_get(&b.fake->sent_count);
+        for (uint32_t i = 0; i < SOME; i++) {
+            assert_int_equal(exit_send(&b.exit, &b.node, 2, 3, 8, mark++), 1);
+            settle(&b, mark);
+        }
+        assert_int_equal(fake_get(&b.fake->sent_count), before + PEERS * SOME);
+        for (uint32_t i = 0; i < PEERS * SOME; i++)
+            assert_int_equal(b.fake->sent[before + i].sequence, round * SOME + i / PEERS);
+    }
+    /* One that somebody got is sent: the others miss it. */
+    fake_set(&b.fake->refuses_port, PEER + 1);
+    fake_set((uint32_t *)&b.fake->refuses, (uint32_t)-ENETUNREACH);
+    assert_int_equal(exit_send(&b.exit, &b.node, 2, 3, 8, mark++), 1);
+    settle(&b, mark);
+    assert_int_equal(b.exit.returned[INS_STATUS_DONE], 2 * SOME + 1);
+    fake_set((uint32_t *)&b.fake->refuses, 0);
+    uint32_t before = fake_get(&b.fake->sent_count);
+    assert_int_equal(exit_send(&b.exit, &b.node, 2, 3, 8, mark++), 1);
+    settle(&b, mark);
+    for (uint32_t i = 0; i < PEERS; i++)
+        assert_int_equal(b.fake->sent[before + i].sequence, 2 * SOME + 1);
+    bench_close(&b);
+}
+
 static void back_pressure_loses_and_reorders_nothing(void **state) {
     (void)state;
     enum { MESSAGES = 3000 };
@@ -302,6 +341,7 @@ int main(void) {
         cmocka_unit_test(a_message_goes_to_every_peer_in_a_flow_of_its_own),
         cmocka_unit_test(a_route_that_comes_again_is_a_new_flow_from_zero),
         cmocka_unit_test(what_cannot_be_sent_comes_back_with_the_reason),
+        cmocka_unit_test(what_no_peer_was_sent_takes_no_sequence),
         cmocka_unit_test(back_pressure_loses_and_reorders_nothing),
         cmocka_unit_test(a_link_removed_under_back_pressure_gets_everything_back),
         cmocka_unit_test(every_field_of_a_descriptor_is_checked),

@@ -1,5 +1,6 @@
 /* What is staged for a port: sent, its entries given back when the datapath took it, taken back when it cannot be sent.
    See egress.h. */
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "fragments.h"
 #include "ledger.h"
 #include "scheduler_port.h"
+#include "wire.h"
 
 static inline uint32_t messages_of(const struct ins_stage *stage, const struct ins_staged *of) {
     return of->batch ? ins_batch_of(stage, of)->count : 1;
@@ -25,6 +27,35 @@ void ins_port_down(struct ins_engine *e, struct ins_port *port, int error) {
     ins_egress_purge(e, port, NULL, INS_STATUS_NETWORK);
 }
 
+/* A datagram that was refused: its flow is as if it had never been, if nothing was sent on it after that. */
+static void unsend(struct ins_engine *e, const struct ins_stage *stage, uint32_t at) {
+    const struct ins_staged *of = &stage->of[at];
+    struct ins_flow *flow = &e->flows[of->flow];
+    const uint32_t count = messages_of(stage, of);
+    uint64_t sequence;
+    memcpy(&sequence, stage->tx[at].header + INS_WIRE_SEQUENCE, sizeof sequence);
+    if (!flow->used || flow->id != of->flow_id || flow->next != be64toh(sequence) + count)
+        return;
+    flow->next -= count;
+    ins_ledger_unsent(e, of->flow, of->flow_id, count);
+}
+
+/* Messages that no peer got are counted where they come back, as what cannot be sent: their receivers must not miss them as
+   well. From the last one on, as sequences can be taken back in that order only. `before`: datagrams of the first one that
+   had left already. */
+static void unsend_refused(struct ins_engine *e, const struct ins_stage *stage, uint32_t from, uint32_t end,
+                           uint32_t before) {
+    while (end > from) {
+        uint32_t begin = end - 1, sent = stage->of[end - 1].last != INS_STAGED_LAST || !stage->tx[end - 1].error;
+        for (; begin > from && !stage->of[begin - 1].last; begin--)
+            sent |= !stage->tx[begin - 1].error;
+        sent |= begin == from && before;
+        for (uint32_t i = end; !sent && i > begin; i--)
+            unsend(e, stage, i - 1);
+        end = begin;
+    }
+}
+
 int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
     struct ins_stage *stage = port->stage;
     if (stage->head == stage->tail)
@@ -37,7 +68,8 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
         ins_port_down(e, port, taken);
         return 1;
     }
-    uint32_t end = stage->head + (uint32_t)taken, refused = 0;
+    const uint32_t end = stage->head + (uint32_t)taken, before = stage->sent;
+    uint32_t refused = 0;
     uint64_t bytes = 0, messages = 0;
     for (uint32_t i = stage->head; i < end; i++) {
         if (stage->of[i].last < INS_STAGED_FRAGMENT)
@@ -74,8 +106,10 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
     ins_count(e, INS_COUNT_tx_datagrams, (uint32_t)taken - refused);
     ins_count(e, INS_COUNT_tx_messages, messages);
     ins_count(e, INS_COUNT_tx_bytes, bytes);
-    if (refused)
+    if (refused) {
         ins_count(e, INS_COUNT_tx_refused, refused);
+        unsend_refused(e, stage, stage->head, end, before);
+    }
     /* At once: should the next call of a datapath never come back, what was sent is known by both ends alike. */
     ins_links_publish(e);
     stage->head = end;
