@@ -8,6 +8,7 @@ import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces
 import { eventually, type Words } from "./runtime/processes.ts";
 
 const DEVICE = "fast0";
+const PATIENCE_MS = 60_000;
 
 function lacking(): string {
   const why = noNamespaces();
@@ -31,7 +32,7 @@ const ways = (events: ReadonlyArray<ReboundEvent>) => events.map(({ from, to, wh
 const AWAY = { from: "dpdk", to: "udp", why: "failed" };
 const BACK = { from: "udp", to: "dpdk", why: "appeared" };
 
-describe.skipIf(missing !== "")(`a DPDK device that goes and comes back ${missing}`, { timeout: 120_000 }, () => {
+describe.skipIf(missing !== "")(`a DPDK device that goes and comes back ${missing}`, { timeout: 150_000 }, () => {
   it.each([
     {
       how: "is deleted",
@@ -76,7 +77,8 @@ describe.skipIf(missing !== "")(`a DPDK device that goes and comes back ${missin
     for (const side of sides) expect((await side.explain()).decision.datapath).toBe("udp");
 
     give(hosts);
-    await eventually(moved, (all) => all.every((events) => events.length >= 2));
+    // One that was given up meanwhile is looked for ever more seldom.
+    await eventually(moved, (all) => all.every((events) => events.length >= 2), PATIENCE_MS);
     await goOn();
     expect((await moved()).map(ways)).toEqual([
       [AWAY, BACK],

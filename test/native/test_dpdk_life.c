@@ -88,6 +88,13 @@ static void what_is_in_the_way_has_an_errno_of_its_own(void **state) {
     assert_int_equal(side_try(&b, hosts.a, "device=0000:ff:1f.7", OWN_A, STRIDE), -EALREADY); /* runs without PCI */
     open_a(&a, ON_A);
     assert_int_equal(side_try(&b, hosts.a, ON_A, OWN_B, STRIDE), -EBUSY);
+    side_close(&a);
+    stand_in(hosts.b);
+    shell("ip link set " HOST_B_INTERFACE " down"); /* the other end: ours has no carrier */
+    assert_int_equal(side_try(&b, hosts.a, ON_A, OWN_A, STRIDE), -ENETDOWN);
+    stand_in(hosts.b);
+    shell("ip link set " HOST_B_INTERFACE " up");
+    open_a(&a, ON_A); /* the kernel has a moment to notice */
     shell("ip link set " HOST_A_INTERFACE " down");
     side_close(&a);
     assert_int_equal(side_try(&b, hosts.a, ON_A, OWN_A, STRIDE), -ENETDOWN);

@@ -23,7 +23,8 @@
                 taken whatever this says. Default none
    The first open of a process starts DPDK's environment (0.2 s, on a thread of its own), which then stays: it can be
    started once in a process's life. Later opens share it.
-   Errors of open: -EINVAL (an option, or no address), -ENODEV (no such interface or device), -ENETDOWN, -EPERM,
+   Errors of open: -EINVAL (an option, or no address), -ENODEV (no such interface or device), -ENETDOWN (or no
+   carrier), -EPERM,
    -EADDRINUSE (this address and port are served already, the probe says by whom; or the kernel owns the address),
    -EBUSY (this process has the device, or another one on its interface, open), -EMSGSIZE (mtu beyond the interface's),
    -EALREADY (the environment runs with other huge page or PCI settings: a new process is needed), -ENOMEM, -EIO (DPDK

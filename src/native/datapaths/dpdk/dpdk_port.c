@@ -18,11 +18,22 @@ enum {
     DESCRIPTORS = 1024,
     LOOK_MS = 100,
     DOWN_MS = 1000,    /* a link may blink */
+    CARRIER_NAPS = 75,
+    CARRIER_NAP_US = 20000, /* 1.5 s in all: the kernel tells of links once a second */
     RING_HEADER = 66,  /* before a frame in af_packet's receive ring */
     RING_CUT = 32,     /* of a frame in its rings that DPDK does not count as room */
 };
 
 static const char *bus_of(const struct dpdk_settings *settings) { return settings->pci ? "pci" : "vdev"; }
+
+/* Its link is up. What was just switched on takes the kernel a moment to say so. */
+static int carries(const struct dpdk *dpdk, struct ins_xdp_interface *interface) {
+    for (uint32_t naps = 0; !(interface->flags & IFF_RUNNING); naps++) {
+        if (naps == CARRIER_NAPS || usleep(CARRIER_NAP_US) || ins_xdp_interface_read(dpdk->settings.interface, interface))
+            return 0;
+    }
+    return 1;
+}
 
 /* What the kernel says of the interface underneath. */
 static int check_interface(struct dpdk *dpdk, struct ins_xdp_interface *interface) {
@@ -31,8 +42,8 @@ static int check_interface(struct dpdk *dpdk, struct ins_xdp_interface *interfac
         return error;
     if (!interface->is_ethernet)
         return -EOPNOTSUPP;
-    if (!(interface->flags & IFF_UP))
-        return -ENETDOWN;
+    if (!(interface->flags & IFF_UP) || !carries(dpdk, interface))
+        return -ENETDOWN; /* else streams would come back to what leads nowhere */
     if (ins_xdp_interface_has(dpdk->settings.interface, dpdk->local.address))
         return -EADDRINUSE; /* the kernel would answer ARP and refuse what we send for */
     if (dpdk->settings.mtu > interface->mtu)
