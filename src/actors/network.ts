@@ -35,6 +35,12 @@ const START_MS = 5000;
  */
 const UDP_START_MS = 15_000;
 
+/** A stream does not wait for it for as long as a driver may take. */
+const OPENING: Unavailable = {
+  reason: "it is being opened, and its driver has not answered yet",
+  cure: "Wait: the stream moves there when it is up, and `insane doctor` says what became of it.",
+};
+
 export interface NetworkPorts {
   readonly host: RuntimeActor;
   readonly directory: Directory;
@@ -256,7 +262,8 @@ export class Network {
     if (serving.endpoint !== null || (soon && technology !== "udp")) {
       return technology === "rdma" && stream !== undefined ? withoutRdma(stream, serving.provider, this.alive) : null;
     }
-    if (!serving.failure) return { reason: "this runtime has not opened it", cure: "" };
+    if (!serving.failure && serving.text === null) return { reason: "this runtime has not opened it", cure: "" };
+    if (!serving.failure) return OPENING;
     return {
       reason: `it could not be opened: ${serving.failure.message}`,
       cure: "See `insane doctor`; the next stream that asks for it tries again.",

@@ -80,6 +80,8 @@ export class Serving {
   /** Of the last endpoint that was up; null: as the plan says. */
   #port: number | null = null;
   #served = false;
+  /** Part of an engine could not be torn down: what it held is still taken, and another would not get it. */
+  #keptAside = false;
   /** Since when it is up; and whether it had failed before, after it had served. */
   #upAt = 0;
   #failed = false;
@@ -148,7 +150,7 @@ export class Serving {
   get text(): string | null {
     const { datapath, endpoint, failure } = this;
     if (endpoint) return `serves it at ${endpoint.address}:${endpoint.port}`;
-    if (!this.#supervised) return null;
+    if (!this.#supervised && !this.failure) return null;
     return `does not serve it now (${datapath?.state ?? "its engine does not run"})${failure ? `: ${failure.message}` : ""}`;
   }
 
@@ -192,7 +194,7 @@ export class Serving {
       const late = `The datapath ${this.lane} did not come up in ${ms} ms.`;
       cancel = world.clock.after(ms, () => waiter.reject(new InsaneError("ETIMEDOUT", late)));
     });
-    if (this.#supervised) this.datapath?.again();
+    if (this.#supervised || this.#keptAside) this.datapath?.again();
     else supervisor.supervise({ name: this.plan.name, policy: POLICY, start: () => this.#start() });
     try {
       await up;
@@ -241,6 +243,7 @@ export class Serving {
     this.#ports.child("added");
     engine.life.onEnd(({ quarantined, notice, cause }) => {
       this.#ports.child("ended", quarantined);
+      this.#keptAside ||= quarantined.length > 0;
       if (cause === "requested") return;
       this.failure = notice ?? { code: "EINTERNAL", message: "The engine failed." };
       this.#settle(new InsaneError("ESYSTEM", this.failure.message));
