@@ -181,7 +181,7 @@ export class Broker {
       },
       {
         accuse: (end, _, message) => {
-          // Between these two there is no trust left, and the runtime cannot know who is right: not again.
+          // Between these two there is no trust left, and the runtime cannot know who is right: not again on this stream.
           this.#failures.set(key, { count: 0, until: Number.POSITIVE_INFINITY });
           this.#ports.accused(link, end, message);
         },

@@ -160,6 +160,29 @@ describe("a flood", () => {
   });
 });
 
+describe("an accusation", () => {
+  it("is remembered as long as its stream is open, and no longer", async () => {
+    await arena.attack(async () => {
+      using client = await HostileClient.attach(daemon.socket);
+      for (let round = 0; round < 3; round++) {
+        const stream = await client.stream(CALM);
+        await client.sink(stream, 1);
+        const { info } = await client.link(stream, "consumer");
+        client.raw(encodeNotification("link.fault", { link: info.link, what: "lies" }));
+        await client.until(
+          (seen) => seen.find((frame) => frame.type === "request" && frame.method === "link.close"),
+          "the end of the link",
+        );
+        client.frames.splice(0);
+        const again = await client.sink(stream, 1);
+        await client.must("sink.close", { sink: again });
+        expect(client.frames.filter((frame) => frame.type === "request" && frame.method === "link.open")).toEqual([]);
+        await client.must("stream.close", { stream });
+      }
+    }, /W_EVICTED.*closed for good/);
+  });
+});
+
 describe("what belongs to others", () => {
   it("can neither be closed nor used", async () => {
     await arena.attack(async () => {
