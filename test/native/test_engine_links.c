@@ -190,6 +190,34 @@ static void what_no_peer_was_sent_takes_no_sequence(void **state) {
     bench_close(&b);
 }
 
+/* Bodies of shared datagrams belong to the stage that they were begun in. */
+static void a_link_whose_shared_datagrams_wait_does_not_change_its_class(void **state) {
+    (void)state;
+    enum { MESSAGES = 40, URGENT = 5 };
+    const struct ins_gate_list open = {
+        .cycle_ns = 1000000, .line_mbps = 1000, .mtu = 1500, .count = 1, .entries = {{.mask = 0xff, .interval_ns = 1000000}}};
+    struct bench b;
+    bench_open(&b, 1);
+    struct ins_engine *e = b.node.engine;
+    b.fake->base.mtu = 1500;
+    fake_set(&b.fake->takes, 0);
+    node_do(&b.node, ins_engine_hold_link(e, 1, 1)); /* so that they are taken in one turn */
+    for (uint64_t i = 0; i < MESSAGES; i++)
+        assert_int_equal(exit_send(&b.exit, &b.node, 2, 3, 8, i), 1);
+    node_do(&b.node, ins_engine_hold_link(e, 1, 0));
+    HARNESS_UNTIL(node_count(&b.node, INS_COUNT_tx_again) > 0, &b.node, &b.node);
+    node_do(&b.node, ins_engine_set_schedule(e, NODE_DATAPATH, &open));
+    assert_int_equal(node_ack(&b.node, ins_engine_set_class(e, 1, URGENT), NULL), -EAGAIN);
+    fake_set(&b.fake->takes, UINT32_MAX);
+    settle(&b, MESSAGES);
+    assert_int_equal(b.exit.returned[INS_STATUS_DONE], MESSAGES);
+    assert_true(fake_get(&b.fake->sent_count) < MESSAGES);
+    node_do(&b.node, ins_engine_set_class(e, 1, URGENT));
+    assert_int_equal(exit_send(&b.exit, &b.node, 2, 3, 8, MESSAGES), 1);
+    settle(&b, MESSAGES + 1);
+    bench_close(&b);
+}
+
 static void back_pressure_loses_and_reorders_nothing(void **state) {
     (void)state;
     enum { MESSAGES = 3000 };
@@ -342,6 +370,7 @@ int main(void) {
         cmocka_unit_test(a_route_that_comes_again_is_a_new_flow_from_zero),
         cmocka_unit_test(what_cannot_be_sent_comes_back_with_the_reason),
         cmocka_unit_test(what_no_peer_was_sent_takes_no_sequence),
+        cmocka_unit_test(a_link_whose_shared_datagrams_wait_does_not_change_its_class),
         cmocka_unit_test(back_pressure_loses_and_reorders_nothing),
         cmocka_unit_test(a_link_removed_under_back_pressure_gets_everything_back),
         cmocka_unit_test(every_field_of_a_descriptor_is_checked),

@@ -2,18 +2,22 @@
 #include <errno.h>
 #include <string.h>
 
+#include "coalesce.h"
 #include "engine_peers.h"
 #include "scheduler_port.h"
 
-/* 0, or -EAGAIN and nothing is moved. */
-static int restage(struct ins_port_schedule *s, const struct ins_link *link, uint32_t from, uint32_t to) {
+/* 0, or -EAGAIN and nothing is moved. What was staged before there was a schedule may share datagrams, whose bodies the stage
+   keeps: it leaves from there. */
+static int restage(struct ins_engine *e, struct ins_port_schedule *s, const struct ins_link *link, uint32_t from, uint32_t to) {
     struct ins_stage *old = s->stages[from], *new = s->stages[to];
-    uint32_t moves = 0, kept = 0;
-    for (uint32_t i = old->head; i < old->tail; i++)
+    uint32_t moves = 0, kept = 0, shared = 0;
+    for (uint32_t i = old->head; i < old->tail; i++) {
         moves += old->of[i].link == link;
+        shared |= old->of[i].batch != 0 && old->of[i].link == link;
+    }
     if (moves == 0)
         return 0;
-    if (new->tail + moves > INS_STAGE || (old->sent && old->of[old->head].link == link))
+    if (shared || new->tail + moves > INS_STAGE || (old->sent && old->of[old->head].link == link))
         return -EAGAIN;
     for (uint32_t i = old->head; i < old->tail; i++) {
         struct ins_stage *stage = old->of[i].link == link ? new : old;
@@ -25,6 +29,9 @@ static int restage(struct ins_port_schedule *s, const struct ins_link *link, uin
     }
     old->head = 0;
     old->tail = kept;
+    /* Nothing is where a source remembers its last message. */
+    ins_stage_seal(e, old);
+    ins_stage_seal(e, new);
     s->counted[from] = s->counted[from] < kept ? s->counted[from] : kept;
     return 0;
 }
@@ -43,7 +50,7 @@ int ins_schedule_set_class(struct ins_engine *e, struct ins_link *link, uint32_t
     struct ins_port *port = ins_port_find(e, link->out.datapath);
     uint32_t before = link->out.traffic_class;
     int moves = port && port->schedule && before != traffic_class;
-    int error = moves ? restage(port->schedule, link, before, traffic_class) : 0;
+    int error = moves ? restage(e, port->schedule, link, before, traffic_class) : 0;
     if (error)
         return error;
     if (before)
