@@ -7,6 +7,7 @@ import { attempt } from "./attempt.ts";
 import * as native from "./native.ts";
 
 export interface Credentials {
+  /** 0: it has none in the runtime's PID namespace. */
   readonly pid: number;
   readonly uid: number;
   readonly gid: number;
@@ -142,7 +143,9 @@ export const connection = (
     );
     yield* Effect.addFinalizer(() => Effect.sync(stop));
     watches.push(stop);
-    if (credentials.pid !== process.pid) watches.push(yield* watchProcess(credentials.pid, () => end("pidfd")));
+    // 0: a process of another container, which has no number here. Its end of file has to do.
+    if (credentials.pid !== process.pid && credentials.pid !== 0)
+      watches.push(yield* watchProcess(credentials.pid, () => end("pidfd")));
 
     return {
       credentials,

@@ -61,7 +61,7 @@ export const listener = (
   });
 
 function bind(path: string, mode: number): { fd: number; inode: number | null } {
-  makeFolder(dirname(path));
+  makeFolder(dirname(path), searchableBy(mode));
   let fd = native.listen(path, mode);
   if (fd === "in-use") {
     if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) {
@@ -74,7 +74,9 @@ function bind(path: string, mode: number): { fd: number; inode: number | null } 
     if (holder !== null) {
       throw new InsaneError(
         "EADDRINUSE",
-        `Another runtime holds ${path}: process ${holder}. Stop it (kill ${holder}), attach to it, or give this one another socket.`,
+        `Another runtime holds ${path}: ${
+          holder === 0 ? "a process of another container. Stop it" : `process ${holder}. Stop it (kill ${holder})`
+        }, attach to it, or give this one another socket.`,
         { path, pid: holder },
       );
     }
@@ -85,24 +87,26 @@ function bind(path: string, mode: number): { fd: number; inode: number | null } 
   return { fd, inode: inodeOf(path) };
 }
 
+/** Whoever may connect to the socket may reach it, and nobody else: the mode of its folder. */
+const searchableBy = (mode: number): number => 0o700 | (mode & 0o060 ? 0o010 : 0) | (mode & 0o006 ? 0o001 : 0);
+
 /**
  * With its parents. Not by Node's own recursive mkdir: below a folder that exists and in which nothing can be made, as
  * /proc, that one tries for ever (Node 24).
  */
-function makeFolder(folder: string): void {
-  const mode = 0o700;
+function makeFolder(folder: string, mode: number): void {
   try {
     mkdirSync(folder, { mode });
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === "EEXIST") return;
     if (code !== "ENOENT" || existsSync(dirname(folder))) throw cause;
-    makeFolder(dirname(folder));
+    makeFolder(dirname(folder), mode);
     mkdirSync(folder, { mode });
   }
 }
 
-/** The process that listens on `path`, or null when the socket is stale. */
+/** The process that listens on `path` (0: one without a number in our PID namespace), or null when the socket is stale. */
 function holderOf(path: string): number | null {
   const fd = native.connect(path);
   if (fd === null) return null;

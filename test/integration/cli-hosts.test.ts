@@ -94,3 +94,28 @@ describe.runIf(canMakeNamespaces)("two hosts", () => {
     await send(a.socket, await sub(again.socket, "3"), "two");
   });
 });
+
+const apart = ["unshare", "--pid", "--fork", "--net", "--mount-proc", "--kill-child"];
+
+describe.runIf(process.getuid?.() === 0 && spawnSync("unshare", [...apart.slice(1), "true"]).status === 0)(
+  "containers",
+  () => {
+    it("attach by a socket alone to a runtime in another one, which knows no numbers of their processes", async () => {
+      const socket = join(folder, "shared.sock");
+      const runtime = start(["up", "--no-network", "--socket", socket], undefined, apart);
+      await runtime.says(/is up/);
+      const listener = start(["sub", "42", "--socket", socket], undefined, apart);
+      await listener.says(/listening on/, "err");
+      expect(await start(["pub", "42", "over there", "--socket", socket], undefined, apart).exit).toBe(0);
+      await listener.says(/over there/);
+      const status = async () => (await run("status", "--json", "--socket", socket)).json<StatusReport>();
+      expect((await status()).sessions).toMatchObject([{ pid: 0 }]);
+      // One that is killed is missed all the same.
+      listener.child.kill("SIGKILL");
+      await expect.poll(async () => (await status()).sessions, { timeout: 30_000, interval: 500 }).toEqual([]);
+      const second = start(["up", "--no-network", "--socket", socket, "--log", "silent"], undefined, apart);
+      expect(await second.exit).toBe(5);
+      expect(second.err).toContain("a process of another container");
+    });
+  },
+);

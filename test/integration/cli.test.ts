@@ -1,6 +1,6 @@
 // The command line end to end: real daemons, real applications, all as processes of their own. Several hosts: cli-hosts.
-import { existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { connect } from "../../src/index.ts";
 import type { CapabilityRecord } from "../../src/protocol/control.ts";
@@ -140,6 +140,21 @@ describe("a path for a socket", () => {
     const insane = await run("up", "--socket", "/proc/insane/x.sock", "--no-network", "--log", "silent");
     expect(insane.code).toBe(1);
     expect(insane.err).toMatch(/^insane: E(SYSTEM|PERM): Cannot listen on \/proc\/insane\/x\.sock/);
+  });
+
+  it("is in a folder that those may search whom its permissions let in, when the runtime makes it", async () => {
+    for (const [socketMode, wanted] of [
+      ["0600", 0o700],
+      ["0660", 0o710],
+      ["0666", 0o711],
+    ] as const) {
+      const file = join(folder, `mode-${socketMode}.json`);
+      writeFileSync(file, JSON.stringify({ socketMode, network: { enabled: false } }));
+      const socket = join(folder, `made-${socketMode}/deeper/insane.sock`);
+      const insane = start(["up", "--config", file, "--socket", socket, "--log", "silent"]);
+      await insane.says(/is up/);
+      for (const made of [dirname(socket), dirname(dirname(socket))]) expect(statSync(made).mode & 0o777).toBe(wanted);
+    }
   });
 
   it("that is something else already stays what it is", async () => {

@@ -18,11 +18,12 @@ export class Insane {
   ended = false;
   #wake: Array<() => void> = [];
 
-  /** `inside`: a network namespace to run in. */
-  constructor(line: ReadonlyArray<string>, input?: string, inside?: string) {
+  /** `inside`: a network namespace to run in, or what to put before the command. */
+  constructor(line: ReadonlyArray<string>, input?: string, inside?: string | ReadonlyArray<string>) {
     const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: "1" };
     delete env["INSANE_SOCKET"];
-    const command = [...(inside === undefined ? [] : ["ip", "netns", "exec", inside]), process.execPath, MAIN, ...line];
+    const before = typeof inside === "string" ? ["ip", "netns", "exec", inside] : (inside ?? []);
+    const command = [...before, process.execPath, MAIN, ...line];
     this.child = spawn(command[0]!, command.slice(1), { env, stdio: ["pipe", "pipe", "pipe"] });
     const note = (): void => {
       for (const wake of this.#wake.splice(0)) wake();
@@ -73,7 +74,7 @@ export class CommandLine {
   readonly #running = new Set<Insane>();
   #sockets = 0;
 
-  readonly start = (line: ReadonlyArray<string>, input?: string, inside?: string): Insane => {
+  readonly start = (line: ReadonlyArray<string>, input?: string, inside?: string | ReadonlyArray<string>): Insane => {
     const insane = new Insane(line, input, inside);
     this.#running.add(insane);
     void insane.exit.then(() => this.#running.delete(insane));
