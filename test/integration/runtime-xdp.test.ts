@@ -185,6 +185,20 @@ describe.skipIf(missing !== "")(`XDP between two hosts ${missing}`, () => {
     );
   });
 
+  it("tells who has the interface where that is an application that polls inline", async () => {
+    using hosts = new TwoHosts();
+    await using first = new Stage(hosts.a.prefix);
+    await using second = new Stage(hosts.a.prefix);
+    const inline = { network: networkTowards(hosts.a, hosts.b, HELLO), engine: { mode: "inline" } };
+    const holder = await first.embedding("one", inline);
+    expect(await boundTo(holder, fast)).toEqual(["xdp", []]);
+    await daemon(second, hosts.a, hosts.b, { network: { port: HELLO + 1 } });
+    const { datapath, warnings } = await decisionOf(await second.application("two"), fast);
+    expect(datapath).toBe("udp");
+    expect(warnings[0]?.message).toContain(`process ${holder.pid} (node)`);
+    expect(warnings[0]?.cure).toContain("stop that program, or use another interface");
+  });
+
   it("falls back where it is not permitted, and says what is missing", async () => {
     using hosts = new TwoHosts();
     const drop = ["setpriv", "--bounding-set", "-net_admin,-net_raw,-bpf,-sys_admin"];

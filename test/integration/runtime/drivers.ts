@@ -30,7 +30,7 @@ const EMULATED = {
 const dpdkIsThere = engines()
   .probe("dpdk")
   .evidence.some(({ finding }) => finding.startsWith("DPDK"));
-const DRIVERS: ReadonlyArray<Driver> = [
+export const DRIVERS: ReadonlyArray<Driver> = [
   { technology: "xdp", missing: noNamespaces(), network: () => ({}) },
   {
     technology: "dpdk",
