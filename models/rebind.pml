@@ -148,20 +148,26 @@ inline take(link) {
 
 active proctype sink() {
     byte number, due, seen;
+    bit begun;
 end:
     do
     :: nempty(from_old) -> take(from_old)
 #ifdef NO_LOOK
-    :: empty(from_old) -> seen = len(from_new); /* the earlier one first, then whatever there is on the other */
+    :: empty(from_old) -> seen = len(from_new); /* the old one first, then whatever there is on the other */
 #else
     :: atomic { nempty(from_new) -> seen = len(from_new) };
 #endif
 #if !defined(NO_ORDER) && !defined(NO_LOOK)
-       /* Before what can be seen there: all that can be seen here, after that look. */
-       do
-       :: nempty(from_old) -> take(from_old)
-       :: empty(from_old) -> break
-       od;
+       /* Before the first message of its flow: all that can be seen here, after that look. Of more moves: order.pml. */
+       if
+       :: !begun ->
+          do
+          :: nempty(from_old) -> take(from_old)
+          :: empty(from_old) -> break
+          od;
+          begun = 1
+       :: begun
+       fi;
 #endif
        do
        :: seen > 0 -> take(from_new); seen--

@@ -2,7 +2,8 @@
 // the messages to the sinks of their channel, and gives entries back when the last of them has released. Its mappings
 // stay until the link is closed and everything taken from it is released.
 import type { Mapping } from "../native/views.ts";
-import { DESCRIPTOR, PARKED_PAGE, POOL, STATUS } from "../protocol/layout.ts";
+import { DESCRIPTOR, META, PARKED_PAGE, POOL, STATUS } from "../protocol/layout.ts";
+import { ITEM } from "../protocol/wire.ts";
 import type { Clock } from "./clock.ts";
 import type { Doorbell } from "./doorbell.ts";
 import { LinkConsumer } from "./link.ts";
@@ -16,7 +17,8 @@ export const CONSUMER_BURST = 256;
 const RETURNS = 64;
 const CONSUMED = 0x10000;
 // Constants of the hot path are copied into the module: a property of an imported object is loaded every time.
-const { ENTRY_MASK, POOL_SHIFT, POOL_MASK, FLAGS_SHIFT, FLAG_MARKER, CHANNEL_MASK, SOURCE_SHIFT } = DESCRIPTOR;
+const { ENTRY_MASK, POOL_SHIFT, POOL_MASK, FLAGS_SHIFT, FLAG_MARKER, FLAG_FIRST, CHANNEL_MASK, SOURCE_SHIFT } =
+  DESCRIPTOR;
 const { HEADER_ROOM } = POOL;
 const { DONE, NO_SINK, INVALID } = STATUS;
 const { WISH_CREDITS } = PARKED_PAGE;
@@ -25,6 +27,8 @@ const LENT = HELD;
 /** What an end asks of its session. */
 export interface ConsumerHost {
   readonly clock: Clock;
+  /** The other ends by which messages of its stream come from other hosts. */
+  beside(end: ConsumerEnd): ConsumerEnd[];
   /** The producer broke the contract: nothing more is taken. */
   faulted(end: ConsumerEnd, what: string): void;
   /** Returns are waiting, no turn is under way and the end is not `listed`: publish them before the event loop sleeps. */
@@ -91,8 +95,6 @@ export class ConsumerEnd {
   /** Ids of the sources by the index that descriptors carry; empty on links from other hosts. */
   readonly sourceIds: Array<number | undefined> = [];
   state: "open" | "closed" = "open";
-  /** What has come on that end is taken first. */
-  before: ConsumerEnd | undefined;
   /** Looks in a row that found nothing (sweep.ts). */
   inVain = 0;
   /** It waits for its returns to be published. */
@@ -113,6 +115,10 @@ export class ConsumerEnd {
   /** By channel index. */
   private routes: Array<ReadonlyArray<Delivery> | undefined> = [];
   private busy = false;
+  /** A flow that began later than that is not taken up: another end waits for what is older. Ns of CLOCK_MONOTONIC. */
+  private until = Number.POSITIVE_INFINITY;
+  /** The next descriptor begins such a flow. */
+  private barred = false;
   private unmapped = false;
 
   constructor(
@@ -170,7 +176,6 @@ export class ConsumerEnd {
   /** One burst. Returns how many messages were delivered; of a producer that lies nothing more is taken. */
   drain(): number {
     if (this.taking === false || this.busy === true) return 0;
-    if (this.before !== undefined && !this.takeBefore(this.before)) return 0;
     const { link, holders, times, host } = this;
     let count = link.available();
     if (count === 0) return 0;
@@ -201,6 +206,8 @@ export class ConsumerEnd {
         this.blame(`published entry ${entry} of ${entries}`);
         break;
       }
+      const flags = word >>> FLAGS_SHIFT;
+      if (flags !== 0 && (flags & FLAG_FIRST) !== 0 && !this.begins(word, offset, route)) break;
       link.advance();
       if (((word >>> POOL_SHIFT) & POOL_MASK) !== index) {
         index = (word >>> POOL_SHIFT) & POOL_MASK;
@@ -213,7 +220,7 @@ export class ConsumerEnd {
         break;
       }
       const deliveries = this.routes[route & CHANNEL_MASK];
-      if (deliveries === undefined || ((word >>> FLAGS_SHIFT) & FLAG_MARKER) !== 0) {
+      if (deliveries === undefined || (flags & FLAG_MARKER) !== 0) {
         link.giveBack(entry, deliveries === undefined ? NO_SINK : DONE);
         continue;
       }
@@ -246,15 +253,37 @@ export class ConsumerEnd {
     return deliveries.every((delivery) => delivery.deliver(entry, pool, index, offset, length, source, true));
   }
 
-  /** What can be seen on this link now is all that `drain` takes: whatever comes before it is on the other one by then. */
-  private takeBefore(before: ConsumerEnd): boolean {
-    if (before.state === "closed") this.before = undefined;
-    else if (this.link.available() === 0) return false;
-    else before.drainAll();
-    return true;
+  /**
+   * A flow begins here. Its source may have sent over another path until then: what that brought was published before, so
+   * it is seen by now on another link, in a flow that began earlier. False: it is this one that has to wait.
+   */
+  private begins(word: number, offset: number, route: number): boolean {
+    if (this.local) return true;
+    const began = this.beganAt(word, offset >>> 0, route >>> SOURCE_SHIFT);
+    this.barred = began > this.until;
+    if (this.barred) return false;
+    for (const end of this.host.beside(this)) end.drainUntil(began);
+    // What a callback has done may have closed it.
+    return this.busy;
   }
-  private drainAll(): void {
-    while (this.taking && !this.busy && this.link.available() > 0) this.drain();
+  private drainUntil(began: number): void {
+    if (this.busy) return;
+    const { until } = this;
+    this.until = began;
+    this.barred = false;
+    while (this.taking && !this.barred && this.link.available() > 0) this.drain();
+    this.until = until;
+    this.barred = false;
+  }
+  /** When the flow of a first message began; of one that lies where none can be: 0, as it will be refused. */
+  private beganAt(word: number, offset: number, item: number): number {
+    const pool = this.pools[(word >>> POOL_SHIFT) & POOL_MASK];
+    if (pool === undefined || !pool.holds(offset, 0)) return 0;
+    const { view } = pool;
+    const back = item === 0 ? 0 : ITEM.HEADER + view.getUint32(offset - ITEM.META_BACK, true);
+    const meta = offset - back - META.BYTES;
+    if (meta < 0) return 0;
+    return view.getUint32(meta + META.BEGAN + 4, true) * 0x100000000 + view.getUint32(meta + META.BEGAN, true);
   }
 
   private blame(what: string): void {

@@ -95,10 +95,6 @@ export class Ends implements ConsumerHost {
         });
         const end = new ConsumerEnd(init, rings, views, doorbell, this);
         sleeper.addBell(bell);
-        // A stream that moves has two: what comes on the later one was sent after what had come on the earlier one.
-        if (end.kind === "ingress") {
-          end.before = pump.consumers.findLast(({ kind, stream }) => kind === "ingress" && stream === end.stream);
-        }
         setSources(end, params.sources);
         end.route(params.channels, pump.sinks);
         pump.consumers.push(end);
@@ -297,6 +293,11 @@ export class Ends implements ConsumerHost {
   faulted(end: ConsumerEnd, what: string): void {
     this.host.notify("link.fault", { link: end.id, what });
   }
+  beside(end: ConsumerEnd): ConsumerEnd[] {
+    const { consumers } = this.host.pump;
+    return consumers.filter((one) => one !== end && one.kind === "ingress" && one.stream === end.stream);
+  }
+
   returnsWaiting(end: ConsumerEnd): void {
     this.host.pump.returnsGiven(end);
   }

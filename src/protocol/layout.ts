@@ -43,6 +43,8 @@ export const DESCRIPTOR = {
   FLAG_MARKER: 1,
   /** Flag: the payload was copied out of a shared receive slot (reserved). */
   FLAG_COPIED: 2,
+  /** Flag: the first message of a flow that came from another host: what other links of the stream had before goes first. */
+  FLAG_FIRST: 4,
 } as const;
 
 /** A return is one u32: entry (16 bits) | status << 16 (8 bits). */
@@ -98,6 +100,8 @@ export const POOL_CLASSES = [
  */
 export const META = {
   BYTES: 48,
+  /** u64 ns of CLOCK_MONOTONIC, under FLAG_FIRST only: when the engine handed the message on. */
+  BEGAN: 0,
   /** u64 ns since 1970: when an engine took the message from the network; not written for messages of this host. */
   RECEIVE_TIME: 8,
   SOURCE: 16,

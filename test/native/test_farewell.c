@@ -243,6 +243,46 @@ static void what_a_broken_datapath_did_not_send_is_not_told_as_sent(void **state
     node_close(&node);
 }
 
+static void takes(struct fake *fake, struct node *node, uint32_t count, int error) {
+    const uint32_t before = fake_get(&fake->sent_count);
+    fake_set((uint32_t *)&fake->refuses, (uint32_t)error);
+    fake_set(&fake->takes, count);
+    HARNESS_UNTIL(fake_get(&fake->sent_count) == before + count, node, node) {}
+    node_do(node, ins_engine_ping(node->engine));
+}
+
+/* Of 8 messages the device refuses the 3rd to 5th and, when their flow has ended, the 7th. These come back as dropped: what
+   follows them moves up, and the marker tells of 4. */
+static void what_a_datapath_refused_is_not_missed_as_well(void **state) {
+    (void)state;
+    struct node node;
+    struct exit_link exit;
+    struct fake *fake = lone_open(&node, &exit);
+    fake_set(&fake->takes, 0);
+    for (uint64_t i = 0; i < 8; i++)
+        assert_true(exit_send(&exit, &node, 0, 0, 16, i));
+    takes(fake, &node, 2, 0);
+    takes(fake, &node, 3, -EHOSTUNREACH);
+    takes(fake, &node, 1, 0);
+    assert_int_equal(fake->sent[5].sequence, 2);
+    node_do(&node, ins_engine_retire_link(node.engine, EXIT, PATIENCE_MS));
+    HARNESS_UNTIL(node_count(&node, INS_COUNT_flows) == 0, &node, &node) {}
+    takes(fake, &node, 1, -EHOSTUNREACH);
+    takes(fake, &node, 1, 0);
+    assert_int_equal(fake->sent[7].type, INS_WIRE_TYPE_DATA);
+    assert_int_equal(fake->sent[7].sequence, 3);
+    takes(fake, &node, 1, 0);
+    assert_int_equal(fake->sent[8].type, INS_WIRE_TYPE_MARKER);
+    assert_int_equal(fake->sent[8].sequence, 4);
+    HARNESS_UNTIL(exit.returned[INS_STATUS_NETWORK] == 4, &node, &node)
+    exit_reclaim(&exit);
+    assert_int_equal(exit.returned[INS_STATUS_DONE], 4);
+    exit_close(&exit, &node);
+    node_do(&node, ins_engine_remove_datapath(node.engine, NODE_DATAPATH));
+    fake_free(fake);
+    node_close(&node);
+}
+
 /* Of 3 messages, to an endpoint that is gone and has no other here (an engine of RDMA knows of none but RDMA's), and to one
    that is there and does not answer. */
 static void what_this_engine_cannot_tell_is_told_to_control(void **state) {
@@ -278,6 +318,7 @@ int main(void) {
         cmocka_unit_test(a_route_moves_to_another_endpoint_and_nothing_overtakes),
         cmocka_unit_test(what_was_sent_to_an_endpoint_that_died_is_counted_at_another),
         cmocka_unit_test(what_a_broken_datapath_did_not_send_is_not_told_as_sent),
+        cmocka_unit_test(what_a_datapath_refused_is_not_missed_as_well),
         cmocka_unit_test(what_this_engine_cannot_tell_is_told_to_control),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

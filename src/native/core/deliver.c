@@ -146,7 +146,7 @@ static inline int push(struct ins_engine *e, struct ins_subscription *to, uint32
         return 0;
     if (producer->free_count == 0 && (!ins_link_reclaim(e, link) || link->faulted))
         return 0;
-    ins_producer_push(producer, 0, slot, 0, offset, length, to->channel_index, item, flags);
+    ins_producer_push(producer, 0, slot, 0, offset, length, to->channel_index, item, flags | e->first);
     pin(e, link, pool, slot, 1);
     return 1;
 }
@@ -259,7 +259,7 @@ static uint32_t push_chunk(struct ins_engine *e, struct ins_topic *topic, struct
             count = producer->free_count < chunk->count ? producer->free_count : chunk->count;
         for (uint32_t i = 0; i < count; i++)
             ins_producer_push(producer, 0, slot, 0, body + chunk->at[i] + INS_ITEM_HEADER, chunk->length[i],
-                              to->channel_index, chunk->item[i], 0);
+                              to->channel_index, chunk->item[i], e->first);
         if (count)
             pin(e, link, &e->pool, slot, count);
     }

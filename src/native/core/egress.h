@@ -18,6 +18,8 @@ void ins_egress_purge(struct ins_engine *e, struct ins_port *port, struct ins_li
 uint32_t ins_egress_close(struct ins_engine *e, struct ins_link *link);
 /* 1 when datagrams are staged for the port, in whatever class. */
 int ins_port_staged(const struct ins_port *port);
+/* 1 when something of a flow is staged, of which nobody knows yet whether it is sent. */
+int ins_egress_staged(const struct ins_engine *e, uint32_t flow_id);
 /* 1 when some datapath has datagrams staged that it did not take. */
 int ins_egress_waits(const struct ins_engine *e);
 /* The datapath broke: it is used no more, what was staged comes back, control is told. */

@@ -1,16 +1,15 @@
 /* What is staged for a port: sent, its entries given back when the datapath took it, taken back when it cannot be sent.
    See egress.h. */
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
 #include "coalesce.h"
 #include "egress.h"
 #include "engine_links.h"
+#include "farewell.h"
 #include "fragments.h"
 #include "ledger.h"
 #include "scheduler_port.h"
-#include "wire.h"
 
 static inline uint32_t messages_of(const struct ins_stage *stage, const struct ins_staged *of) {
     return of->batch ? ins_batch_of(stage, of)->count : 1;
@@ -27,33 +26,55 @@ void ins_port_down(struct ins_engine *e, struct ins_port *port, int error) {
     ins_egress_purge(e, port, NULL, INS_STATUS_NETWORK);
 }
 
-/* A datagram that was refused: its flow is as if it had never been, if nothing was sent on it after that. */
-static void unsend(struct ins_engine *e, const struct ins_stage *stage, uint32_t at) {
-    const struct ins_staged *of = &stage->of[at];
+/* It was given its sequence and is not sent: it is counted where it comes back, and must not be missed by its receiver as
+   well. Only the last ones of a flow are ever taken back. */
+static void unsequence(struct ins_engine *e, const struct ins_staged *of, uint32_t count) {
     struct ins_flow *flow = &e->flows[of->flow];
-    const uint32_t count = messages_of(stage, of);
-    uint64_t sequence;
-    memcpy(&sequence, stage->tx[at].header + INS_WIRE_SEQUENCE, sizeof sequence);
-    if (!flow->used || flow->id != of->flow_id || flow->next != be64toh(sequence) + count)
-        return;
-    flow->next -= count;
-    ins_ledger_unsent(e, of->flow, of->flow_id, count);
+    if (flow->used && flow->id == of->flow_id)
+        flow->next -= count;
+    else
+        ins_farewell_unsent(e, of->flow_id, count);
 }
 
-/* Messages that no peer got are counted where they come back, as what cannot be sent: their receivers must not miss them as
-   well. From the last one on, as sequences can be taken back in that order only. `before`: datagrams of the first one that
-   had left already. */
-static void unsend_refused(struct ins_engine *e, const struct ins_stage *stage, uint32_t from, uint32_t end,
-                           uint32_t before) {
-    while (end > from) {
-        uint32_t begin = end - 1, sent = stage->of[end - 1].last != INS_STAGED_LAST || !stage->tx[end - 1].error;
-        for (; begin > from && !stage->of[begin - 1].last; begin--)
-            sent |= !stage->tx[begin - 1].error;
-        sent |= begin == from && before;
-        for (uint32_t i = end; !sent && i > begin; i--)
-            unsend(e, stage, i - 1);
-        end = begin;
+/* The same for a datagram that was refused, where nothing of its flow has left behind it: what is still staged moves up. */
+static int close_gap(struct ins_engine *e, struct ins_stage *stage, uint32_t at, uint32_t end) {
+    const struct ins_staged *of = &stage->of[at];
+    const uint32_t count = messages_of(stage, of);
+    for (uint32_t i = at + 1; i < stage->tail; i++)
+        if (stage->of[i].flow_id == of->flow_id &&
+            (stage->of[i].last >= INS_STAGED_FRAGMENT || (i < end && !stage->tx[i].error)))
+            return 0;
+    for (uint32_t i = end; i < stage->tail; i++)
+        if (stage->of[i].flow_id == of->flow_id)
+            ins_wire_move_up(stage->header[i], count);
+    unsequence(e, of, count);
+    return 1;
+}
+
+/* Of the datagrams from `from` to before `to` of a message some were refused: its receivers miss them, unless none of it
+   was sent, so that it comes back. */
+static void refused_of(struct ins_engine *e, struct ins_stage *stage, uint32_t from, uint32_t to, uint32_t end,
+                       int comes_back) {
+    for (uint32_t i = from; i < to; i++) {
+        const struct ins_staged *of = &stage->of[i];
+        if (stage->tx[i].error && of->last < INS_STAGED_FRAGMENT && !(comes_back && close_gap(e, stage, i, end)))
+            ins_ledger_sent(e, of->flow, of->flow_id, messages_of(stage, of));
     }
+}
+
+int ins_egress_staged(const struct ins_engine *e, uint32_t flow_id) {
+    for (uint32_t i = 0; i < e->port_count; i++) {
+        const struct ins_port *port = &e->ports[i];
+        if (!port->datapath)
+            continue;
+        for (uint32_t class = 0; class < (port->schedule ? INS_CLASSES : 1); class ++) {
+            const struct ins_stage *stage = port->schedule ? port->schedule->stages[class] : port->stage;
+            for (uint32_t k = stage->head; k < stage->tail; k++)
+                if (stage->of[k].flow_id == flow_id)
+                    return 1;
+        }
+    }
+    return 0;
 }
 
 int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
@@ -68,20 +89,24 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
         ins_port_down(e, port, taken);
         return 1;
     }
-    const uint32_t end = stage->head + (uint32_t)taken, before = stage->sent;
-    uint32_t refused = 0;
+    uint32_t end = stage->head + (uint32_t)taken, refused = 0, first = stage->head, unfinished = 0;
     uint64_t bytes = 0, messages = 0;
     for (uint32_t i = stage->head; i < end; i++) {
-        if (stage->of[i].last < INS_STAGED_FRAGMENT)
-            ins_ledger_sent(e, stage->of[i].flow, stage->of[i].flow_id, messages_of(stage, &stage->of[i]));
-        if (stage->tx[i].error)
+        if (stage->tx[i].error) {
             refused++;
-        else {
+            unfinished = 1;
+        } else {
+            if (stage->of[i].last < INS_STAGED_FRAGMENT)
+                ins_ledger_sent(e, stage->of[i].flow, stage->of[i].flow_id, messages_of(stage, &stage->of[i]));
             stage->sent++;
             bytes += stage->tx[i].payload_length;
         }
         if (!stage->of[i].last)
             continue;
+        if (unfinished)
+            refused_of(e, stage, first, i + 1, end, !stage->sent);
+        first = i + 1;
+        unfinished = 0;
         if (stage->of[i].last >= INS_STAGED_FRAGMENT) {
             stage->sent = 0;
             ins_fragment_left(e, stage->of[i].last - INS_STAGED_FRAGMENT, 1, stage->tx[i].error);
@@ -103,13 +128,13 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
         }
         stage->sent = 0;
     }
+    if (unfinished)
+        refused_of(e, stage, first, end, end, 0);
     ins_count(e, INS_COUNT_tx_datagrams, (uint32_t)taken - refused);
     ins_count(e, INS_COUNT_tx_messages, messages);
     ins_count(e, INS_COUNT_tx_bytes, bytes);
-    if (refused) {
+    if (refused)
         ins_count(e, INS_COUNT_tx_refused, refused);
-        unsend_refused(e, stage, stage->head, end, before);
-    }
     /* At once: should the next call of a datapath never come back, what was sent is known by both ends alike. */
     ins_links_publish(e);
     stage->head = end;
@@ -120,14 +145,6 @@ int ins_egress_flush(struct ins_engine *e, struct ins_port *port) {
     if (!port->schedule)
         ins_count(e, INS_COUNT_tx_again, 1);
     return 0;
-}
-
-/* It was given its sequence and is not sent: it is counted where it comes back, and must not be missed by its receiver as
-   well. Only the last ones of a flow are ever taken back. */
-static void unsequence(struct ins_engine *e, const struct ins_stage *stage, const struct ins_staged *of) {
-    struct ins_flow *flow = &e->flows[of->flow];
-    if (flow->used && flow->id == of->flow_id)
-        flow->next -= messages_of(stage, of);
 }
 
 static void take_back(struct ins_engine *e, const struct ins_stage *stage, const struct ins_staged *of, uint32_t status) {
@@ -147,7 +164,7 @@ static void purge(struct ins_engine *e, struct ins_stage *stage, struct ins_link
                 continue;
             }
             if (!sent)
-                unsequence(e, stage, &of);
+                unsequence(e, &of, messages_of(stage, &of));
             else
                 ins_ledger_sent(e, of.flow, of.flow_id, messages_of(stage, &of)); /* its receivers miss it */
             if (of.last)

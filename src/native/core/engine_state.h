@@ -177,6 +177,7 @@ struct ins_tracker {
     uint32_t flow;
     uint32_t source;
     uint32_t seen;  /* turn of the last message, for eviction */
+    uint32_t fresh; /* its first message is still to be handed on: it says so (ins_first_begin) */
     uint32_t dirty; /* on the list of those with losses to tell */
     uint32_t next;  /* in the free list or the dirty list */
 };
@@ -319,6 +320,7 @@ struct ins_engine {
     uint32_t free_tracker, tracker_limit, tracker_high, dirty_trackers, evict_cursor;
     struct ins_farewells *farewells; /* farewell_state.h */
     uint32_t farewells_pending;      /* something of them is to be done at the end of the turn */
+    uint32_t first; /* flag of the descriptors that are being pushed: INS_DESCRIPTOR_FLAG_FIRST, or 0 */
     uint64_t cached_flow; /* key of the last tracker looked up; valid when cached_tracker is not NONE */
     uint32_t cached_tracker;
 

@@ -155,6 +155,15 @@ void ins_farewell_flow(struct ins_engine *e, const struct ins_flow *flow, uint32
     farewell->port = port->datapath ? port->id : 0;
 }
 
+void ins_farewell_unsent(struct ins_engine *e, uint32_t flow, uint32_t count) {
+    struct ins_farewells *f = e->farewells;
+    for (uint32_t i = 0; i < f->high; i++) {
+        struct ins_farewell *farewell = &f->all[i];
+        if (farewell->used && farewell->by_path && !farewell->tries && !farewell->told && farewell->flow.flow == flow)
+            farewell->flow.next -= count;
+    }
+}
+
 int ins_farewell_tell(struct ins_engine *e, uint32_t host, const struct ins_heartbeat *flow) {
     return make(e, host, flow, 0) ? 0 : -ENOSPC;
 }
@@ -322,6 +331,12 @@ static void tell_elsewhere(struct ins_engine *e, struct ins_farewell *farewell, 
 }
 
 static void say(struct ins_engine *e, struct ins_farewell *farewell) {
+    /* It may come back to its source yet. */
+    if (farewell->by_path && !farewell->tries && ins_egress_staged(e, farewell->flow.flow)) {
+        farewell->due_ms = e->now_ms + 1;
+        ins_due(e, farewell->due_ms);
+        return;
+    }
     struct ins_endpoint to;
     int elsewhere;
     struct ins_port *port = path(e, farewell, &to, &elsewhere);

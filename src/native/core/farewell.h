@@ -21,6 +21,8 @@ void ins_farewells_free(struct ins_engine *e);
 
 /* The flow is about to end: its receiver is told. handover: as ins_handover_begin gave it, or 0. */
 void ins_farewell_flow(struct ins_engine *e, const struct ins_flow *flow, uint32_t handover);
+/* So many messages of a flow that ended come back to their source after all: nothing of its end has been told yet. */
+void ins_farewell_unsent(struct ins_engine *e, uint32_t flow, uint32_t count);
 /* Commands (engine.h). */
 int ins_link_retire(struct ins_engine *e, struct ins_link *link, uint32_t patience_ms);
 int ins_route_move(struct ins_engine *e, struct ins_topic *topic, uint32_t from, uint32_t to, uint32_t patience_ms,

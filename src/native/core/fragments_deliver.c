@@ -14,9 +14,9 @@ static uint32_t push(struct ins_engine *e, struct ins_subscription *to, struct i
                      uint32_t length) {
     struct ins_link *link = to->link;
     const uint32_t offset = ins_pool_payload(&pool->pool, slot);
-    int entry = ins_producer_push(&link->in.producer, 1, slot, 0, offset, length, to->channel_index, 0, 0);
+    int entry = ins_producer_push(&link->in.producer, 1, slot, 0, offset, length, to->channel_index, 0, e->first);
     if (entry < 0 && ins_ingress_reclaim_link(e, link) && !link->faulted)
-        entry = ins_producer_push(&link->in.producer, 1, slot, 0, offset, length, to->channel_index, 0, 0);
+        entry = ins_producer_push(&link->in.producer, 1, slot, 0, offset, length, to->channel_index, 0, e->first);
     if (entry < 0)
         return 0;
     ins_pool_ref(&pool->pool, slot, 1);
@@ -55,6 +55,9 @@ static uint32_t deliver_one(struct ins_engine *e, struct ins_assembly *a) {
     ins_count(e, INS_COUNT_rx_large, 1);
     ins_wire_to_meta(a->pool->pool.base + ins_pool_payload(&a->pool->pool, a->slot) - INS_META_BYTES, &a->wire, e->stamp);
     struct ins_topic *topic = tracker->topic;
+    const uint64_t missed = e->counters[INS_COUNT_rx_no_credit];
+    if (tracker->fresh)
+        ins_first_begin(e, a->pool->pool.base + ins_pool_payload(&a->pool->pool, a->slot) - INS_META_BYTES);
     if (topic->subscription_count == 0)
         ins_count(e, INS_COUNT_rx_no_subscriber, 1);
     for (uint32_t i = 0; i < topic->subscription_count; i++) {
@@ -69,6 +72,8 @@ static uint32_t deliver_one(struct ins_engine *e, struct ins_assembly *a) {
             ins_ingress_dropped(e, topic, to);
     }
     ins_domain_copied(e, copied);
+    if (e->first)
+        ins_first_end(e, tracker, missed);
     ins_assembly_drop(e, a);
     return pushed;
 }

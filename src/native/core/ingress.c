@@ -3,6 +3,8 @@
 #include "ingress.h"
 
 #include <errno.h>
+#include <string.h>
+#include <time.h>
 
 #include "deliver.h"
 #include "domain.h"
@@ -105,6 +107,34 @@ void ins_ingress_settle(struct ins_engine *e, struct ins_tracker *tracker, uint6
     settle(e, tracker, sequence, sequence + 1);
 }
 
+/* A stream that moves gets messages from two engines, and their links are read by one that may not have looked for a while.
+   What came over the old path is published before the marker that ends it is echoed, and only then is anything sent over
+   the new one: so whoever meets the first message of a flow takes what is older on the other links before it. */
+void ins_first_begin(struct ins_engine *e, uint8_t *meta) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const uint64_t began = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    memcpy(meta + INS_META_BEGAN, &began, 8);
+    e->first = INS_DESCRIPTOR_FLAG_FIRST;
+}
+
+/* Where some link had no room for it the next one says it again. */
+void ins_first_end(struct ins_engine *e, struct ins_tracker *tracker, uint64_t missed) {
+    e->first = 0;
+    tracker->fresh = tracker->topic->subscription_count == 0 || e->counters[INS_COUNT_rx_no_credit] != missed;
+}
+
+static __attribute__((noinline)) uint32_t deliver_first(struct ins_engine *e, struct ins_tracker *tracker, uint32_t slot,
+                                                        uint32_t offset, const struct ins_wire *wire, uint32_t skip) {
+    const uint64_t missed = e->counters[INS_COUNT_rx_no_credit];
+    ins_first_begin(e, e->pool.base + offset - INS_META_BYTES);
+    const uint32_t pushed = wire->type == INS_WIRE_TYPE_COALESCED
+                                ? ins_deliver_items(e, tracker->topic, slot, offset, wire, skip)
+                                : ins_deliver(e, tracker->topic, slot, offset, wire->length);
+    ins_first_end(e, tracker, missed);
+    return pushed;
+}
+
 /* A data message of a known peer. Returns to how many links it was pushed. */
 static uint32_t accept(struct ins_engine *e, uint32_t peer, const struct ins_wire *wire, uint8_t *header,
                        uint32_t slot, uint32_t offset) {
@@ -125,6 +155,8 @@ static uint32_t accept(struct ins_engine *e, uint32_t peer, const struct ins_wir
         return pushed;
     }
     ins_wire_to_meta(header, wire, e->stamp);
+    if (tracker->fresh)
+        return pushed + deliver_first(e, tracker, slot, offset, wire, 0);
     return pushed + ins_deliver(e, topic, slot, offset, wire->length);
 }
 
@@ -148,6 +180,8 @@ static uint32_t accept_items(struct ins_engine *e, uint32_t peer, const struct i
     if (topic->subscription_count == 0)
         ins_count(e, INS_COUNT_rx_no_subscriber, wire->items - skip);
     ins_wire_to_meta(header, wire, e->stamp);
+    if (tracker->fresh)
+        return pushed + deliver_first(e, tracker, slot, offset, wire, skip);
     return pushed + ins_deliver_items(e, topic, slot, offset, wire, skip);
 }
 

@@ -21,6 +21,9 @@ uint32_t ins_ingress_peer(struct ins_engine *e, uint32_t port, const struct ins_
 struct ins_tracker *ins_ingress_admit(struct ins_engine *e, uint32_t peer, const struct ins_wire *wire);
 /* The flow has come to this message; those before it that did not come are lost. */
 void ins_ingress_settle(struct ins_engine *e, struct ins_tracker *tracker, uint64_t sequence);
+/* Between these the first message of a flow is handed on, whose metadata lie at `meta`. missed: INS_COUNT_rx_no_credit before. */
+void ins_first_begin(struct ins_engine *e, uint8_t *meta);
+void ins_first_end(struct ins_engine *e, struct ins_tracker *tracker, uint64_t missed);
 /* A subscription did not get a message for want of a credit or of memory. */
 void ins_ingress_dropped(struct ins_engine *e, struct ins_topic *topic, struct ins_subscription *subscription);
 /* Takes what came back on one link. */

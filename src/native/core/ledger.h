@@ -34,11 +34,5 @@ static inline void ins_ledger_sent(struct ins_engine *e, uint32_t flow, uint32_t
     if (record->flow == id)
         ins_ledger_next(record, record->next + count);
 }
-/* The last ones of them were refused. */
-static inline void ins_ledger_unsent(struct ins_engine *e, uint32_t flow, uint32_t id, uint32_t count) {
-    struct ins_ledger_record *record = &e->sent[flow];
-    if (record->flow == id)
-        ins_ledger_next(record, record->next - count);
-}
 
 #endif

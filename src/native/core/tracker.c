@@ -126,6 +126,7 @@ struct ins_tracker *ins_tracker_make(struct ins_engine *e, uint32_t peer, uint32
         .flow = flow,
         .source = source,
         .seen = e->turn,
+        .fresh = 1,
         .next = INS_NONE,
     };
     ins_ledger_begin(&e->received[index],

@@ -170,6 +170,10 @@ void ins_wire_to_meta(uint8_t *header, const struct ins_wire *wire, uint64_t rec
     memcpy(header + INS_META_LENGTH, &wire->length, 4);
 }
 
+void ins_wire_move_up(uint8_t *header, uint32_t count) {
+    store64(header + INS_WIRE_SEQUENCE, load64(header + INS_WIRE_SEQUENCE) - count);
+}
+
 void ins_item_to_meta(uint8_t *body, uint32_t at) {
     uint8_t *payload = body + at + INS_ITEM_HEADER;
     uint32_t delta = load32(body + at + INS_ITEM_DELTA);

@@ -87,6 +87,9 @@ void ins_item_to_meta(uint8_t *body, uint32_t at);
    which the datagram's metadata lie; the item is the `index`-th, `at` bytes into it, turned already. */
 void ins_item_meta(const uint8_t *body, uint32_t at, uint32_t index, uint32_t length, uint8_t *meta);
 
+/* A header that has not been sent belongs to so many messages earlier in its flow. */
+void ins_wire_move_up(uint8_t *header, uint32_t count);
+
 struct ins_heartbeat {
     uint32_t flow;
     uint32_t tag;

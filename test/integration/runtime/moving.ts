@@ -73,6 +73,19 @@ export class Side implements AsyncDisposable {
     return events;
   }
 
+  /** Moves while the other side's application looks only now and then: so it finds what came over both datapaths at once. */
+  async movesUnseen(other: Side, times: number, pace: number): Promise<ReboundEvent[]> {
+    let moving = true;
+    const moves = this.moves(times, pace).finally(() => {
+      moving = false;
+    });
+    while (moving) {
+      await other.app.call("block", { ms: 80 });
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    return await moves;
+  }
+
   async explain(stream = fast.stream): Promise<ExplainReport> {
     const reports = (await this.daemon.call("explain"))["result"] as ExplainReport[];
     return reports.find((report) => report.stream === stream) as ExplainReport;
@@ -105,6 +118,8 @@ export async function traffic(near: Side, far: Side, fastest = "xdp"): Promise<v
 export interface Book {
   readonly sent: number;
   readonly dropped: object;
+  /** What the source cannot know the fate of. */
+  readonly abandoned: number;
   readonly got: Received;
 }
 
@@ -122,10 +137,36 @@ export async function books(near: Side, far: Side): Promise<Book[]> {
         () => side.received(),
         ({ stats }) => stats.received + stats.lost >= consumed,
       );
-      return { sent: consumed, dropped, got };
+      return { sent: consumed, dropped, abandoned, got };
     }),
   );
 }
 
 export const sum = (moves: ExplainReport["moves"], cost: keyof MoveCosts): number =>
   moves.reduce((total, move) => total + move[cost], 0);
+
+/** Both directions go on: so many more messages have come to each. */
+export async function goesOn(near: Side, far: Side, more: number): Promise<void> {
+  for (const side of [near, far]) {
+    const { count } = await side.received();
+    await eventually(
+      () => side.received(),
+      (seen) => seen.count > count + more,
+    );
+  }
+}
+
+/** What an engine can have in its driver's hands, messages. */
+export const IN_HANDS = 256;
+
+/**
+ * What left came, or is counted as lost, message by message. `unknown`: of so many nobody can tell the source whether they
+ * left, as a driver had them in its hands when its process was killed: it counts them as abandoned, and some may have come.
+ */
+export function accounts({ sent, dropped, abandoned, got }: Book, unknown = 0): void {
+  expect(got.faults).toEqual([]);
+  expect(got.stats.received).toBe(got.count);
+  const beyond = got.count + got.stats.lost - sent;
+  const exact = beyond >= 0 && beyond <= Math.min(abandoned, unknown);
+  expect({ sent, dropped, abandoned, got, exact }).toMatchObject({ exact: true });
+}

@@ -224,18 +224,28 @@ static int send_one(struct rdma *rdma, const struct ins_tx *tx) {
     return ins_rdma_errno(result);
 }
 
+/* It is refused like the one before. */
+static int refusing(struct rdma *rdma, const struct ins_tx *tx) {
+    int index = route_to(rdma, &tx->to);
+    return index >= 0 && ins_rdma_now_ms() < rdma->routes[index].refuse_ms;
+}
+
 int ins_rdma_tx_burst(struct ins_datapath *dp, struct ins_tx *tx, uint32_t count) {
     struct rdma *rdma = (struct rdma *)dp;
-    uint32_t done = 0;
+    uint32_t done = 0, refusals = 0;
     if (rdma->waiting_route != RDMA_NONE)
         ins_rdma_retry(rdma);
     else if (rdma->in_flight >= RDMA_FRAMES / 4 || count == 0)
         ins_rdma_completions(rdma);
     for (; done < count; done++) {
+        /* What is refused is taken out of its flow, unless something behind it has been sent by then. */
+        if (refusals && !refusing(rdma, &tx[done]))
+            break;
         int result = send_one(rdma, &tx[done]);
         if (result == 0)
             break;
         tx[done].error = result < 0 ? result : 0;
+        refusals += result < 0;
         if (result < 0)
             rdma_count(rdma, RDMA_TX_REFUSED, 1);
     }
