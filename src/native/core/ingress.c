@@ -316,9 +316,9 @@ uint32_t ins_ingress_turn(struct ins_engine *e, uint32_t budget) {
             note_buffers(e, (uint32_t)whole, pushed - before);
         moved += (uint32_t)count;
     }
-    if (pushed) {
+    if (pushed)
         ins_count(e, INS_COUNT_rx_messages, pushed);
+    if (moved) /* also when nothing was pushed: what gave slots back meanwhile counted those we were holding */
         ins_gauge(e, INS_COUNT_slots_out, e->slots_out);
-    }
     return moved;
 }
