@@ -87,7 +87,9 @@ async function main({ values, positionals }: Parsed<typeof spec.options>): Promi
     const { stats } = source;
     if (values.json) printJson({ ...to.names, ...sent, ...stats }, 0);
     else if (sent.messages !== 1)
-      process.stderr.write(`insane: sent ${sent.messages} messages, ${sent.bytes} bytes; consumed ${stats.consumed}\n`);
+      process.stderr.write(
+        `insane: sent ${sent.messages} messages, ${sent.bytes} bytes; its sinks consumed ${stats.consumed} in all\n`,
+      );
     return EXIT.OK;
   } finally {
     await to.close();
