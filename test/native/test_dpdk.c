@@ -7,14 +7,10 @@
 
 #include <cmocka.h>
 
-#include <linux/if_packet.h>
-#include <net/ethernet.h>
-#include <net/if.h>
 #include <netinet/udp.h>
 
 #include "dpdk_cases.h"
-#include "packet/checksum.h"
-#include "packet/packet.h"
+#include "raw_line.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -229,41 +225,6 @@ static void whom_nobody_answers_for_is_given_up_and_counted(void **state) {
 
 /* ---- malformed frames, sent as they are from the other host ---- */
 
-struct line {
-    int fd, index;
-    uint8_t to[6], from[6];
-};
-
-static void line_open(struct line *line) {
-    stand_in(hosts.a);
-    mac_of(HOST_A_INTERFACE, line->to);
-    stand_in(hosts.b);
-    mac_of(HOST_B_INTERFACE, line->from);
-    line->index = (int)if_nametoindex(HOST_B_INTERFACE);
-    line->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-    assert_true(line->fd >= 0);
-}
-
-static void line_send(const struct line *line, const uint8_t *frame, uint32_t length) {
-    struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_ifindex = line->index, .sll_halen = 6};
-    assert_int_equal(sendto(line->fd, frame, length, 0, (struct sockaddr *)&at, sizeof at), length);
-}
-
-static uint32_t good_datagram(const struct line *line, const struct side *a, uint8_t *frame) {
-    struct ins_packet_template t;
-    struct ins_packet_local us = {.address = address_of(HOST_B_ADDRESS), .port = 99, .vlan = INS_NO_VLAN};
-    memcpy(us.mac, line->from, sizeof us.mac);
-    ins_packet_template(&t, &us, line->to, a->at.address, a->at.port, 0);
-    memset(frame + INS_PACKET_HEADERS, 0, 100);
-    ins_packet_write(&t, frame, 100);
-    return INS_PACKET_HEADERS + 100;
-}
-static void mend_ip_sum(uint8_t *frame) {
-    memset(frame + 24, 0, 2);
-    uint16_t sum = (uint16_t)~ins_sum_fold(ins_sum(frame + 14, 20, 0));
-    memcpy(frame + 24, &sum, 2);
-}
-
 static void malformed_ip_and_udp_are_counted_by_kind(void **state) {
     (void)state;
     need_hosts();
@@ -280,10 +241,10 @@ static void malformed_ip_and_udp_are_counted_by_kind(void **state) {
     struct side a;
     struct line line;
     open_a(&a, ON_A);
-    line_open(&line);
+    line_open(&line, &hosts);
     for (uint32_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         uint8_t frame[256];
-        uint32_t length = good_datagram(&line, &a, frame);
+        uint32_t length = good_datagram(&line, a.at, frame);
         if (faults[i].at)
             frame[faults[i].at] = faults[i].value;
         if (faults[i].value == 0x46) /* a header length that leaves no room for itself */
@@ -307,7 +268,7 @@ static void malformed_and_strange_arp_is_counted_by_kind(void **state) {
     struct side a;
     struct line line;
     open_a(&a, ON_A);
-    line_open(&line);
+    line_open(&line, &hosts);
     /* A good request, then with a faulty field each. */
     uint8_t frame[60] = {0}, *body = frame + 14;
     const uint8_t good[] = {0, 1, 8, 0, 6, 4, 0, 1};
