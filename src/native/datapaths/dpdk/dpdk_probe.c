@@ -30,6 +30,7 @@ static void probe_memory(struct ins_probe *out, const struct dpdk_settings *sett
     uint32_t free_mib = ins_dpdk_huge_free();
     ins_probe_evidence(out, "huge pages", "%u MiB free%s", free_mib,
                        settings->pages == DPDK_PAGES_SMALL      ? ", not to be used"
+                       : settings->pages == DPDK_PAGES_HUGE     ? ", and no others are to be used"
                        : free_mib < settings->memory && !huge ? "; small pages do as well" : "");
     ins_probe_evidence(out, "environment", "%s", !runs   ? "not started in this process"
                                                  : huge ? "runs in this process, on huge pages"
