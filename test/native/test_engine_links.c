@@ -8,49 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "engine_harness.h"
-#include "fake_datapath.h"
-
-enum { TAG = 7, CHANNEL = 8, PEER = 1, SLOTS = 64, PAYLOAD = 128 };
-
-struct bench {
-    struct node node;
-    struct fake *fake;
-    struct exit_link exit;
-};
-
-static void bench_open(struct bench *b, uint32_t peers) {
-    struct ins_engine_config config = node_config();
-    config.heartbeat_ms = 0;
-    memset(b, 0, sizeof *b);
-    node_open(&b->node, &config, NULL);
-    b->fake = fake_new();
-    node_do(&b->node, ins_engine_add_datapath(b->node.engine, NODE_DATAPATH, &b->fake->base));
-    for (uint32_t peer = PEER; peer < PEER + peers; peer++) {
-        node_do(&b->node, ins_engine_set_peer(b->node.engine, peer, NODE_DATAPATH, 1, peer, 0));
-        node_do(&b->node, ins_engine_add_route(b->node.engine, TAG, CHANNEL, peer));
-    }
-    exit_open(&b->exit, &b->node, 1, TAG, SLOTS, SLOTS, PAYLOAD);
-    node_do(&b->node, ins_engine_add_source(b->node.engine, 1, 2, 500, 3, CHANNEL));
-}
-
-static void bench_close(struct bench *b) {
-    exit_close(&b->exit, &b->node);
-    node_do(&b->node, ins_engine_remove_datapath(b->node.engine, NODE_DATAPATH));
-    fake_free(b->fake);
-    node_close(&b->node);
-}
-
-static void settle(struct bench *b, uint64_t messages) {
-    HARNESS_UNTIL(({
-                      uint64_t sum = 0;
-                      for (uint32_t i = 0; i < 16; i++)
-                          sum += b->exit.returned[i];
-                      sum == messages;
-                  }),
-                  &b->node, &b->node)
-    exit_reclaim(&b->exit);
-}
+#include "links_bench.h"
 
 static void headers_carry_what_was_registered(void **state) {
     (void)state;
@@ -148,73 +106,6 @@ static void what_cannot_be_sent_comes_back_with_the_reason(void **state) {
     assert_int_equal(exit_send(&large, &b.node, 0, 0, INS_WIRE_MAX_PAYLOAD, 1), 1);
     HARNESS_UNTIL(large.returned[INS_STATUS_DONE] == 2, &b.node, &b.node) exit_reclaim(&large);
     exit_close(&large, &b.node);
-    bench_close(&b);
-}
-
-/* Else its receivers would find it missing as well, and it would be counted at both ends. */
-static void what_no_peer_was_sent_takes_no_sequence(void **state) {
-    (void)state;
-    enum { MESSAGES = 40, PEERS = 2, SOME = 5 };
-    struct bench b;
-    bench_open(&b, PEERS);
-    uint64_t mark = 0;
-    /* Alone and in shared datagrams, from the first one of a flow on and later. */
-    for (uint32_t round = 0; round < 2; round++) {
-        fake_set((uint32_t *)&b.fake->refuses, (uint32_t)-ENETUNREACH);
-        for (uint32_t i = 0; i < MESSAGES; i++)
-            assert_int_equal(exit_send(&b.exit, &b.node, 2, 3, i % 2 ? PAYLOAD : 8, mark++), 1);
-        settle(&b, mark);
-        assert_int_equal(b.exit.returned[INS_STATUS_NETWORK], (round + 1) * MESSAGES);
-        fake_set((uint32_t *)&b.fake->refuses, 0);
-        uint32_t before = fake_get(&b.fake->sent_count);
-        for (uint32_t i = 0; i < SOME; i++) {
-            assert_int_equal(exit_send(&b.exit, &b.node, 2, 3, 8, mark++), 1);
-            settle(&b, mark);
-        }
-        assert_int_equal(fake_get(&b.fake->sent_count), before + PEERS * SOME);
-        for (uint32_t i = 0; i < PEERS * SOME; i++)
-            assert_int_equal(b.fake->sent[before + i].sequence, round * SOME + i / PEERS);
-    }
-    /* One that somebody got is sent: the others miss it. */
-    fake_set(&b.fake->refuses_port, PEER + 1);
-    fake_set((uint32_t *)&b.fake->refuses, (uint32_t)-ENETUNREACH);
-    assert_int_equal(exit_send(&b.exit, &b.node, 2, 3, 8, mark++), 1);
-    settle(&b, mark);
-    assert_int_equal(b.exit.returned[INS_STATUS_DONE], 2 * SOME + 1);
-    fake_set((uint32_t *)&b.fake->refuses, 0);
-    uint32_t before = fake_get(&b.fake->sent_count);
-    assert_int_equal(exit_send(&b.exit, &b.node, 2, 3, 8, mark++), 1);
-    settle(&b, mark);
-    for (uint32_t i = 0; i < PEERS; i++)
-        assert_int_equal(b.fake->sent[before + i].sequence, 2 * SOME + 1);
-    bench_close(&b);
-}
-
-/* Bodies of shared datagrams belong to the stage that they were begun in. */
-static void a_link_whose_shared_datagrams_wait_does_not_change_its_class(void **state) {
-    (void)state;
-    enum { MESSAGES = 40, URGENT = 5 };
-    const struct ins_gate_list open = {
-        .cycle_ns = 1000000, .line_mbps = 1000, .mtu = 1500, .count = 1, .entries = {{.mask = 0xff, .interval_ns = 1000000}}};
-    struct bench b;
-    bench_open(&b, 1);
-    struct ins_engine *e = b.node.engine;
-    b.fake->base.mtu = 1500;
-    fake_set(&b.fake->takes, 0);
-    node_do(&b.node, ins_engine_hold_link(e, 1, 1)); /* so that they are taken in one turn */
-    for (uint64_t i = 0; i < MESSAGES; i++)
-        assert_int_equal(exit_send(&b.exit, &b.node, 2, 3, 8, i), 1);
-    node_do(&b.node, ins_engine_hold_link(e, 1, 0));
-    HARNESS_UNTIL(node_count(&b.node, INS_COUNT_tx_again) > 0, &b.node, &b.node);
-    node_do(&b.node, ins_engine_set_schedule(e, NODE_DATAPATH, &open));
-    assert_int_equal(node_ack(&b.node, ins_engine_set_class(e, 1, URGENT), NULL), -EAGAIN);
-    fake_set(&b.fake->takes, UINT32_MAX);
-    settle(&b, MESSAGES);
-    assert_int_equal(b.exit.returned[INS_STATUS_DONE], MESSAGES);
-    assert_true(fake_get(&b.fake->sent_count) < MESSAGES);
-    node_do(&b.node, ins_engine_set_class(e, 1, URGENT));
-    assert_int_equal(exit_send(&b.exit, &b.node, 2, 3, 8, MESSAGES), 1);
-    settle(&b, MESSAGES + 1);
     bench_close(&b);
 }
 
@@ -369,8 +260,6 @@ int main(void) {
         cmocka_unit_test(a_message_goes_to_every_peer_in_a_flow_of_its_own),
         cmocka_unit_test(a_route_that_comes_again_is_a_new_flow_from_zero),
         cmocka_unit_test(what_cannot_be_sent_comes_back_with_the_reason),
-        cmocka_unit_test(what_no_peer_was_sent_takes_no_sequence),
-        cmocka_unit_test(a_link_whose_shared_datagrams_wait_does_not_change_its_class),
         cmocka_unit_test(back_pressure_loses_and_reorders_nothing),
         cmocka_unit_test(a_link_removed_under_back_pressure_gets_everything_back),
         cmocka_unit_test(every_field_of_a_descriptor_is_checked),

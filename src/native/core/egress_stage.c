@@ -46,7 +46,7 @@ static int close_gap(struct ins_engine *e, struct ins_stage *stage, uint32_t at,
             return 0;
     for (uint32_t i = end; i < stage->tail; i++)
         if (stage->of[i].flow_id == of->flow_id)
-            ins_wire_move_up(stage->header[i], count);
+            ins_wire_move_up((uint8_t *)(uintptr_t)stage->tx[i].header, count); /* the stage's, or a shared body's */
     unsequence(e, of, count);
     return 1;
 }
