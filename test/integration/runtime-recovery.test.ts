@@ -99,7 +99,8 @@ async function connected() {
       (count) => count === 1,
     );
   };
-  introduce();
+  // What is announced follows the sink, not at once.
+  await reintroduce();
   await source.matched();
   /** Emits until one arrives: what was sent to an endpoint that is gone is lost, as it may be. */
   const exchange = async (): Promise<void> => {
