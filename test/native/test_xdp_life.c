@@ -31,12 +31,14 @@ static void nobody_there_is_an_error_and_no_obstacle(void **state) {
     assert_int_equal(a.dp->ops->tx_burst(a.dp, &tx, 1), 1); /* waits for the answer */
     assert_int_equal(tx.error, 0);
     assert_int_equal(xdp_side_stat(&a, "tx_datagrams"), 0);
+    assert_int_equal(a.dp->ops->holds(a.dp), 1);
     assert_int_equal(xdp_side_send(&a, b.at, 64, 1, 1), 1);
     expect(&b, 64, 1, a.at);
     assert_true(xdp_side_send(&a, nobody, 64, 0, 1000000) < 1000000); /* until it is refused */
     struct ins_rx rx;
     while (xdp_side_stat(&a, "tx_unresolved") < 2)
         assert_int_equal(a.dp->ops->rx_burst(a.dp, &rx, 1), 0);
+    assert_int_equal(a.dp->ops->holds(a.dp), 0);
     assert_int_equal(a.dp->ops->tx_burst(a.dp, &tx, 1), 1);
     assert_int_equal(tx.error, -EHOSTUNREACH);
     tx.to = a.at; /* ourselves */

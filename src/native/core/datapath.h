@@ -99,8 +99,8 @@ struct ins_datapath_ops {
     /* The one endpoint that there is to talk to, or NULL when there are several or none (on the engine's thread; NULL:
        the datapath does not care). What comes from others may then be refused by whoever is below us. */
     void (*sole_peer)(struct ins_datapath *dp, const struct ins_endpoint *peer);
-    /* 1: something that was sent is still held back below us, as by a kernel that resolves an address; what is sent from now on
-       might overtake it. 0: all has left. NULL: what is sent later never overtakes. (On the engine's thread.) */
+    /* 1: something that was sent is still held back, here or below us, while its address is resolved; what is sent from now on
+       might overtake it, or find no room beside it. 0: all has left. NULL: neither can be. (On the engine's thread.) */
     int (*holds)(struct ins_datapath *dp);
     /* Gives receive slots it still holds back to the pool given by bind (on the engine's thread). */
     void (*unbind)(struct ins_datapath *dp);

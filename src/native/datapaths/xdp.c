@@ -263,6 +263,14 @@ static int xdp_fds(struct ins_datapath *dp, int *out, uint32_t max) {
     return (int)count + 2;
 }
 
+/* Datagrams whose destination is being resolved: those behind them wait as well, and once they are many are refused. */
+static int xdp_holds(struct ins_datapath *dp) {
+    struct xdp *xdp = (struct xdp *)dp;
+    if (xdp->resolving)
+        ins_xdp_news(xdp);
+    return xdp->waiting_count > 0;
+}
+
 static int xdp_stats(struct ins_datapath *dp, const char **out_names, uint64_t *values, uint32_t max) {
     struct xdp *xdp = (struct xdp *)dp;
     uint32_t i = 0;
@@ -286,6 +294,7 @@ const struct ins_datapath_ops ins_xdp_ops = {
     .rx_burst = ins_xdp_rx_burst,
     .fds = xdp_fds,
     .stats = xdp_stats,
+    .holds = xdp_holds,
     .unbind = xdp_unbind,
     .close = xdp_close,
 };
