@@ -3,9 +3,9 @@
 import { describe, expect, it } from "vitest";
 import type { ReboundEvent } from "../../src/index.ts";
 import { engines } from "../../src/native/engine.ts";
-import { books, Side, traffic } from "./runtime/moving.ts";
-import { type NamespaceHost, noNamespaces, TwoHosts } from "./runtime/namespaces.ts";
-import { eventually, type Words } from "./runtime/processes.ts";
+import { books, Side, traffic } from "../integration/runtime/moving.ts";
+import { type NamespaceHost, noNamespaces, TwoHosts } from "../integration/runtime/namespaces.ts";
+import { eventually, type Words } from "../integration/runtime/processes.ts";
 
 const DEVICE = "fast0";
 const PATIENCE_MS = 60_000;
