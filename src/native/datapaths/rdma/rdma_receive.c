@@ -13,6 +13,7 @@ enum {
     POST_LEAST = 8,         /* slots posted again at once, unless it is quiet */
     COMPLETION_LOOKS = 64,  /* empty looks between two looks at what was sent */
     RETRY_NS = 1000000,
+    LOOK_NS = 50000000, /* for what a provider does not wake us for */
 };
 
 /* Where a message begins in a slot: its payload is then where payloads of slots are. */
@@ -156,8 +157,12 @@ int ins_rdma_arm(struct ins_datapath *dp) {
         return 1;
     if (hush(rdma, rdma->fds[0], rdma->tx_cq) | hush(rdma, rdma->fds[1], rdma->rx_cq))
         return 1;
-    if (rdma->waiting_route != RDMA_NONE && !rdma->timer_set) {
-        struct itimerspec soon = {.it_interval.tv_nsec = RETRY_NS, .it_value.tv_nsec = RETRY_NS};
+    /* ofi_rxm does not always wake who sleeps when somebody connects. */
+    const long look_ns = rdma->waiting_route != RDMA_NONE                ? RETRY_NS
+                         : strstr(rdma->provider->asked, "ofi_rxm") ? LOOK_NS
+                                                                    : 0;
+    if (look_ns && !rdma->timer_set) {
+        struct itimerspec soon = {.it_interval.tv_nsec = look_ns, .it_value.tv_nsec = look_ns};
         rdma->timer_set = timerfd_settime(rdma->timer, 0, &soon, NULL) == 0;
         return !rdma->timer_set;
     }

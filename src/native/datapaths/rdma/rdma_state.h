@@ -98,7 +98,7 @@ struct rdma {
     int fds[2];            /* of the completion queues; -1: the provider has none */
     struct fi_cq_msg_entry early; /* met when going to sleep; handed on first */
     uint32_t early_set;
-    int timer;             /* wakes an engine that sleeps while messages wait for their destination */
+    int timer;             /* wakes an engine that sleeps while messages wait for their destination, or whose provider may not */
     uint32_t timer_set;
 
     uint64_t lookups;
