@@ -54,6 +54,8 @@ export class LargeMemory {
   readonly #ports: LargeMemoryPorts;
   readonly #pools: EnginePools<LargeMessages>;
   readonly #charges = new Set<Charge>();
+  /** Links that ask, until they have left. */
+  readonly #asking = new Set<number>();
   /** Links without, that should have some. */
   readonly #wanting = new Map<number, Wanting>();
 
@@ -88,6 +90,7 @@ export class LargeMemory {
 
   /** To be called when the engine has let go of the link. */
   leave(link: number): void {
+    this.#asking.delete(link);
     this.#wanting.get(link)?.unwatch();
     this.#wanting.delete(link);
     this.#drop(link);
@@ -98,14 +101,20 @@ export class LargeMemory {
   end(): void {
     for (const { unwatch } of this.#wanting.values()) unwatch();
     this.#wanting.clear();
+    this.#asking.clear();
     this.#pools.end();
   }
 
   async #shareOrTell(owner: LargeMessages, to: LinkEnd, link: number): Promise<PoolShare> {
+    this.#asking.add(link);
     try {
-      return await this.#take(owner, to, link);
+      const share = await this.#take(owner, to, link);
+      // It may have left meanwhile, and leaves once.
+      if (!this.#asking.has(link)) this.#drop(link);
+      return share;
     } catch (cause) {
       if (!(cause instanceof InsaneError) || (cause.code !== "ELIMIT" && cause.code !== "ESYSTEM")) throw cause;
+      if (!this.#asking.has(link)) return { infos: [], fds: [] };
       const unwatch = to.onRoom?.(() => this.#supply()) ?? (() => {});
       this.#wanting.set(link, { owner, to, unwatch, open: false, busy: false });
       const what = `${this.#ports.label} has no memory for the large messages of ${owner.label}: messages that no datagram holds are lost on link ${link} until there is some.`;
