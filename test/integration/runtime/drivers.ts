@@ -99,7 +99,8 @@ export function drivers(fault: "crash" | "hang"): void {
             .find((record) => record.technology === technology)
             ?.evidence.at(-1);
         // Why it is killed, and then that it is.
-        const became = fault === "crash" ? /^this runtime: .*SIGABRT/ : /^this runtime: .*(its process is killed|SIGKILL)/;
+        const became =
+          fault === "crash" ? /^this runtime: .*SIGABRT/ : /^this runtime: .*(its process is killed|SIGKILL)/;
         await eventually(said, (line) => became.test(line ?? ""), PATIENCE_MS);
         rmSync(armed);
         const isBound = (to: string) =>
